@@ -1,0 +1,303 @@
+//! One placement of a group on a node, what it was told and what became of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::evaluation::Explanation;
+use crate::revision::Origin;
+use crate::{AllocId, DeploymentId, EvalId, JobId, NodeId, Timestamp};
+
+/// What the servers want of an allocation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DesiredStatus {
+    /// Run.
+    #[default]
+    Run,
+    /// Stop.
+    Stop,
+    /// Stop to make room.
+    Evict,
+}
+
+/// What its node says of an allocation.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientStatus {
+    /// Not started yet.
+    #[default]
+    Pending,
+    /// A task runs and none failed.
+    Running,
+    /// Every task ended well, or was stopped.
+    Complete,
+    /// A task failed for good.
+    Failed,
+    /// Its node is gone.
+    Lost,
+    /// Its node cannot be reached.
+    Unknown,
+}
+
+impl ClientStatus {
+    /// Whether nothing more will happen on the node.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Complete | Self::Failed | Self::Lost)
+    }
+
+    /// The name as the API writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+            Self::Lost => "lost",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A port given to an allocation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PortAssignment {
+    /// The group's label.
+    pub label: String,
+    /// The host's port.
+    pub value: u16,
+    /// The port in the task's network; equals `value` without mapping.
+    pub to: u16,
+    /// The host's address.
+    #[serde(rename = "HostIP")]
+    pub host_ip: String,
+}
+
+/// What an allocation holds of its node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AllocResources {
+    /// MHz.
+    pub cpu: u64,
+    /// Megabytes of memory.
+    #[serde(rename = "MemoryMB")]
+    pub memory_mb: u64,
+    /// Megabytes of disk.
+    #[serde(rename = "DiskMB")]
+    pub disk_mb: u64,
+    /// Ports, in the order the group names them.
+    pub ports: Vec<PortAssignment>,
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskRunState {
+    /// Not started, or waiting for a restart.
+    #[default]
+    Pending,
+    /// Running.
+    Running,
+    /// Over.
+    Dead,
+}
+
+/// Something that happened to a task, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct TaskEvent {
+    /// Nomad's name of the event: `Received`, `Started`, `Terminated`, `Restarting`, `Killing` …
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// When.
+    pub time: Timestamp,
+    /// What, for a person.
+    #[serde(rename = "DisplayMessage")]
+    pub message: String,
+    /// Exit code of a `Terminated` event.
+    pub exit_code: Option<i32>,
+    /// Signal of a `Terminated` event.
+    pub signal: Option<i32>,
+}
+
+/// One task's state, as its node reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct TaskState {
+    /// Where it stands.
+    pub state: TaskRunState,
+    /// Whether it ended badly, for good.
+    pub failed: bool,
+    /// Restarts on this node.
+    pub restarts: u32,
+    /// Last start.
+    pub started_at: Timestamp,
+    /// Last end.
+    pub finished_at: Timestamp,
+    /// The newest events, oldest first; at most ten are kept.
+    pub events: Vec<TaskEvent>,
+}
+
+/// A verdict on an allocation of a deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AllocHealth {
+    /// The verdict.
+    pub healthy: bool,
+    /// When it was reached.
+    #[serde(rename = "Timestamp")]
+    pub at: Timestamp,
+    /// Which task or check decided it, in words. Empty when healthy.
+    pub reason: String,
+}
+
+/// A check's status.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckStatus {
+    /// Good.
+    Passing,
+    /// Worth a look.
+    Warning,
+    /// Bad, or not known yet.
+    #[default]
+    Critical,
+}
+
+impl CheckStatus {
+    /// The name as Consul's API writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passing => "passing",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// A check's last result.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CheckState {
+    /// The service it belongs to, after interpolation.
+    pub service: String,
+    /// The check's name.
+    pub name: String,
+    /// Status after thresholds.
+    pub status: CheckStatus,
+    /// What it saw, at most 4 KiB.
+    pub output: String,
+    /// When the status last changed.
+    pub since: Timestamp,
+}
+
+/// One earlier replacement in an allocation's chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RescheduleEvent {
+    /// When it was replaced.
+    pub at: Timestamp,
+    /// The allocation that failed.
+    #[serde(rename = "PrevAllocID")]
+    pub previous: AllocId,
+    /// Its node.
+    #[serde(rename = "PrevNodeID")]
+    pub node: NodeId,
+    /// The wait before this replacement, in nanoseconds.
+    pub delay: u64,
+}
+
+/// One placement of a group on a node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Allocation {
+    /// Derived from the evaluation's inputs.
+    pub id: AllocId,
+    /// `<job>.<group>[<index>]`.
+    pub name: String,
+    /// Index within the group, 0…count−1 for service and batch.
+    pub index: u32,
+    /// The job.
+    pub job: JobId,
+    /// The job version it runs; an in-place update raises it.
+    pub job_version: u64,
+    /// The group.
+    pub group: Arc<str>,
+    /// The node.
+    pub node: NodeId,
+    /// The node's name.
+    pub node_name: Arc<str>,
+    /// The evaluation that placed it.
+    pub eval: EvalId,
+    /// The deployment it belongs to.
+    pub deployment: Option<DeploymentId>,
+    /// Whether it is a canary that is not promoted.
+    pub canary: bool,
+    /// The commit, path and blob that its job version came from (law 1).
+    pub origin: Arc<Origin>,
+    /// What it holds.
+    pub resources: AllocResources,
+    /// What is wanted.
+    pub desired: DesiredStatus,
+    /// Why it is to stop, in words.
+    pub desired_description: String,
+    /// What its node says.
+    pub client: ClientStatus,
+    /// The same in words.
+    pub client_description: String,
+    /// Each task's state.
+    pub tasks: BTreeMap<String, TaskState>,
+    /// The verdict of the deployment's gate, once reached.
+    pub health: Option<AllocHealth>,
+    /// Each check's state, by [`crate::Instance::check_key`].
+    pub checks: BTreeMap<String, CheckState>,
+    /// The allocation that this one replaces.
+    pub previous: Option<AllocId>,
+    /// The allocation that replaces this one.
+    pub next: Option<AllocId>,
+    /// Earlier replacements in the chain, oldest first; at most five are kept.
+    pub reschedules: Vec<RescheduleEvent>,
+    /// Why it exists and why it is where it is.
+    pub explanation: Option<Arc<Explanation>>,
+    /// Created.
+    pub created_at: Timestamp,
+    /// Changed.
+    pub modified_at: Timestamp,
+    /// State index of creation.
+    pub create_index: u64,
+    /// State index of the last change.
+    pub modify_index: u64,
+}
+
+impl Allocation {
+    /// Whether the servers want it gone.
+    pub fn server_terminal(&self) -> bool {
+        self.desired != DesiredStatus::Run
+    }
+
+    /// Whether it neither runs nor will.
+    pub fn terminal(&self) -> bool {
+        self.server_terminal() || self.client.is_terminal()
+    }
+
+    /// Whether the deployment's gate called it healthy.
+    pub fn is_healthy(&self) -> bool {
+        self.health.as_ref().is_some_and(|health| health.healthy)
+    }
+
+    /// Whether the deployment's gate called it unhealthy.
+    pub fn is_unhealthy(&self) -> bool {
+        self.health.as_ref().is_some_and(|health| !health.healthy)
+    }
+
+    /// The port with this label.
+    pub fn port(&self, label: &str) -> Option<&PortAssignment> {
+        self.resources.ports.iter().find(|port| port.label == label)
+    }
+}

@@ -1,0 +1,153 @@
+//! A machine that runs allocations.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{NodeId, Timestamp};
+
+/// Whether a node answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeStatus {
+    /// Registered, not ready.
+    #[default]
+    Initializing,
+    /// Answers.
+    Ready,
+    /// Answers no more.
+    Down,
+    /// Answers no more, and its allocations may wait for it.
+    Disconnected,
+}
+
+impl NodeStatus {
+    /// The name as the API writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Initializing => "initializing",
+            Self::Ready => "ready",
+            Self::Down => "down",
+            Self::Disconnected => "disconnected",
+        }
+    }
+}
+
+/// Whether new allocations may come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Eligibility {
+    /// They may.
+    #[default]
+    Eligible,
+    /// They may not.
+    Ineligible,
+}
+
+/// What a node can give, after what it keeps for itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeResources {
+    /// MHz over all cores.
+    pub cpu: u64,
+    /// Megabytes of memory.
+    #[serde(rename = "MemoryMB")]
+    pub memory_mb: u64,
+    /// Megabytes of disk.
+    #[serde(rename = "DiskMB")]
+    pub disk_mb: u64,
+    /// First dynamic port.
+    pub min_dynamic_port: u16,
+    /// Last dynamic port.
+    pub max_dynamic_port: u16,
+    /// Ports that something else holds: never given out, and refused when asked for by number.
+    pub reserved_ports: Vec<u16>,
+}
+
+/// What a node says of one driver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DriverInfo {
+    /// Whether it is there.
+    pub detected: bool,
+    /// Whether it works.
+    pub healthy: bool,
+    /// Why not, in words.
+    #[serde(rename = "HealthDescription")]
+    pub description: String,
+    /// Attributes it adds to the node's, such as `driver.docker.version`.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// A machine that runs allocations.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Node {
+    /// Its identity.
+    pub id: NodeId,
+    /// Its name; the host's by default.
+    pub name: String,
+    /// Datacenter; `dc1` by default.
+    pub datacenter: String,
+    /// Node pool; `default` by default.
+    pub pool: String,
+    /// Class, free text.
+    pub class: String,
+    /// The address that its services are published with.
+    pub address: String,
+    /// Where its HTTP API answers.
+    pub http_address: String,
+    /// Herder's version.
+    pub version: String,
+    /// `kernel.name`, `cpu.arch`, `driver.docker` …
+    pub attributes: BTreeMap<String, String>,
+    /// Free metadata.
+    pub meta: BTreeMap<String, String>,
+    /// Its drivers.
+    pub drivers: BTreeMap<String, DriverInfo>,
+    /// What it can give.
+    pub resources: NodeResources,
+    /// Whether it answers.
+    pub status: NodeStatus,
+    /// Whether new allocations may come.
+    pub eligibility: Eligibility,
+    /// Whether it is being emptied.
+    pub draining: bool,
+    /// Last change of status.
+    pub status_at: Timestamp,
+    /// State index of creation.
+    pub create_index: u64,
+    /// State index of the last change.
+    pub modify_index: u64,
+}
+
+impl Node {
+    /// Whether new allocations can be placed on it now.
+    pub fn is_ready(&self) -> bool {
+        self.status == NodeStatus::Ready
+            && self.eligibility == Eligibility::Eligible
+            && !self.draining
+    }
+
+    /// What `${…}` refers to on this node: `node.unique.id`, `attr.kernel.name`, `meta.rack` … `None` if it has no
+    /// such attribute.
+    pub fn attribute(&self, reference: &str) -> Option<std::borrow::Cow<'_, str>> {
+        use std::borrow::Cow;
+        Some(match reference {
+            "node.unique.id" => Cow::Owned(self.id.to_string()),
+            "node.unique.name" => Cow::Borrowed(&self.name),
+            "node.datacenter" => Cow::Borrowed(&self.datacenter),
+            "node.region" => Cow::Borrowed("global"),
+            "node.class" => Cow::Borrowed(&self.class),
+            "node.pool" => Cow::Borrowed(&self.pool),
+            other => {
+                let value = match other.split_once('.') {
+                    Some(("attr", key)) => self.attributes.get(key),
+                    Some(("meta", key)) => self.meta.get(key),
+                    _ => None,
+                };
+                Cow::Borrowed(value?)
+            }
+        })
+    }
+}
