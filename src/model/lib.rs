@@ -8,6 +8,7 @@ mod allocation;
 mod catalog;
 mod deployment;
 mod diagnostic;
+mod environment;
 mod evaluation;
 mod ids;
 mod interpolate;
@@ -26,6 +27,7 @@ pub use allocation::{
 pub use catalog::{Instance, InstanceCheck};
 pub use deployment::{Deployment, DeploymentGroup, DeploymentStatus};
 pub use diagnostic::{Diagnostic, Severity};
+pub use environment::{TaskPaths, combined_meta, environment, lookup};
 pub use evaluation::{
     DesiredUpdates, EvalStatus, EvalTrigger, Evaluation, Explanation, NodeScore, PlacementFailure,
 };

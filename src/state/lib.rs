@@ -1,1 +1,31 @@
-//! Room: state.
+//! The replicated state machine: commands go in, tables change, events come out.
+//!
+//! `State` is a set of persistent maps, so that a clone costs nothing: a snapshot for the evaluator, for Raft, for a
+//! blocking query or for DNS is `state.clone()`. [`State::apply`] never fails, never blocks and never looks at a clock:
+//! whoever proposes a command stamps its time and ids. A command that makes no sense any more is answered with a
+//! [`Rejection`] and changes nothing.
+//!
+//! What never belongs here: sockets, disks, time, randomness, decisions about where something should run.
+
+mod apply;
+mod command;
+mod event;
+mod outcome;
+mod record;
+mod snapshot;
+mod table;
+
+pub use command::{
+    AllocUpdate, Command, DeploymentChange, FileOutcome, Garbage, InPlaceUpdate, JobSubmission,
+    Plan, Revert, StopAlloc, TakeRevision,
+};
+pub use event::{Applied, Event, Rejection};
+pub use outcome::RevisionReport;
+pub use record::{FileRecord, JobRecord, RepoRecord};
+pub use snapshot::SnapshotError;
+pub use table::State;
+
+/// Versions of a job that are kept beside the stable one and those that still run.
+pub const TRACKED_VERSIONS: usize = 20;
+/// Revisions that are kept.
+pub const TRACKED_REVISIONS: usize = 1_000;

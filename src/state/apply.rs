@@ -1,0 +1,83 @@
+//! `State × Command → State' × events`.
+
+mod alloc;
+mod deployment;
+mod garbage;
+mod job;
+mod node;
+mod plan;
+mod revision;
+
+use std::sync::Arc;
+
+use model::{AllocId, Allocation, Evaluation};
+
+use crate::command::Command;
+use crate::event::{Applied, Event, Rejection};
+use crate::table::State;
+
+impl State {
+    /// Applies the command that the log holds at `index`. Indexes must rise; the same commands in the same order give
+    /// the same state everywhere. Never fails: see [`Applied::rejection`].
+    pub fn apply(&mut self, index: u64, command: &Command) -> Applied {
+        self.index = index;
+        let mut events = Vec::new();
+        let result = match command {
+            Command::RegisterNode { node, at } => self.register_node(node, *at, &mut events),
+            Command::SetNodeStatus { node, status, at } => {
+                self.set_node_status(*node, *status, *at, &mut events)
+            }
+            Command::TakeRevision(revision) => self.take_revision(revision, &mut events),
+            Command::ApplyPlan(plan) => self.apply_plan(plan, &mut events),
+            Command::UpdateAllocs { updates, at } => self.update_allocs(updates, *at, &mut events),
+            Command::Promote { deployment, groups, at } => {
+                self.promote(*deployment, groups, *at, &mut events)
+            }
+            Command::FailDeployment { deployment, at } => {
+                self.fail_deployment(*deployment, *at, &mut events)
+            }
+            Command::CollectGarbage(garbage) => self.collect_garbage(garbage, &mut events),
+        };
+        Applied { index, events, rejection: result.err() }
+    }
+
+    pub(crate) fn put_alloc(
+        &mut self,
+        mut alloc: Allocation,
+        evaluate: bool,
+        events: &mut Vec<Event>,
+    ) {
+        alloc.modify_index = self.index;
+        if alloc.create_index == 0 {
+            alloc.create_index = self.index;
+            self.allocs_by_job.entry(alloc.job.clone()).or_default().insert(alloc.id);
+            self.allocs_by_node.entry(alloc.node).or_default().insert(alloc.id);
+        }
+        events.push(Event::Alloc {
+            id: alloc.id,
+            node: alloc.node,
+            job: alloc.job.clone(),
+            evaluate,
+        });
+        self.indexes.allocs = self.index;
+        self.allocs.insert(alloc.id, Arc::new(alloc));
+    }
+
+    fn put_evaluation(&mut self, mut evaluation: Evaluation, events: &mut Vec<Event>) {
+        evaluation.create_index = self.index;
+        evaluation.modify_index = self.index;
+        self.evaluations_by_job
+            .entry(evaluation.job.clone())
+            .or_default()
+            .insert((self.index, evaluation.id));
+        self.indexes.evaluations = self.index;
+        events.push(Event::Evaluation(evaluation.id));
+        self.evaluations.insert(evaluation.id, Arc::new(evaluation));
+    }
+
+    fn alloc_or_reject(&self, id: AllocId) -> Result<&Arc<Allocation>, Rejection> {
+        self.allocs
+            .get(&id)
+            .ok_or_else(|| Rejection::NotFound { what: "allocation", id: id.to_string() })
+    }
+}

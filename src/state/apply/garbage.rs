@@ -1,0 +1,64 @@
+//! Old records go. Whoever proposes the list decides what is old; what is still in use is kept whatever the list says.
+
+use crate::command::Garbage;
+use crate::event::{Event, Rejection};
+use crate::table::State;
+
+impl State {
+    pub(super) fn collect_garbage(
+        &mut self,
+        garbage: &Garbage,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Rejection> {
+        for id in &garbage.allocs {
+            let Some(alloc) =
+                self.allocs.get(id).filter(|alloc| alloc.client.is_terminal()).cloned()
+            else {
+                continue;
+            };
+            self.allocs.remove(id);
+            if let Some(ids) = self.allocs_by_job.get_mut(&alloc.job) {
+                ids.remove(id);
+            }
+            if let Some(ids) = self.allocs_by_node.get_mut(&alloc.node) {
+                ids.remove(id);
+            }
+            self.indexes.allocs = self.index;
+            events.push(Event::Alloc {
+                id: *id,
+                node: alloc.node,
+                job: alloc.job.clone(),
+                evaluate: false,
+            });
+        }
+        for id in &garbage.evaluations {
+            if let Some(evaluation) = self.evaluations.remove(id)
+                && let Some(ids) = self.evaluations_by_job.get_mut(&evaluation.job)
+            {
+                ids.remove(&(evaluation.create_index, *id));
+            }
+        }
+        for id in &garbage.deployments {
+            let ended = self
+                .deployments
+                .get(id)
+                .filter(|deployment| !deployment.status.is_active())
+                .cloned();
+            if let Some(deployment) = ended {
+                self.deployments.remove(id);
+                if let Some(ids) = self.deployments_by_job.get_mut(&deployment.job) {
+                    ids.remove(&(deployment.create_index, *id));
+                }
+            }
+        }
+        for id in &garbage.jobs {
+            let idle = self.allocs_of_job(id).next().is_none();
+            if idle && self.jobs.get(id).is_some_and(|record| record.stopped) {
+                self.jobs.remove(id);
+                self.indexes.jobs = self.index;
+                events.push(Event::Job(id.clone()));
+            }
+        }
+        Ok(())
+    }
+}

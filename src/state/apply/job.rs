@@ -1,0 +1,111 @@
+//! Versions of a job.
+
+use std::sync::Arc;
+
+use model::{Job, JobId, JobVersion, Origin, Timestamp};
+
+use crate::TRACKED_VERSIONS;
+use crate::event::Event;
+use crate::record::JobRecord;
+use crate::table::State;
+
+impl State {
+    /// Makes `job` the desired version. Returns its number and whether that changed anything.
+    pub(super) fn submit_job(
+        &mut self,
+        job: &Arc<Job>,
+        origin: Arc<Origin>,
+        reverts_to: Option<u64>,
+        at: Timestamp,
+        events: &mut Vec<Event>,
+    ) -> (u64, bool) {
+        let hash = job.spec_hash();
+        let mut record = self.jobs.get(&job.id).map_or_else(
+            || JobRecord { id: job.id.clone(), create_index: self.index, ..JobRecord::default() },
+            |record| JobRecord::clone(record),
+        );
+        if let Some(current) = record.current()
+            && current.hash == hash
+            && !record.stopped
+        {
+            return (current.version, false);
+        }
+        let number = record.current().map_or(0, |current| current.version + 1);
+        record.versions.push(Arc::new(JobVersion {
+            version: number,
+            job: Arc::clone(job),
+            hash,
+            origin,
+            reverts_to,
+            stable: false,
+            submitted_at: at,
+            create_index: self.index,
+        }));
+        record.stopped = false;
+        record.stop_reason.clear();
+        record.submitted_at = at;
+        record.job_modify_index = self.index;
+        self.forget_old_versions(&mut record);
+        self.put_job(record, events);
+        (number, true)
+    }
+
+    pub(super) fn stop_job(
+        &mut self,
+        id: &JobId,
+        reason: String,
+        at: Timestamp,
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let Some(record) = self.jobs.get(id).filter(|record| !record.stopped) else {
+            return false;
+        };
+        let mut record = JobRecord::clone(record);
+        record.stopped = true;
+        record.stop_reason = reason;
+        record.submitted_at = at;
+        record.job_modify_index = self.index;
+        self.put_job(record, events);
+        true
+    }
+
+    pub(super) fn mark_stable(&mut self, id: &JobId, number: u64, events: &mut Vec<Event>) {
+        let Some(record) = self.jobs.get(id) else {
+            return;
+        };
+        let mut record = JobRecord::clone(record);
+        for version in &mut record.versions {
+            if version.version == number && !version.stable {
+                Arc::make_mut(version).stable = true;
+            }
+        }
+        self.put_job(record, events);
+    }
+
+    fn put_job(&mut self, mut record: JobRecord, events: &mut Vec<Event>) {
+        record.modify_index = self.index;
+        events.push(Event::Job(record.id.clone()));
+        self.indexes.jobs = self.index;
+        self.jobs.insert(record.id.clone(), Arc::new(record));
+    }
+
+    /// Keeps the newest versions, the newest stable one and all that an allocation still runs.
+    fn forget_old_versions(&self, record: &mut JobRecord) {
+        let Some(surplus) =
+            record.versions.len().checked_sub(TRACKED_VERSIONS).filter(|surplus| *surplus > 0)
+        else {
+            return;
+        };
+        let stable = record.stable().map(|version| version.version);
+        let mut seen = 0;
+        let in_use: Vec<u64> = self
+            .allocs_of_job(&record.id)
+            .filter(|alloc| !alloc.client.is_terminal())
+            .map(|alloc| alloc.job_version)
+            .collect();
+        record.versions.retain(|version| {
+            seen += 1;
+            seen > surplus || Some(version.version) == stable || in_use.contains(&version.version)
+        });
+    }
+}

@@ -1,0 +1,111 @@
+//! What the evaluator decided.
+
+use std::sync::Arc;
+
+use model::{Allocation, DeploymentStatus, DesiredStatus};
+
+use crate::command::{Plan, Revert};
+use crate::event::{Event, Rejection};
+use crate::table::State;
+
+impl State {
+    /// Applies a plan whole or not at all. Each plan must have seen the effects of all earlier plans, so that two
+    /// evaluators can never give away the same room twice.
+    pub(super) fn apply_plan(
+        &mut self,
+        plan: &Plan,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Rejection> {
+        if plan.basis < self.last_plan {
+            return Err(Rejection::StalePlan { basis: plan.basis, newer: self.last_plan });
+        }
+        self.last_plan = self.index;
+        for deployment in &plan.deployments {
+            self.create_deployment(deployment, events);
+        }
+        for stop in &plan.stop {
+            let Ok(alloc) = self.alloc_or_reject(stop.alloc) else { continue };
+            let mut alloc = Allocation::clone(alloc);
+            if alloc.desired == DesiredStatus::Run {
+                alloc.desired = DesiredStatus::Stop;
+                alloc.desired_description.clone_from(&stop.description);
+            }
+            if let Some(client) = stop.client
+                && !alloc.client.is_terminal()
+            {
+                alloc.client = client;
+                alloc.client_description.clone_from(&stop.description);
+            }
+            alloc.next = stop.next.or(alloc.next);
+            alloc.modified_at = plan.at;
+            self.put_alloc(alloc, false, events);
+        }
+        for update in &plan.update {
+            let Ok(alloc) = self.alloc_or_reject(update.alloc) else { continue };
+            let mut alloc = Allocation::clone(alloc);
+            let Some(version) = self.job_version(&alloc.job, update.job_version) else { continue };
+            alloc.origin = Arc::clone(&version.origin);
+            alloc.job_version = update.job_version;
+            alloc.eval = update.eval;
+            if alloc.deployment != update.deployment {
+                alloc.deployment = update.deployment;
+                alloc.health = None;
+                alloc.canary = false;
+            }
+            alloc.modified_at = plan.at;
+            self.put_alloc(alloc, false, events);
+        }
+        for alloc in &plan.place {
+            if self.allocs.contains_key(&alloc.id) {
+                continue;
+            }
+            self.put_alloc(alloc.clone(), false, events);
+        }
+        for deployment in plan
+            .place
+            .iter()
+            .filter_map(|alloc| alloc.deployment)
+            .chain(plan.update.iter().filter_map(|update| update.deployment))
+        {
+            self.count_deployment(deployment, plan.at, events);
+        }
+        for change in &plan.deployment_changes {
+            self.change_deployment(change, plan.at, events);
+        }
+        for (job, version) in &plan.stable {
+            self.mark_stable(job, *version, events);
+        }
+        for revert in &plan.reverts {
+            self.revert_job(revert, plan, events);
+        }
+        for evaluation in &plan.evaluations {
+            self.put_evaluation(evaluation.clone(), events);
+        }
+        Ok(())
+    }
+
+    fn revert_job(&mut self, revert: &Revert, plan: &Plan, events: &mut Vec<Event>) {
+        let Some(record) = self.jobs.get(&revert.job) else { return };
+        let current = record.current().map(|version| version.version);
+        let Some(target) = record.version(revert.to).cloned() else { return };
+        if record.stopped || current != Some(revert.from) {
+            return;
+        }
+        self.submit_job(&target.job, Arc::clone(&target.origin), Some(revert.to), plan.at, events);
+        // What waited for the version that failed waits no more.
+        let stale: Vec<_> = self
+            .deployments_of_job(&revert.job)
+            .filter(|deployment| deployment.status == DeploymentStatus::Paused)
+            .map(|deployment| deployment.id)
+            .collect();
+        for id in stale {
+            self.set_deployment_status(
+                id,
+                DeploymentStatus::Cancelled,
+                "Cancelled because the job went back to an earlier version",
+                plan.at,
+                events,
+            );
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What the log holds. A command carries its own time and ids, so that every replica and every replay reaches the same
+//! state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::{
+    AllocHealth, AllocId, Allocation, BlobId, CheckState, ClientStatus, CommitId, Deployment,
+    DeploymentId, DeploymentStatus, Diagnostic, EvalId, Evaluation, Job, JobId, Node, NodeId,
+    NodeStatus, TaskState, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// A change of the replicated state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// A node says what it is. Its status becomes `ready`.
+    RegisterNode {
+        /// The node; its indexes and eligibility are the state's to keep.
+        node: Box<Node>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A node's status changed.
+    SetNodeStatus {
+        /// Which.
+        node: NodeId,
+        /// To what.
+        status: NodeStatus,
+        /// When.
+        at: Timestamp,
+    },
+    /// A repository's new head.
+    TakeRevision(Box<TakeRevision>),
+    /// What the evaluator decided.
+    ApplyPlan(Box<Plan>),
+    /// What a node reports of its allocations.
+    UpdateAllocs {
+        /// The reports.
+        updates: Vec<AllocUpdate>,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator promotes canaries.
+    Promote {
+        /// The deployment.
+        deployment: DeploymentId,
+        /// These groups only; all if empty.
+        groups: Vec<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator fails a deployment.
+    FailDeployment {
+        /// The deployment.
+        deployment: DeploymentId,
+        /// When.
+        at: Timestamp,
+    },
+    /// Old records go.
+    CollectGarbage(Garbage),
+}
+
+/// A job that a file declares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobSubmission {
+    /// The job.
+    pub job: Arc<Job>,
+}
+
+/// What a revision says of one file that it changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FileOutcome {
+    /// It declares a job.
+    Job {
+        /// Its content.
+        blob: BlobId,
+        /// The job.
+        submission: JobSubmission,
+        /// Warnings.
+        problems: Vec<Diagnostic>,
+    },
+    /// It cannot be used; its job keeps its last good version.
+    Broken {
+        /// Its content.
+        blob: BlobId,
+        /// What is wrong.
+        problems: Vec<Diagnostic>,
+    },
+    /// It is gone, and its job is to stop.
+    Removed,
+    /// It is gone, but its job is kept for the reason in `notes`.
+    RemovalHeld,
+    /// It is gone and its job is declared elsewhere now, or it never had one.
+    Forgotten,
+}
+
+/// A repository's new head, with the files that differ from the one before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TakeRevision {
+    /// The repository's name.
+    pub repo: String,
+    /// The branch.
+    pub branch: String,
+    /// The head that was desired when this was read; the command is rejected if it is another by now.
+    pub expected_head: Option<CommitId>,
+    /// The new head.
+    pub commit: CommitId,
+    /// Author, as `Name <address>`.
+    pub author: String,
+    /// First line of the message.
+    pub subject: String,
+    /// The commit's own time.
+    pub committed_at: Timestamp,
+    /// When a node first saw it.
+    pub seen_at: Timestamp,
+    /// The files that differ, by path.
+    pub files: BTreeMap<String, FileOutcome>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+    /// When the command was made.
+    pub at: Timestamp,
+}
+
+/// An allocation to stop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StopAlloc {
+    /// Which.
+    pub alloc: AllocId,
+    /// Why, in words.
+    pub description: String,
+    /// A status to set at once, such as `lost`.
+    pub client: Option<ClientStatus>,
+    /// What replaces it.
+    pub next: Option<AllocId>,
+}
+
+/// An allocation that takes on a newer version without a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InPlaceUpdate {
+    /// Which.
+    pub alloc: AllocId,
+    /// The new version.
+    pub job_version: u64,
+    /// The evaluation.
+    pub eval: EvalId,
+    /// The deployment it now belongs to; its verdict starts anew.
+    pub deployment: Option<DeploymentId>,
+}
+
+/// A change of a deployment's standing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeploymentChange {
+    /// Which.
+    pub id: DeploymentId,
+    /// The new status, if it changes.
+    pub status: Option<DeploymentStatus>,
+    /// The new description, if it changes.
+    pub description: Option<String>,
+    /// Groups whose canaries are promoted.
+    pub promote: Vec<String>,
+}
+
+/// A job goes back to an earlier version, which becomes a new one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Revert {
+    /// The job.
+    pub job: JobId,
+    /// The version that failed; nothing happens if another is desired by now.
+    pub from: u64,
+    /// The version to bring back.
+    pub to: u64,
+}
+
+/// What the evaluator decided, for one or more jobs. Plain data: printing it is `herder plan`, applying it is a rollout.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Plan {
+    /// The state index that it was made from.
+    pub basis: u64,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Allocations to create.
+    pub place: Vec<Allocation>,
+    /// Allocations to stop.
+    pub stop: Vec<StopAlloc>,
+    /// Allocations to change without a restart.
+    pub update: Vec<InPlaceUpdate>,
+    /// Deployments to create.
+    pub deployments: Vec<Deployment>,
+    /// Deployments that change.
+    pub deployment_changes: Vec<DeploymentChange>,
+    /// Versions that a deployment proved good.
+    pub stable: Vec<(JobId, u64)>,
+    /// Jobs that go back.
+    pub reverts: Vec<Revert>,
+    /// What was looked at, and with which result.
+    pub evaluations: Vec<Evaluation>,
+    /// For each job looked at, when it must be looked at again even if nothing happens (a deadline, a delay).
+    pub wake: BTreeMap<JobId, Timestamp>,
+}
+
+impl Plan {
+    /// Whether applying it would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.place.is_empty()
+            && self.stop.is_empty()
+            && self.update.is_empty()
+            && self.deployments.is_empty()
+            && self.deployment_changes.is_empty()
+            && self.stable.is_empty()
+            && self.reverts.is_empty()
+            && self.evaluations.is_empty()
+    }
+}
+
+/// What a node reports of one allocation. It replaces what was reported before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AllocUpdate {
+    /// Which.
+    pub alloc: AllocId,
+    /// Its status.
+    pub client: ClientStatus,
+    /// The same in words.
+    pub client_description: String,
+    /// Its tasks.
+    pub tasks: BTreeMap<String, TaskState>,
+    /// Its checks.
+    pub checks: BTreeMap<String, CheckState>,
+    /// The gate's verdict, for the deployment named in it.
+    pub health: Option<AllocHealth>,
+    /// The deployment that the verdict is for.
+    pub deployment: Option<DeploymentId>,
+}
+
+/// Records that nobody needs any more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Garbage {
+    /// Terminal allocations.
+    pub allocs: Vec<AllocId>,
+    /// Evaluations.
+    pub evaluations: Vec<EvalId>,
+    /// Ended deployments.
+    pub deployments: Vec<DeploymentId>,
+    /// Stopped jobs without allocations.
+    pub jobs: Vec<JobId>,
+}

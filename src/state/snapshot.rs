@@ -1,0 +1,113 @@
+//! The state as bytes and back. Indexes are not stored: they follow from the tables.
+
+use std::sync::Arc;
+
+use model::{Allocation, Deployment, Evaluation, Node, Revision};
+use serde::{Deserialize, Serialize};
+
+use crate::record::{JobRecord, RepoRecord};
+use crate::table::{Indexes, State};
+
+/// The format that [`State::to_bytes`] writes. Older ones are still read.
+const FORMAT: u32 = 1;
+
+/// Why bytes are not a state.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Written by a newer Herder.
+    #[error(
+        "the snapshot has format {found}, but this version reads formats up to {FORMAT}; upgrade this node"
+    )]
+    TooNew {
+        /// Its format.
+        found: u32,
+    },
+    /// Not MessagePack, or cut short.
+    #[error("the snapshot is damaged")]
+    Damaged(#[source] rmp_serde::decode::Error),
+    /// Could not be written; only possible when memory runs out.
+    #[error("the snapshot could not be written")]
+    Encode(#[source] rmp_serde::encode::Error),
+}
+
+/// Fields are written by name, so that one can be added without a new format.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Stored {
+    format: u32,
+    index: u64,
+    last_plan: u64,
+    nodes: Vec<Arc<Node>>,
+    jobs: Vec<Arc<JobRecord>>,
+    allocs: Vec<Arc<Allocation>>,
+    deployments: Vec<Arc<Deployment>>,
+    evaluations: Vec<Arc<Evaluation>>,
+    repos: Vec<Arc<RepoRecord>>,
+    revisions: Vec<Arc<Revision>>,
+}
+
+impl State {
+    /// The whole state as bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
+        let stored = Stored {
+            format: FORMAT,
+            index: self.index,
+            last_plan: self.last_plan,
+            nodes: self.nodes.values().cloned().collect(),
+            jobs: self.jobs.values().cloned().collect(),
+            allocs: self.allocs.values().cloned().collect(),
+            deployments: self.deployments.values().cloned().collect(),
+            evaluations: self.evaluations.values().cloned().collect(),
+            repos: self.repos.values().cloned().collect(),
+            revisions: self.revisions.values().cloned().collect(),
+        };
+        rmp_serde::to_vec_named(&stored).map_err(SnapshotError::Encode)
+    }
+
+    /// The state that [`State::to_bytes`] wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let stored: Stored = rmp_serde::from_slice(bytes).map_err(SnapshotError::Damaged)?;
+        if stored.format > FORMAT {
+            return Err(SnapshotError::TooNew { found: stored.format });
+        }
+        let mut state =
+            Self { index: stored.index, last_plan: stored.last_plan, ..Self::default() };
+        for alloc in stored.allocs {
+            state.allocs_by_job.entry(alloc.job.clone()).or_default().insert(alloc.id);
+            state.allocs_by_node.entry(alloc.node).or_default().insert(alloc.id);
+            state.allocs.insert(alloc.id, alloc);
+        }
+        for deployment in stored.deployments {
+            state
+                .deployments_by_job
+                .entry(deployment.job.clone())
+                .or_default()
+                .insert((deployment.create_index, deployment.id));
+            state.deployments.insert(deployment.id, deployment);
+        }
+        for evaluation in stored.evaluations {
+            state
+                .evaluations_by_job
+                .entry(evaluation.job.clone())
+                .or_default()
+                .insert((evaluation.create_index, evaluation.id));
+            state.evaluations.insert(evaluation.id, evaluation);
+        }
+        state.nodes = stored.nodes.into_iter().map(|node| (node.id, node)).collect();
+        state.jobs = stored.jobs.into_iter().map(|job| (job.id.clone(), job)).collect();
+        state.repos = stored.repos.into_iter().map(|repo| (repo.name.clone(), repo)).collect();
+        state.revisions =
+            stored.revisions.into_iter().map(|revision| (revision.index, revision)).collect();
+        // A list index must never go back, or a client that waits would miss a change.
+        let index = stored.index;
+        state.indexes = Indexes {
+            nodes: index,
+            jobs: index,
+            allocs: index,
+            deployments: index,
+            evaluations: index,
+            revisions: index,
+        };
+        Ok(state)
+    }
+}

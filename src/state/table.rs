@@ -1,0 +1,201 @@
+//! The tables and how they are read.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use model::{
+    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, JobId, JobStatus,
+    JobVersion, Node, NodeId, Revision,
+};
+
+use crate::record::{JobRecord, RepoRecord};
+
+/// Everything the servers agree on. Cloning it is a snapshot and costs nothing.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub(crate) index: u64,
+    pub(crate) last_plan: u64,
+    pub(crate) nodes: OrdMap<NodeId, Arc<Node>>,
+    pub(crate) jobs: OrdMap<JobId, Arc<JobRecord>>,
+    pub(crate) allocs: OrdMap<AllocId, Arc<Allocation>>,
+    pub(crate) allocs_by_job: OrdMap<JobId, OrdSet<AllocId>>,
+    pub(crate) allocs_by_node: OrdMap<NodeId, OrdSet<AllocId>>,
+    pub(crate) deployments: OrdMap<DeploymentId, Arc<Deployment>>,
+    pub(crate) deployments_by_job: OrdMap<JobId, OrdSet<(u64, DeploymentId)>>,
+    pub(crate) evaluations: OrdMap<EvalId, Arc<Evaluation>>,
+    pub(crate) evaluations_by_job: OrdMap<JobId, OrdSet<(u64, EvalId)>>,
+    pub(crate) repos: OrdMap<String, Arc<RepoRecord>>,
+    pub(crate) revisions: OrdMap<u64, Arc<Revision>>,
+    pub(crate) indexes: Indexes,
+}
+
+/// The index of the last change of each table, for blocking queries over lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Indexes {
+    pub(crate) nodes: u64,
+    pub(crate) jobs: u64,
+    pub(crate) allocs: u64,
+    pub(crate) deployments: u64,
+    pub(crate) evaluations: u64,
+    pub(crate) revisions: u64,
+}
+
+impl State {
+    /// The index of the last command applied.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Index of the last change of any node; at least 1, as for all list indexes (clients take 0 for "never asked").
+    pub fn nodes_index(&self) -> u64 {
+        self.indexes.nodes.max(1)
+    }
+
+    /// Index of the last change of any job.
+    pub fn jobs_index(&self) -> u64 {
+        self.indexes.jobs.max(1)
+    }
+
+    /// Index of the last change of any allocation.
+    pub fn allocs_index(&self) -> u64 {
+        self.indexes.allocs.max(1)
+    }
+
+    /// Index of the last change of any deployment.
+    pub fn deployments_index(&self) -> u64 {
+        self.indexes.deployments.max(1)
+    }
+
+    /// Index of the last evaluation recorded.
+    pub fn evaluations_index(&self) -> u64 {
+        self.indexes.evaluations.max(1)
+    }
+
+    /// Index of the last revision taken in.
+    pub fn revisions_index(&self) -> u64 {
+        self.indexes.revisions.max(1)
+    }
+
+    /// All nodes, by ID.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
+        self.nodes.get(&id)
+    }
+
+    /// All jobs, by ID.
+    pub fn jobs(&self) -> impl Iterator<Item = &Arc<JobRecord>> {
+        self.jobs.values()
+    }
+
+    /// A job.
+    pub fn job(&self, id: &JobId) -> Option<&Arc<JobRecord>> {
+        self.jobs.get(id)
+    }
+
+    /// A version of a job.
+    pub fn job_version(&self, id: &JobId, version: u64) -> Option<&Arc<JobVersion>> {
+        self.jobs.get(id)?.version(version)
+    }
+
+    /// All allocations, by ID.
+    pub fn allocs(&self) -> impl Iterator<Item = &Arc<Allocation>> {
+        self.allocs.values()
+    }
+
+    /// An allocation.
+    pub fn alloc(&self, id: AllocId) -> Option<&Arc<Allocation>> {
+        self.allocs.get(&id)
+    }
+
+    /// The allocations of a job, by ID.
+    pub fn allocs_of_job(&self, id: &JobId) -> impl Iterator<Item = &Arc<Allocation>> {
+        self.allocs_by_job.get(id).into_iter().flatten().filter_map(|id| self.allocs.get(id))
+    }
+
+    /// The allocations on a node, by ID.
+    pub fn allocs_on_node(&self, id: NodeId) -> impl Iterator<Item = &Arc<Allocation>> {
+        self.allocs_by_node.get(&id).into_iter().flatten().filter_map(|id| self.allocs.get(id))
+    }
+
+    /// All deployments, by ID.
+    pub fn deployments(&self) -> impl Iterator<Item = &Arc<Deployment>> {
+        self.deployments.values()
+    }
+
+    /// A deployment.
+    pub fn deployment(&self, id: DeploymentId) -> Option<&Arc<Deployment>> {
+        self.deployments.get(&id)
+    }
+
+    /// The deployments of a job, newest first.
+    pub fn deployments_of_job(&self, id: &JobId) -> impl Iterator<Item = &Arc<Deployment>> {
+        self.deployments_by_job
+            .get(id)
+            .into_iter()
+            .flat_map(|ids| ids.iter().rev())
+            .filter_map(|(_, id)| self.deployments.get(id))
+    }
+
+    /// The newest deployment of a job.
+    pub fn latest_deployment(&self, id: &JobId) -> Option<&Arc<Deployment>> {
+        self.deployments_of_job(id).next()
+    }
+
+    /// All evaluations, by ID.
+    pub fn evaluations(&self) -> impl Iterator<Item = &Arc<Evaluation>> {
+        self.evaluations.values()
+    }
+
+    /// An evaluation.
+    pub fn evaluation(&self, id: EvalId) -> Option<&Arc<Evaluation>> {
+        self.evaluations.get(&id)
+    }
+
+    /// The evaluations of a job, newest first.
+    pub fn evaluations_of_job(&self, id: &JobId) -> impl Iterator<Item = &Arc<Evaluation>> {
+        self.evaluations_by_job
+            .get(id)
+            .into_iter()
+            .flat_map(|ids| ids.iter().rev())
+            .filter_map(|(_, id)| self.evaluations.get(id))
+    }
+
+    /// All repositories, by name.
+    pub fn repos(&self) -> impl Iterator<Item = &Arc<RepoRecord>> {
+        self.repos.values()
+    }
+
+    /// A repository.
+    pub fn repo(&self, name: &str) -> Option<&Arc<RepoRecord>> {
+        self.repos.get(name)
+    }
+
+    /// The revisions, newest first.
+    pub fn revisions(&self) -> impl Iterator<Item = &Arc<Revision>> {
+        self.revisions.values().rev()
+    }
+
+    /// A job's status on the wire (nomad.md 2.1).
+    pub fn job_status(&self, id: &JobId) -> JobStatus {
+        let Some(record) = self.jobs.get(id) else {
+            return JobStatus::Dead;
+        };
+        let mut any = false;
+        for alloc in self.allocs_of_job(id) {
+            any = true;
+            if !alloc.client.is_terminal() {
+                return JobStatus::Running;
+            }
+        }
+        let kind = record.job().map(|job| job.kind).unwrap_or_default();
+        match (record.stopped, any) {
+            (true, _) => JobStatus::Dead,
+            (false, true) if kind.runs_to_completion() => JobStatus::Dead,
+            (false, _) => JobStatus::Pending,
+        }
+    }
+}
