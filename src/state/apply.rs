@@ -36,6 +36,9 @@ impl State {
             Command::FailDeployment { deployment, at } => {
                 self.fail_deployment(*deployment, *at, &mut events)
             }
+            Command::ApproveRemovals { repo, jobs, at } => {
+                self.approve_removals(repo, jobs, *at, &mut events)
+            }
             Command::CollectGarbage(garbage) => self.collect_garbage(garbage, &mut events),
         };
         Applied { index, events, rejection: result.err() }

@@ -57,6 +57,15 @@ pub enum Command {
         /// When.
         at: Timestamp,
     },
+    /// An operator approves removals that were held.
+    ApproveRemovals {
+        /// The repository.
+        repo: String,
+        /// These jobs only; all that are held if empty.
+        jobs: Vec<JobId>,
+        /// When.
+        at: Timestamp,
+    },
     /// Old records go.
     CollectGarbage(Garbage),
 }

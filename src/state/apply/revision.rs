@@ -60,6 +60,44 @@ impl State {
         Ok(())
     }
 
+    /// Stops the jobs whose removal was held, now that somebody said that it was meant.
+    pub(super) fn approve_removals(
+        &mut self,
+        repo: &str,
+        jobs: &[model::JobId],
+        at: model::Timestamp,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Rejection> {
+        let Some(record) = self.repos.get(repo) else {
+            return Err(Rejection::NotFound { what: "repository", id: repo.to_owned() });
+        };
+        let mut record = RepoRecord::clone(record);
+        let approved = |file: &FileRecord| {
+            file.removal_held
+                && file.job.as_ref().is_some_and(|job| jobs.is_empty() || jobs.contains(job))
+        };
+        let held: Vec<(String, Option<model::JobId>)> = record
+            .files
+            .iter()
+            .filter(|(_, file)| approved(file))
+            .map(|(path, file)| (path.clone(), file.job.clone()))
+            .collect();
+        if held.is_empty() {
+            return Err(Rejection::Conflict("no removal is held for these jobs".to_owned()));
+        }
+        for (path, job) in held {
+            record.files.remove(&path);
+            if let Some(job) = job {
+                let reason = format!("{path} was removed, and the removal was approved");
+                self.stop_job(&job, reason, at, events);
+            }
+        }
+        record.modify_index = self.index;
+        self.indexes.revisions = self.index;
+        self.repos.insert(record.name.clone(), Arc::new(record));
+        Ok(())
+    }
+
     fn take_file(
         &mut self,
         repo: &mut RepoRecord,

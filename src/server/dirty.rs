@@ -1,0 +1,133 @@
+//! Which jobs the evaluator must look at, and when. Pure: events in, jobs out.
+
+use std::collections::BTreeMap;
+
+use model::{EvalStatus, EvalTrigger, JobId, Timestamp};
+use state::{Event, Plan, State};
+
+/// Jobs to look at now, and jobs to look at later.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Dirty {
+    now: BTreeMap<JobId, EvalTrigger>,
+    later: BTreeMap<JobId, Timestamp>,
+}
+
+impl Dirty {
+    /// Everything is worth a look: at start, and after events were missed.
+    pub(crate) fn all(state: &State) -> Self {
+        let mut dirty = Self::default();
+        for record in state.jobs() {
+            dirty.mark(&record.id, EvalTrigger::JobRegister);
+        }
+        dirty
+    }
+
+    pub(crate) fn mark(&mut self, job: &JobId, trigger: EvalTrigger) {
+        self.now.entry(job.clone()).or_insert(trigger);
+    }
+
+    /// Notes what `events` touch, in the state that they led to.
+    pub(crate) fn note(&mut self, state: &State, events: &[Event]) {
+        let mut capacity = false;
+        for event in events {
+            match event {
+                Event::Job(job) => {
+                    let stopped = state.job(job).is_some_and(|record| record.stopped);
+                    let trigger =
+                        if stopped { EvalTrigger::JobDeregister } else { EvalTrigger::JobRegister };
+                    self.mark(job, trigger);
+                }
+                Event::Alloc { id, job, evaluate, .. } => {
+                    let over = state.alloc(*id).is_none_or(|alloc| alloc.client.is_terminal());
+                    capacity |= over;
+                    if *evaluate {
+                        let trigger = if over {
+                            EvalTrigger::AllocFailure
+                        } else {
+                            EvalTrigger::DeploymentWatcher
+                        };
+                        self.mark(job, trigger);
+                    }
+                }
+                Event::Deployment { job, .. } => self.mark(job, EvalTrigger::DeploymentWatcher),
+                Event::Node(_) => {
+                    for record in state.jobs().filter(|record| !record.stopped) {
+                        self.mark(&record.id, EvalTrigger::NodeUpdate);
+                    }
+                }
+                Event::Evaluation(_) | Event::Revision { .. } => {}
+            }
+        }
+        if capacity {
+            for record in state.jobs().filter(|record| !record.stopped) {
+                let newest = state.evaluations_of_job(&record.id).next();
+                if newest.is_some_and(|evaluation| evaluation.status == EvalStatus::Blocked) {
+                    self.mark(&record.id, EvalTrigger::QueuedAllocs);
+                }
+            }
+        }
+    }
+
+    /// Takes the jobs to look at now, with those whose wait is over.
+    pub(crate) fn take(&mut self, now: Timestamp) -> BTreeMap<JobId, EvalTrigger> {
+        let due: Vec<JobId> =
+            self.later.iter().filter(|(_, at)| **at <= now).map(|(job, _)| job.clone()).collect();
+        for job in due {
+            self.later.remove(&job);
+            self.now.entry(job).or_insert(EvalTrigger::Scheduled);
+        }
+        std::mem::take(&mut self.now)
+    }
+
+    /// Puts back what was taken, after a plan was not applied.
+    pub(crate) fn put_back(&mut self, jobs: BTreeMap<JobId, EvalTrigger>) {
+        for (job, trigger) in jobs {
+            self.now.entry(job).or_insert(trigger);
+        }
+    }
+
+    /// Notes when the jobs just looked at want to be looked at again.
+    pub(crate) fn schedule(&mut self, jobs: &BTreeMap<JobId, EvalTrigger>, plan: &Plan) {
+        for job in jobs.keys() {
+            self.later.remove(job);
+        }
+        self.later.extend(plan.wake.iter().map(|(job, at)| (job.clone(), *at)));
+    }
+
+    /// Whether something is to be done now.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.now.is_empty()
+    }
+
+    /// When the next wait is over.
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.later.values().min().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_over_in_time_and_once() {
+        let mut dirty = Dirty::default();
+        let jobs = BTreeMap::from([("a".into(), EvalTrigger::JobRegister)]);
+        let plan = Plan { wake: BTreeMap::from([("a".into(), Timestamp(10))]), ..Plan::default() };
+        dirty.schedule(&jobs, &plan);
+        assert_eq!(dirty.next(), Some(Timestamp(10)));
+        assert!(dirty.take(Timestamp(9)).is_empty());
+        assert_eq!(dirty.take(Timestamp(10)).len(), 1);
+        assert!(dirty.take(Timestamp(11)).is_empty());
+    }
+
+    #[test]
+    fn a_newer_pass_forgets_an_older_wait() {
+        let mut dirty = Dirty::default();
+        let jobs = BTreeMap::from([("a".into(), EvalTrigger::JobRegister)]);
+        let plan = Plan { wake: BTreeMap::from([("a".into(), Timestamp(10))]), ..Plan::default() };
+        dirty.schedule(&jobs, &plan);
+        dirty.schedule(&jobs, &Plan::default());
+        assert_eq!(dirty.next(), None);
+    }
+}

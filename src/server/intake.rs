@@ -1,0 +1,17 @@
+//! A new head becomes a command. Law 3 lives here: what could not be read whole is never a deletion.
+
+mod decide;
+mod read;
+
+pub use decide::Budget;
+pub(crate) use decide::{Ancestry, Head, ReadFile, Reading, plan_revision};
+pub(crate) use read::{Reader, read_files, read_head};
+
+/// How a repository's revisions are taken in.
+#[derive(Clone, Debug, Default)]
+pub struct IntakeOptions {
+    /// How many jobs one commit may stop without anybody's approval.
+    pub budget: Budget,
+    /// Values for the job files' variables.
+    pub inputs: jobfile::Inputs,
+}

@@ -1,0 +1,174 @@
+//! Reading a head: only what differs from what the log knows is read and parsed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gitrepo::{CommitInfo, TreeFile, TreeFileKind};
+use model::{BlobId, CommitId, Diagnostic, Timestamp};
+use state::RepoRecord;
+
+use super::decide::{Ancestry, Head, ReadFile, Reading};
+use crate::source::{RevisionSource, SourceError};
+
+/// The largest job file that is read.
+const FILE_LIMIT: usize = 1024 * 1024;
+/// Contents that are known not to be jobs; more than these are read again.
+const STRANGERS: usize = 100_000;
+
+/// Reads heads of one repository, and remembers which contents were no jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    strangers: BTreeSet<BlobId>,
+    inputs: jobfile::Inputs,
+}
+
+/// Reads a commit whole, as the head that would follow what `record` knows.
+pub(crate) async fn read_head(
+    source: &dyn RevisionSource,
+    reader: &mut Reader,
+    record: Option<&RepoRecord>,
+    (repo, branch): (&str, &str),
+    commit: &CommitId,
+    seen_at: Timestamp,
+) -> Result<(Head, Reading), SourceError> {
+    let info = source.commit(commit).await?;
+    let ancestry = match record.and_then(|record| record.head.as_ref()) {
+        None => Ancestry::First,
+        // An old head that the mirror does not hold cannot be shown to be an ancestor.
+        Some(old) => match source.is_ancestor(old, commit).await {
+            Ok(true) => Ancestry::Descendant,
+            Ok(false) | Err(_) => Ancestry::Rewritten,
+        },
+    };
+    let tree = source.tree(commit).await?;
+    let reading = reader.read(source, record, &tree).await?;
+    let head =
+        Head { repo: repo.to_owned(), branch: branch.to_owned(), commit: info, seen_at, ancestry };
+    Ok((head, reading))
+}
+
+/// Reads files of somebody's working tree, as if they were committed on top of the desired head. Without `whole`, files
+/// that are not among them stay as they are.
+pub(crate) fn read_files(
+    reader: &mut Reader,
+    record: Option<&RepoRecord>,
+    (repo, branch): (&str, &str),
+    files: &BTreeMap<String, Vec<u8>>,
+    whole: bool,
+    now: Timestamp,
+) -> (Head, Reading) {
+    let mut reading = Reading::new();
+    let known = |path: &str| record.and_then(|record| record.files.get(path));
+    if !whole {
+        let others = record.into_iter().flat_map(|record| &record.files);
+        reading.extend(
+            others
+                .filter(|(_, file)| !file.removal_held)
+                .map(|(path, _)| (path.clone(), ReadFile::Same)),
+        );
+    }
+    for (path, bytes) in files.iter().filter(|(path, _)| jobfile::is_job_file_name(path)) {
+        // Not a name that Git would give: it only has to differ from what the log knows.
+        let blob = BlobId::from(format!("working tree {path}"));
+        if let Some(read) = reader.parse(path, &blob, bytes, known(path).is_some()) {
+            reading.insert(path.clone(), read);
+        }
+    }
+    let commit = CommitInfo {
+        id: CommitId::from("working tree"),
+        subject: "working tree".to_owned(),
+        committed_at: now,
+        ..CommitInfo::default()
+    };
+    let ancestry = match record.and_then(|record| record.head.as_ref()) {
+        Some(_) => Ancestry::Descendant,
+        None => Ancestry::First,
+    };
+    let head =
+        Head { repo: repo.to_owned(), branch: branch.to_owned(), commit, seen_at: now, ancestry };
+    (head, reading)
+}
+
+impl Reader {
+    pub(crate) fn new(inputs: jobfile::Inputs) -> Self {
+        Self { strangers: BTreeSet::new(), inputs }
+    }
+
+    async fn read(
+        &mut self,
+        source: &dyn RevisionSource,
+        record: Option<&RepoRecord>,
+        tree: &[TreeFile],
+    ) -> Result<Reading, SourceError> {
+        let mut reading = Reading::new();
+        for file in tree.iter().filter(|file| jobfile::is_job_file_name(&file.path)) {
+            let known = record.and_then(|record| record.files.get(&file.path));
+            if known.is_some_and(|known| {
+                known.blob == file.blob && !known.broken && !known.removal_held
+            }) {
+                reading.insert(file.path.clone(), ReadFile::Same);
+                continue;
+            }
+            if self.strangers.contains(&file.blob) && known.is_none() {
+                continue;
+            }
+            match file.kind {
+                TreeFileKind::File => {}
+                TreeFileKind::Symlink => {
+                    reading
+                        .insert(file.path.clone(), refused(file, "symlink", "is a symbolic link"));
+                    continue;
+                }
+                TreeFileKind::Submodule => continue,
+            }
+            let bytes = match source.blob(&file.blob, FILE_LIMIT).await {
+                Ok(bytes) => bytes,
+                Err(error) if file.size.is_some_and(|size| size > FILE_LIMIT as u64) => {
+                    let what = format!("is too large for a job file: {error}");
+                    reading.insert(file.path.clone(), refused(file, "file-too-large", &what));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(read) = self.parse(&file.path, &file.blob, &bytes, known.is_some()) {
+                reading.insert(file.path.clone(), read);
+            }
+        }
+        Ok(reading)
+    }
+
+    /// `None` for a file that is not about a job and never was.
+    pub(crate) fn parse(
+        &mut self,
+        path: &str,
+        blob: &BlobId,
+        bytes: &[u8],
+        known: bool,
+    ) -> Option<ReadFile> {
+        if !known && !jobfile::holds_job(path, bytes) {
+            if self.strangers.len() >= STRANGERS {
+                self.strangers.clear();
+            }
+            self.strangers.insert(blob.clone());
+            return None;
+        }
+        let parsed = jobfile::parse(jobfile::Source { path, bytes }, &self.inputs);
+        Some(ReadFile::Parsed {
+            blob: blob.clone(),
+            jobs: parsed.jobs,
+            problems: parsed.diagnostics,
+        })
+    }
+}
+
+fn refused(file: &TreeFile, code: &str, what: &str) -> ReadFile {
+    let help = match code {
+        "symlink" => "put the file itself there; links in a repository are never followed",
+        _ => "job files may have up to 1 MiB; move data out of it",
+    };
+    let message = format!("{} {what}", file.path);
+    ReadFile::Parsed {
+        blob: file.blob.clone(),
+        jobs: Vec::new(),
+        problems: vec![Diagnostic::file_error(code, &file.path, message, help)],
+    }
+}

@@ -1,0 +1,457 @@
+//! The handle that the rest of the agent holds, and the loops behind it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use consensus::{Consensus, RaftStatus};
+use gitrepo::{Observation, PollStatus};
+use model::{CommitId, DeploymentId, JobId, Timestamp};
+use state::{Applied, Command, State};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::garbage::{Keep, collect, is_empty};
+use crate::intake::{IntakeOptions, Reader, plan_revision, read_head};
+use crate::reconciler::Reconciler;
+use crate::request::{PlanOutcome, PlanRequest, PlanSource, RepoStatus, ServerError};
+use crate::source::RevisionSource;
+use crate::worker::{Worker, WorkerStatus, Workers};
+
+/// Where "now" comes from: the one place that may ask.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How often old records are looked for.
+const GARBAGE_INTERVAL: Duration = Duration::from_secs(300);
+/// Waits between tries to take in a head that could not be read.
+const INTAKE_RETRY: Duration = Duration::from_secs(5);
+
+/// A repository that the server follows.
+pub struct Repository {
+    /// Its name.
+    pub name: String,
+    /// Where it is, without credentials.
+    pub url: String,
+    /// How its revisions are read.
+    pub source: Arc<dyn RevisionSource>,
+    /// What its poller saw.
+    pub observations: mpsc::Receiver<Observation>,
+    /// How polling goes.
+    pub poll: Arc<dyn Fn() -> PollStatus + Send + Sync>,
+    /// Asks the poller to look now.
+    pub check_now: Arc<dyn Fn() + Send + Sync>,
+    /// How revisions are taken in.
+    pub intake: IntakeOptions,
+}
+
+/// What a server is made of.
+pub struct ServerOptions {
+    /// The log and the state.
+    pub consensus: Consensus,
+    /// The repositories, each with a name of its own.
+    pub repositories: Vec<Repository>,
+    /// The clock.
+    pub clock: Clock,
+    /// Ends the loops.
+    pub stop: CancellationToken,
+}
+
+/// A running server. Cloning it is another handle to the same one.
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    consensus: Consensus,
+    repositories: BTreeMap<String, Followed>,
+    clock: Clock,
+    workers: Workers,
+    tasks: TaskTracker,
+}
+
+/// What is left of a repository once its loop has taken the observations.
+struct Followed {
+    url: String,
+    source: Arc<dyn RevisionSource>,
+    poll: Arc<dyn Fn() -> PollStatus + Send + Sync>,
+    check_now: Arc<dyn Fn() + Send + Sync>,
+    intake: IntakeOptions,
+    error: Arc<Mutex<Option<String>>>,
+    branch: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// Starts the loops.
+    pub fn start(options: ServerOptions) -> Self {
+        let ServerOptions { consensus, repositories, clock, stop } = options;
+        let workers = Workers::default();
+        let tasks = TaskTracker::new();
+        let mut followed = BTreeMap::new();
+        for repository in repositories {
+            let error = Arc::new(Mutex::new(None));
+            let branch = Arc::new(Mutex::new(String::new()));
+            let intake = Intake {
+                name: repository.name.clone(),
+                source: Arc::clone(&repository.source),
+                consensus: consensus.clone(),
+                clock: Arc::clone(&clock),
+                worker: workers.register(format!("intake {}", repository.name)),
+                reader: Reader::new(repository.intake.inputs.clone()),
+                options: repository.intake.clone(),
+                error: Arc::clone(&error),
+                branch: Arc::clone(&branch),
+            };
+            tasks.spawn(intake.run(repository.observations, stop.clone()));
+            followed.insert(
+                repository.name,
+                Followed {
+                    url: repository.url,
+                    source: repository.source,
+                    poll: repository.poll,
+                    check_now: repository.check_now,
+                    intake: repository.intake,
+                    error,
+                    branch,
+                },
+            );
+        }
+        let reconciler = Reconciler {
+            consensus: consensus.clone(),
+            clock: Arc::clone(&clock),
+            worker: workers.register("reconciler"),
+        };
+        tasks.spawn(reconciler.run(stop.clone()));
+        let collector = workers.register("garbage");
+        tasks.spawn(collect_garbage(consensus.clone(), Arc::clone(&clock), collector, stop));
+        tasks.close();
+        let inner = Inner { consensus, repositories: followed, clock, workers, tasks };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Waits until the loops have ended after the stop was asked for.
+    pub async fn join(&self) {
+        self.inner.tasks.wait().await;
+    }
+
+    /// The state now.
+    pub fn state(&self) -> State {
+        self.inner.consensus.state()
+    }
+
+    /// The index of the last command applied, for those who wait for a change.
+    pub fn index(&self) -> watch::Receiver<u64> {
+        self.inner.consensus.index()
+    }
+
+    /// Whether this server leads.
+    pub fn is_leader(&self) -> bool {
+        self.inner.consensus.is_leader()
+    }
+
+    /// Where Raft stands.
+    pub fn raft_status(&self) -> RaftStatus {
+        self.inner.consensus.status()
+    }
+
+    /// The loops and what they do.
+    pub fn workers(&self) -> BTreeMap<String, WorkerStatus> {
+        self.inner.workers.list()
+    }
+
+    /// Promotes a deployment's canaries; all groups if none is named. Returns the state's index.
+    pub async fn promote(
+        &self,
+        deployment: DeploymentId,
+        groups: Vec<String>,
+    ) -> Result<u64, ServerError> {
+        self.propose(Command::Promote { deployment, groups, at: self.now() }).await
+    }
+
+    /// Fails a deployment. Returns the state's index.
+    pub async fn fail_deployment(&self, deployment: DeploymentId) -> Result<u64, ServerError> {
+        self.propose(Command::FailDeployment { deployment, at: self.now() }).await
+    }
+
+    /// Lets removals go on that were held; all if no job is named. Returns the state's index.
+    pub async fn approve_removals(
+        &self,
+        repo: Option<&str>,
+        jobs: Vec<JobId>,
+    ) -> Result<u64, ServerError> {
+        let (name, _) = self.repository(repo)?;
+        self.propose(Command::ApproveRemovals { repo: name.to_owned(), jobs, at: self.now() }).await
+    }
+
+    /// The repositories.
+    pub fn repos(&self) -> Vec<RepoStatus> {
+        let locked =
+            |text: &Mutex<String>| text.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.inner
+            .repositories
+            .iter()
+            .map(|(name, repo)| RepoStatus {
+                name: name.clone(),
+                url: repo.url.clone(),
+                branch: locked(&repo.branch),
+                poll: (repo.poll)(),
+                intake_error: repo.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            })
+            .collect()
+    }
+
+    /// Asks the pollers to look now; all of them if none is named.
+    pub async fn check_now(&self, repo: Option<&str>) -> Result<(), ServerError> {
+        match repo {
+            Some(_) => (self.repository(repo)?.1.check_now)(),
+            None => self.inner.repositories.values().for_each(|repo| (repo.check_now)()),
+        }
+        Ok(())
+    }
+
+    /// What would happen, by the function that makes it happen (law 2). Changes nothing.
+    pub async fn plan(&self, request: PlanRequest) -> Result<PlanOutcome, ServerError> {
+        let (name, repo) = self.repository(request.repo.as_deref())?;
+        let state = self.state();
+        let record = state.repo(name);
+        let branch = repo.branch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut reader = Reader::new(repo.intake.inputs.clone());
+        let (commit, head, reading) = match request.source {
+            PlanSource::Files { files, whole } => {
+                let (head, reading) = crate::intake::read_files(
+                    &mut reader,
+                    record.map(Arc::as_ref),
+                    (name, &branch),
+                    &files,
+                    whole,
+                    self.now(),
+                );
+                (None, head, reading)
+            }
+            source @ (PlanSource::Revision(_) | PlanSource::Head) => {
+                let commit = match source {
+                    PlanSource::Revision(revision) => repo.source.resolve(&revision).await?,
+                    _ => self.polled_head(name, repo)?,
+                };
+                let (head, reading) = read_head(
+                    repo.source.as_ref(),
+                    &mut reader,
+                    record.map(Arc::as_ref),
+                    (name, &branch),
+                    &commit,
+                    self.now(),
+                )
+                .await?;
+                (Some(commit), head, reading)
+            }
+        };
+        let taken =
+            plan_revision(record.map(Arc::as_ref), &head, &reading, repo.intake.budget, self.now());
+        let mut problems = Vec::new();
+        let mut paths = BTreeMap::new();
+        for (path, outcome) in &taken.files {
+            match outcome {
+                state::FileOutcome::Job { submission, problems: found, .. } => {
+                    paths.insert(submission.job.id.clone(), path.clone());
+                    problems.extend(found.iter().cloned());
+                }
+                state::FileOutcome::Broken { problems: found, .. } => {
+                    problems.extend(found.iter().cloned())
+                }
+                state::FileOutcome::Removed
+                | state::FileOutcome::RemovalHeld
+                | state::FileOutcome::Forgotten => {
+                    let job = record.and_then(|record| record.files.get(path)?.job.clone());
+                    paths.extend(job.map(|job| (job, path.clone())));
+                }
+            }
+        }
+        let preview = evaluator::preview(&state, &taken, self.now());
+        Ok(PlanOutcome {
+            repo: name.to_owned(),
+            commit,
+            preview,
+            paths,
+            problems,
+            notes: taken.notes,
+        })
+    }
+
+    fn polled_head(&self, name: &str, repo: &Followed) -> Result<CommitId, ServerError> {
+        let status = (repo.poll)();
+        match (status.head, status.error) {
+            (Some(head), _) => Ok(head.id),
+            (None, Some(error)) => {
+                Err(ServerError::Unavailable(format!("repository `{name}`: {}", error.message)))
+            }
+            (None, None) => Err(ServerError::Unavailable(format!(
+                "repository `{name}` was not read yet; try again in a moment"
+            ))),
+        }
+    }
+
+    fn repository(&self, name: Option<&str>) -> Result<(&str, &Followed), ServerError> {
+        let repos = &self.inner.repositories;
+        match name {
+            Some(name) => repos
+                .get_key_value(name)
+                .map(|(name, repo)| (name.as_str(), repo))
+                .ok_or_else(|| ServerError::NotFound { what: format!("repository `{name}`") }),
+            None if repos.len() == 1 => repos
+                .iter()
+                .next()
+                .map(|(name, repo)| (name.as_str(), repo))
+                .ok_or_else(|| ServerError::NotFound { what: "repository".to_owned() }),
+            None if repos.is_empty() => Err(ServerError::Invalid(
+                "this agent follows no repository; start it with --repo".to_owned(),
+            )),
+            None => Err(ServerError::Invalid(format!(
+                "there are several repositories, name one of them: {}",
+                repos.keys().cloned().collect::<Vec<_>>().join(", ")
+            ))),
+        }
+    }
+
+    /// Puts a command into the log, and turns a rejection into an error.
+    pub async fn propose(&self, command: Command) -> Result<u64, ServerError> {
+        let applied: Applied = self
+            .inner
+            .consensus
+            .propose(command)
+            .await
+            .map_err(|error| ServerError::Unavailable(error.to_string()))?;
+        match applied.rejection {
+            None => Ok(applied.index),
+            Some(state::Rejection::NotFound { what, id }) => {
+                Err(ServerError::NotFound { what: format!("{what} `{id}`") })
+            }
+            Some(rejection) => Err(ServerError::Conflict(rejection.to_string())),
+        }
+    }
+
+    /// The time, by the server's clock.
+    pub fn now(&self) -> Timestamp {
+        (self.inner.clock)()
+    }
+}
+
+/// Takes in what one repository's poller sees.
+struct Intake {
+    name: String,
+    source: Arc<dyn RevisionSource>,
+    consensus: Consensus,
+    clock: Clock,
+    worker: Worker,
+    reader: Reader,
+    options: IntakeOptions,
+    error: Arc<Mutex<Option<String>>>,
+    branch: Arc<Mutex<String>>,
+}
+
+impl Intake {
+    async fn run(mut self, mut observations: mpsc::Receiver<Observation>, stop: CancellationToken) {
+        let mut pending: Option<(CommitId, Timestamp)> = None;
+        loop {
+            let retry = pending.is_some();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                observed = observations.recv() => match observed {
+                    None => return,
+                    Some(observed) => match observed.result {
+                        Ok(head) => {
+                            head.branch.clone_into(&mut self.branch.lock().unwrap_or_else(PoisonError::into_inner));
+                            pending = Some((head.commit.id, observed.at));
+                        }
+                        // What runs goes on; the poller's status says what is wrong.
+                        Err(error) => tracing::warn!(repo = self.name, "{error}"),
+                    },
+                },
+                () = tokio::time::sleep(INTAKE_RETRY), if retry => {}
+            }
+            let Some((commit, seen_at)) = &pending else { continue };
+            self.worker.busy();
+            let result = self.take(&commit.clone(), *seen_at).await;
+            if let Err(error) = &result {
+                tracing::warn!(
+                    repo = self.name,
+                    commit = commit.short(),
+                    "revision was not taken in: {error}"
+                );
+            }
+            *self.error.lock().unwrap_or_else(PoisonError::into_inner) = result.clone().err();
+            if result.is_ok() {
+                pending = None;
+            }
+            self.worker.done((self.clock)(), result.err());
+        }
+    }
+
+    async fn take(&mut self, commit: &CommitId, seen_at: Timestamp) -> Result<(), String> {
+        let state = self.consensus.state();
+        let record = state.repo(&self.name).map(Arc::as_ref);
+        if record.is_some_and(|record| record.head.as_ref() == Some(commit)) {
+            return Ok(());
+        }
+        let branch = self.branch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (head, reading) = read_head(
+            self.source.as_ref(),
+            &mut self.reader,
+            record,
+            (&self.name, &branch),
+            commit,
+            seen_at,
+        )
+        .await
+        .map_err(|error| error.to_string())?;
+        let taken = plan_revision(record, &head, &reading, self.options.budget, (self.clock)());
+        for note in &taken.notes {
+            tracing::warn!(repo = self.name, commit = commit.short(), "{note}");
+        }
+        let changed = taken.files.len();
+        let subject = taken.subject.clone();
+        let applied = self
+            .consensus
+            .propose(Command::TakeRevision(Box::new(taken)))
+            .await
+            .map_err(|error| error.to_string())?;
+        if let Some(rejection) = applied.rejection {
+            return Err(rejection.to_string());
+        }
+        tracing::info!(
+            repo = self.name,
+            commit = commit.short(),
+            files = changed,
+            index = applied.index,
+            "revision taken in: {subject}"
+        );
+        Ok(())
+    }
+}
+
+async fn collect_garbage(
+    consensus: Consensus,
+    clock: Clock,
+    worker: Worker,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(GARBAGE_INTERVAL) => {}
+        }
+        worker.busy();
+        let garbage = collect(&consensus.state(), Keep::default(), clock());
+        let error = if is_empty(&garbage) {
+            None
+        } else {
+            consensus
+                .propose(Command::CollectGarbage(garbage))
+                .await
+                .err()
+                .map(|error| error.to_string())
+        };
+        worker.done(clock(), error);
+    }
+}
