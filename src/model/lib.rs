@@ -19,6 +19,7 @@ mod revision;
 mod service;
 mod spec;
 mod task;
+pub mod wire;
 
 pub use allocation::{
     AllocHealth, AllocResources, Allocation, CheckState, CheckStatus, ClientStatus, DesiredStatus,

@@ -1,0 +1,155 @@
+//! Nodes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Eligibility, NodeId, NodeStatus, Timestamp};
+
+/// A row of `/v1/nodes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeListStub {
+    /// Address.
+    pub address: String,
+    /// ID.
+    #[serde(rename = "ID")]
+    pub id: NodeId,
+    /// Datacenter.
+    pub datacenter: String,
+    /// Name.
+    pub name: String,
+    /// Pool.
+    pub node_pool: String,
+    /// Class.
+    pub node_class: String,
+    /// Herder's version.
+    pub version: String,
+    /// Whether it is being emptied.
+    pub drain: bool,
+    /// Whether new allocations may come.
+    pub scheduling_eligibility: Eligibility,
+    /// Whether it answers.
+    pub status: NodeStatus,
+    /// Always empty.
+    pub status_description: String,
+    /// Drivers.
+    pub drivers: BTreeMap<String, DriverView>,
+    /// What it can give, with `?resources=true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_resources: Option<NodeResourcesView>,
+    /// State index of creation.
+    pub create_index: u64,
+    /// State index of the last change.
+    pub modify_index: u64,
+}
+
+/// A node (`/v1/node/:id`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeView {
+    /// ID.
+    #[serde(rename = "ID")]
+    pub id: NodeId,
+    /// Datacenter.
+    pub datacenter: String,
+    /// Pool.
+    pub node_pool: String,
+    /// Name.
+    pub name: String,
+    /// Address. Herder's own; Nomad has it in lists only.
+    pub address: String,
+    /// Where its HTTP API answers.
+    #[serde(rename = "HTTPAddr")]
+    pub http_addr: String,
+    /// Whether that API speaks TLS.
+    #[serde(rename = "TLSEnabled")]
+    pub tls_enabled: bool,
+    /// Attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// What it can give.
+    pub node_resources: NodeResourcesView,
+    /// Metadata.
+    pub meta: BTreeMap<String, String>,
+    /// Class.
+    pub node_class: String,
+    /// Herder's version. Herder's own.
+    pub version: String,
+    /// Whether it is being emptied.
+    pub drain: bool,
+    /// Whether new allocations may come.
+    pub scheduling_eligibility: Eligibility,
+    /// Whether it answers.
+    pub status: NodeStatus,
+    /// Always empty.
+    pub status_description: String,
+    /// Last change of status, in seconds since the epoch.
+    pub status_updated_at: i64,
+    /// Drivers.
+    pub drivers: BTreeMap<String, DriverView>,
+    /// State index of creation.
+    pub create_index: u64,
+    /// State index of the last change.
+    pub modify_index: u64,
+}
+
+/// What a node says of one driver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DriverView {
+    /// Attributes that it adds.
+    pub attributes: BTreeMap<String, String>,
+    /// Whether it is there.
+    pub detected: bool,
+    /// Whether it works.
+    pub healthy: bool,
+    /// Why not.
+    pub health_description: String,
+    /// When that was seen.
+    #[serde(with = "super::rfc3339")]
+    pub update_time: Timestamp,
+}
+
+/// What a node can give.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeResourcesView {
+    /// Processor.
+    pub cpu: NodeCpu,
+    /// Memory.
+    pub memory: NodeMemory,
+    /// Disk.
+    pub disk: NodeDisk,
+    /// First dynamic port.
+    pub min_dynamic_port: u16,
+    /// Last dynamic port.
+    pub max_dynamic_port: u16,
+    /// Ports that something else holds. Herder's own.
+    pub reserved_ports: Vec<u16>,
+}
+
+/// Processor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeCpu {
+    /// MHz over all cores.
+    pub cpu_shares: u64,
+}
+
+/// Memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeMemory {
+    /// Megabytes.
+    #[serde(rename = "MemoryMB")]
+    pub memory_mb: u64,
+}
+
+/// Disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeDisk {
+    /// Megabytes.
+    #[serde(rename = "DiskMB")]
+    pub disk_mb: u64,
+}
