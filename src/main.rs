@@ -1,1 +1,53 @@
-fn main() {}
+//! The binary: reads the arguments and hands over to the room that does the work.
+
+mod example_server;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+/// Keeps a fleet of machines equal to a Git repository of job files.
+#[derive(Parser)]
+#[command(name = "herder", version, about, propagate_version = true, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run an agent: keep this machine equal to a repository of job files
+    Agent(Box<agent::AgentArguments>),
+    /// Serve a page with its version and a health endpoint, for the examples
+    ExampleServer(example_server::ExampleServerArguments),
+    #[command(flatten)]
+    Client(cli::Command),
+}
+
+fn main() -> ExitCode {
+    // The helper that stays with each task starts from this binary. It must stay small: nothing runs before it.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == driver::SHIM_ARG) {
+        return driver::shim_main(arguments);
+    }
+    let matches = Arguments::command().get_matches_from(cli::normalised_arguments(std::env::args_os()));
+    let parsed = match Arguments::from_arg_matches(&matches) {
+        Ok(parsed) => parsed,
+        Err(error) => error.exit(),
+    };
+    match parsed.command {
+        Command::Agent(arguments) => report(agent::run(&arguments)),
+        Command::ExampleServer(arguments) => report(example_server::run(&arguments)),
+        Command::Client(command) => cli::run(command, &mut Arguments::command()),
+    }
+}
+
+fn report(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            cli::print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

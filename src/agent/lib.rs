@@ -1,1 +1,18 @@
-//! Room: agent.
+//! One process: wires the log, the loops, the catalog, the node and the HTTP faces together, and takes them down again.
+//!
+//! This is the only room that knows all others. It holds no rule of its own: what it decides is which parts there are,
+//! with which settings, and in which order they start and stop.
+
+mod arguments;
+mod clock;
+mod config;
+mod directory;
+mod follow;
+mod identity;
+mod logging;
+mod run;
+mod task_logs;
+mod upstream;
+
+pub use arguments::AgentArguments;
+pub use run::run;

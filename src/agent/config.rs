@@ -1,0 +1,6 @@
+//! The configuration: the file's text, and what it comes to together with the flags.
+
+mod file;
+mod settings;
+
+pub(crate) use settings::{RepoSettings, Settings};

@@ -1,0 +1,169 @@
+//! The configuration file as written: HCL with Nomad's names where Nomad has them, or the same in YAML.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+
+/// The largest configuration file that is read.
+const LIMIT: u64 = 1024 * 1024;
+
+/// A configuration file. Every key may be left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct File {
+    pub(crate) name: Option<String>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) bind_addr: Option<std::net::IpAddr>,
+    pub(crate) datacenter: Option<String>,
+    pub(crate) log_level: Option<String>,
+    pub(crate) log_json: Option<bool>,
+    pub(crate) ports: Ports,
+    pub(crate) server: ServerBlock,
+    pub(crate) client: ClientBlock,
+    pub(crate) dns: DnsBlock,
+    pub(crate) plugin: BTreeMap<String, PluginBlock>,
+    pub(crate) repo: BTreeMap<String, RepoBlock>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Ports {
+    pub(crate) http: Option<u16>,
+    pub(crate) rpc: Option<u16>,
+    pub(crate) catalog: Option<u16>,
+    pub(crate) dns: Option<u16>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServerBlock {
+    pub(crate) enabled: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ClientBlock {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) node_class: Option<String>,
+    pub(crate) node_pool: Option<String>,
+    pub(crate) meta: BTreeMap<String, String>,
+    pub(crate) min_dynamic_port: Option<u16>,
+    pub(crate) max_dynamic_port: Option<u16>,
+    pub(crate) cpu_total_compute: Option<u64>,
+    pub(crate) memory_total_mb: Option<u64>,
+    pub(crate) reserved: Reserved,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Reserved {
+    pub(crate) cpu: u64,
+    pub(crate) memory: u64,
+    pub(crate) disk: u64,
+    /// `22,80,8500-8600`.
+    pub(crate) reserved_ports: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DnsBlock {
+    pub(crate) domains: Option<Vec<String>>,
+    pub(crate) ttl: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PluginBlock {
+    pub(crate) config: PluginConfig,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PluginConfig {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) allow_privileged: Option<bool>,
+    pub(crate) volumes: Volumes,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Volumes {
+    pub(crate) enabled: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RepoBlock {
+    pub(crate) url: String,
+    pub(crate) branch: Option<String>,
+    pub(crate) paths: Vec<String>,
+    pub(crate) interval: Option<String>,
+    /// A file that holds a token for https.
+    pub(crate) token_file: Option<PathBuf>,
+    /// An environment variable that holds it.
+    pub(crate) token_env: Option<String>,
+    pub(crate) username: Option<String>,
+    /// A private key for ssh.
+    pub(crate) ssh_key: Option<PathBuf>,
+    pub(crate) known_hosts: Option<PathBuf>,
+    /// How many jobs one commit may stop without approval: `"50%"` or a number.
+    pub(crate) max_removals: Option<String>,
+    /// Values for variables of the job files.
+    pub(crate) variables: BTreeMap<String, String>,
+}
+
+impl File {
+    /// Reads a file. YAML by its ending, HCL otherwise.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let size = std::fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.len();
+        if size > LIMIT {
+            bail!("{} has {size} bytes; a configuration file may have up to {LIMIT}", path.display());
+        }
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+        Self::parse(&text, yaml).with_context(|| format!("{} is not a configuration", path.display()))
+    }
+
+    pub(crate) fn parse(text: &str, yaml: bool) -> anyhow::Result<Self> {
+        Ok(if yaml { serde_yaml::from_str(text)? } else { hcl::from_str(text)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hcl_and_yaml_say_the_same() {
+        let hcl = File::parse(
+            r#"
+            data_dir = "/var/lib/herder"
+            ports { http = 0 }
+            plugin "raw_exec" { config { enabled = true } }
+            repo "infra" {
+              url   = "https://example.org/infra.git"
+              paths = ["jobs"]
+            }
+            "#,
+            false,
+        )
+        .expect("HCL");
+        let yaml = File::parse(
+            "data_dir: /var/lib/herder\nports: {http: 0}\nplugin: {raw_exec: {config: {enabled: true}}}\n\
+             repo: {infra: {url: 'https://example.org/infra.git', paths: [jobs]}}\n",
+            true,
+        )
+        .expect("YAML");
+        assert_eq!(format!("{hcl:?}"), format!("{yaml:?}"));
+        assert_eq!(hcl.repo["infra"].paths, ["jobs"]);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named() {
+        let error = File::parse("data_dri = \"/x\"", false).expect_err("unknown key");
+        assert!(format!("{error:#}").contains("data_dri"), "{error:#}");
+    }
+}

@@ -1,0 +1,256 @@
+//! What file, flags and defaults come to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use gitrepo::{Credentials, RepoConfig, SecretSource};
+use server::{Budget, IntakeOptions};
+
+use super::file::{ClientBlock, File, PluginBlock, RepoBlock};
+use crate::arguments::AgentArguments;
+
+/// Everything that an agent needs to know before it starts.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) dev: bool,
+    pub(crate) name: String,
+    pub(crate) datacenter: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) bind: IpAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) catalog: SocketAddr,
+    pub(crate) dns: SocketAddr,
+    pub(crate) dns_domains: Vec<String>,
+    pub(crate) dns_ttl: Duration,
+    pub(crate) log_level: String,
+    pub(crate) log_json: bool,
+    pub(crate) client: ClientBlock,
+    pub(crate) reserved_ports: Vec<u16>,
+    pub(crate) raw_exec: bool,
+    pub(crate) docker: PluginBlock,
+    pub(crate) repos: Vec<RepoSettings>,
+    pub(crate) stop_tasks: bool,
+}
+
+/// A repository to follow.
+#[derive(Clone, Debug)]
+pub(crate) struct RepoSettings {
+    pub(crate) config: RepoConfig,
+    pub(crate) intake: IntakeOptions,
+}
+
+impl Settings {
+    /// Puts file and flags together; flags win.
+    pub(crate) fn resolve(arguments: &AgentArguments) -> anyhow::Result<Self> {
+        let file = match &arguments.config {
+            Some(path) => File::read(path)?,
+            None if arguments.dev => File::default(),
+            None => bail!(
+                "nothing says how to run: start with `herder agent --dev --repo .` to try it out, or with --config FILE"
+            ),
+        };
+        if file.server.enabled == Some(false) || file.client.enabled == Some(false) {
+            bail!("an agent is server and client at once in this version; leave `enabled = false` out");
+        }
+        let dev = arguments.dev;
+        let bind = arguments.bind.or(file.bind_addr).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let repos = repositories(arguments, &file.repo)?;
+        let data_dir = match arguments.data_dir.clone().or_else(|| file.data_dir.clone()) {
+            Some(dir) => dir,
+            None if dev => dev_data_dir(&repos)?,
+            None => bail!("`data_dir` is missing: say where the agent may keep its data"),
+        };
+        let data_dir = std::path::absolute(&data_dir)
+            .with_context(|| format!("data directory {}", data_dir.display()))?;
+        let port = |flag: Option<u16>, file: Option<u16>, default: u16| {
+            SocketAddr::new(bind, flag.or(file).unwrap_or(default))
+        };
+        Ok(Self {
+            dev,
+            name: arguments.name.clone().or(file.name).unwrap_or_else(host_name),
+            datacenter: file.datacenter.unwrap_or_else(|| "dc1".to_owned()),
+            data_dir,
+            bind,
+            http: port(arguments.http_port, file.ports.http, 4646),
+            catalog: port(arguments.catalog_port, file.ports.catalog, 8500),
+            dns: port(arguments.dns_port, file.ports.dns, 8600),
+            dns_domains: file.dns.domains.unwrap_or_else(|| vec!["consul".to_owned(), "herder".to_owned()]),
+            dns_ttl: duration("dns ttl", file.dns.ttl.as_deref())?.unwrap_or(Duration::ZERO),
+            log_level: arguments.log_level.clone().or(file.log_level).unwrap_or_else(|| "info".to_owned()),
+            log_json: arguments.log_json || file.log_json.unwrap_or(false),
+            reserved_ports: port_ranges(&file.client.reserved.reserved_ports)?,
+            client: file.client,
+            raw_exec: file.plugin.get("raw_exec").and_then(|plugin| plugin.config.enabled).unwrap_or(dev),
+            docker: file.plugin.get("docker").cloned().unwrap_or_default(),
+            repos,
+            stop_tasks: arguments.stop_tasks,
+        })
+    }
+}
+
+fn repositories(
+    arguments: &AgentArguments,
+    blocks: &BTreeMap<String, RepoBlock>,
+) -> anyhow::Result<Vec<RepoSettings>> {
+    let mut blocks = blocks.clone();
+    if let Some(url) = &arguments.repo {
+        let block = RepoBlock {
+            url: url.clone(),
+            branch: arguments.branch.clone(),
+            paths: arguments.path.clone(),
+            interval: arguments.interval.clone(),
+            ..RepoBlock::default()
+        };
+        blocks.insert(name_of(url), block);
+    } else if arguments.branch.is_some() || !arguments.path.is_empty() {
+        bail!("--branch and --path say what of a repository to follow; add --repo URL or --repo PATH");
+    }
+    blocks.iter().map(|(name, block)| repository(name, block)).collect()
+}
+
+fn repository(name: &str, block: &RepoBlock) -> anyhow::Result<RepoSettings> {
+    if block.url.is_empty() {
+        bail!("repo \"{name}\" has no `url`");
+    }
+    let mut config = RepoConfig::new(name, &local_path(&block.url)?)?.with_paths(&block.paths)?;
+    config.branch.clone_from(&block.branch);
+    if let Some(interval) = duration("interval", block.interval.as_deref())? {
+        config.interval = interval;
+    }
+    let token = match (&block.token_file, &block.token_env) {
+        (Some(_), Some(_)) => bail!("repo \"{name}\" has both `token_file` and `token_env`; keep one"),
+        (Some(file), None) => Some(SecretSource::File(file.clone())),
+        (None, Some(variable)) => Some(SecretSource::Environment(variable.clone())),
+        (None, None) => None,
+    };
+    config.credentials = Credentials {
+        username: block.username.clone(),
+        token,
+        ssh_key: block.ssh_key.clone(),
+        known_hosts: block.known_hosts.clone(),
+        ..Credentials::default()
+    };
+    config.check()?;
+    let inputs = jobfile::Inputs { variables: block.variables.clone() };
+    Ok(RepoSettings {
+        config,
+        intake: IntakeOptions { budget: budget(name, block.max_removals.as_deref())?, inputs },
+    })
+}
+
+/// A repository on this machine is named by its absolute path, so that it is found from wherever the agent runs.
+fn local_path(url: &str) -> anyhow::Result<String> {
+    if url.contains("://") || !Path::new(url).exists() {
+        return Ok(url.to_owned());
+    }
+    let path = std::fs::canonicalize(url).with_context(|| format!("repository {url}"))?;
+    path.into_os_string().into_string().map_err(|_| anyhow::anyhow!("the path of repository {url} is not UTF-8"))
+}
+
+/// The last part of an address makes a name that people recognise.
+fn name_of(url: &str) -> String {
+    let local = std::fs::canonicalize(url).ok().and_then(|path| path.into_os_string().into_string().ok());
+    let text = local.as_deref().unwrap_or(url);
+    let text = text.trim_end_matches('/').trim_end_matches(".git").trim_end_matches('/');
+    let last = text.rsplit(['/', ':']).next().unwrap_or_default();
+    let name: String = last
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c))
+        .skip_while(|c| !c.is_ascii_alphanumeric())
+        .take(64)
+        .collect();
+    if name.is_empty() { "repo".to_owned() } else { name }
+}
+
+fn budget(repo: &str, text: Option<&str>) -> anyhow::Result<Budget> {
+    let Some(text) = text else { return Ok(Budget::default()) };
+    let parsed = match text.strip_suffix('%') {
+        Some(percent) => percent.parse().ok().filter(|percent| *percent <= 100).map(Budget::Percent),
+        None => text.parse().ok().map(Budget::Jobs),
+    };
+    parsed.with_context(|| {
+        format!("repo \"{repo}\": max_removals is `{text}`; write a share such as \"50%\" or a number such as \"3\"")
+    })
+}
+
+fn duration(what: &str, text: Option<&str>) -> anyhow::Result<Option<Duration>> {
+    text.map(|text| model::parse_duration(text).with_context(|| what.to_owned())).transpose()
+}
+
+fn port_ranges(text: &str) -> anyhow::Result<Vec<u16>> {
+    let mut ports = BTreeSet::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let parse = |text: &str| text.trim().parse::<u16>();
+        match (parse(first), parse(last)) {
+            (Ok(first), Ok(last)) if first <= last => ports.extend(first..=last),
+            _ => bail!("reserved_ports: `{part}` is not a port or a range such as 8000-8100"),
+        }
+    }
+    Ok(ports.into_iter().collect())
+}
+
+/// A place of its own for each repository, so that trying out a second one does not touch the first one's jobs.
+fn dev_data_dir(repos: &[RepoSettings]) -> anyhow::Result<PathBuf> {
+    let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(|| {
+        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local").join("state"))
+    });
+    let base = base.context("neither HOME nor XDG_STATE_HOME is set; say where to keep data with --data-dir")?;
+    let name = repos.first().map_or_else(
+        || "none".to_owned(),
+        |repo| {
+            let url = repo.config.url.to_string();
+            let id = model::seeded_uuid(&[url.as_bytes()]).simple().to_string();
+            format!("{}-{}", repo.config.name, &id[..8])
+        },
+    );
+    Ok(base.join("herder").join("dev").join(name))
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "herder".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_from_addresses() {
+        for (url, name) in [
+            ("https://example.org/team/infra.git", "infra"),
+            ("git@example.org:team/jobs.git/", "jobs"),
+            ("ssh://git@example.org/~me/x y", "xy"),
+            ("https://example.org/..", "repo"),
+        ] {
+            assert_eq!(name_of(url), name, "{url}");
+        }
+    }
+
+    #[test]
+    fn budgets_and_ports_are_read() {
+        assert_eq!(budget("r", Some("25%")).expect("percent"), Budget::Percent(25));
+        assert_eq!(budget("r", Some("3")).expect("number"), Budget::Jobs(3));
+        assert!(budget("r", Some("many")).is_err());
+        assert_eq!(port_ranges("22, 80-82").expect("ports"), [22, 80, 81, 82]);
+        assert!(port_ranges("9-1").is_err());
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let dir = tempfile::tempdir().expect("dir");
+        let file = dir.path().join("a.hcl");
+        std::fs::write(&file, "name = \"from-file\"\ndata_dir = \"/x\"\nports { http = 1 }\n").expect("write");
+        let arguments =
+            AgentArguments { config: Some(file), name: Some("from-flag".into()), ..AgentArguments::default() };
+        let settings = Settings::resolve(&arguments).expect("settings");
+        assert_eq!((settings.name.as_str(), settings.http.port(), settings.raw_exec), ("from-flag", 1, false));
+    }
+}
