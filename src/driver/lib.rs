@@ -1,1 +1,23 @@
-//! Room: driver.
+//! How a task becomes a process or a container, and how the next agent finds it again.
+//!
+//! The room holds the [`Driver`] trait, which is everything a new driver has to write, the drivers `raw_exec` and
+//! collected and its exit code is kept while no agent is there.
+//!
+//! What never belongs here: restarts, health, templates, when a task runs (all in `node`), and interpolation. A
+//! [`TaskSpec`] arrives fully resolved.
+
+mod driver;
+mod exit;
+mod logs;
+mod raw_exec;
+mod settings;
+
+pub use driver::{
+    Attached, Driver, DriverError, ExecOutput, MAX_EXEC_OUTPUT, Ours, TaskDirs, TaskHandle,
+    TaskSpec,
+};
+pub use exit::ExitStatus;
+pub use logs::{
+    LogChunk, LogError, LogFile, LogFollower, LogStart, LogStream, LogWriter, log_files, read_logs,
+};
+pub use raw_exec::{RawExec, RawExecOptions, SHIM_ARG, shim_main};

@@ -1,0 +1,158 @@
+//! The agent's side of a shim: starting it and waiting for it.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::process::{self, Proc};
+use super::record::{MAX_MESSAGE, Report, ShimRecord, ShimSpec, StateDir};
+use super::{KILL_LIMIT, SHIM_ARG};
+use crate::{DriverError, ExitStatus};
+
+/// How long a shim may take to start its task. Generous, for a machine that is short of everything.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// How often a process is looked at where the kernel cannot tell us of its end.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Starts a shim and has it start the task. Blocks, for no longer than [`START_LIMIT`] and what a leftover takes to end.
+pub(super) fn start(
+    program: &Path,
+    dir: &StateDir,
+    spec: &ShimSpec,
+) -> Result<(ShimRecord, Child), DriverError> {
+    let message = serde_json::to_vec(spec)
+        .map_err(|error| DriverError::failed("write down the task", error))?;
+    if message.len() as u64 >= MAX_MESSAGE {
+        return Err(DriverError::StartNever(
+            "the task's arguments and environment are longer than 4 MiB".to_owned(),
+        ));
+    }
+    end_leftover(dir, &spec.task_id)?;
+    let mut child = Command::new(program)
+        .arg0("herder")
+        .args([SHIM_ARG, "run"])
+        .arg(dir.path())
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| {
+            DriverError::failed(format!("start the task's shim {}", program.display()), error)
+        })?;
+    match converse(&mut child, &message) {
+        Ok(Report::Started(record)) => Ok((record, child)),
+        Ok(Report::Failed { message, never }) => {
+            let _ = child.wait();
+            Err(if never { DriverError::StartNever(message) } else { DriverError::Start(message) })
+        }
+        Err(problem) => {
+            // It may have started the task all the same.
+            let _ = end_leftover(dir, &spec.task_id);
+            let _ = child.kill().and_then(|()| child.wait());
+            Err(DriverError::failed("talk to the task's shim", problem))
+        }
+    }
+}
+
+/// Ends what an agent started and did not live to remember, so that no task runs twice.
+fn end_leftover(dir: &StateDir, task_id: &str) -> Result<(), DriverError> {
+    let failed = |error| DriverError::failed(format!("prepare {}", dir.path().display()), error);
+    dir.create().map_err(failed)?;
+    if let Some(record) = dir.record().filter(|record| record.boot_id == process::boot_id()) {
+        let shim_ended = || {
+            let shim = [record.shim].into_iter().filter(|shim| shim.is_alive());
+            shim.chain(process::members(&record, dir.path())).collect()
+        };
+        // The task first: its shim then ends by itself, with the end written down.
+        let gone = process::kill_all(|| process::members(&record, dir.path()), KILL_LIMIT)
+            && process::kill_all(shim_ended, KILL_LIMIT);
+        if !gone {
+            return Err(DriverError::Timeout {
+                doing: format!("killing an earlier run of task {task_id}"),
+                limit: KILL_LIMIT,
+            });
+        }
+    }
+    dir.clear().map_err(failed)
+}
+
+/// Says what to run and hears what came of it.
+fn converse(child: &mut Child, message: &[u8]) -> Result<Report, String> {
+    // The shim reads all of it before it does anything else. One that died instead says so by its silence.
+    if let Some(mut stdin) = child.stdin.take() {
+        let _ = stdin.write_all(message);
+    }
+    let mut stdout = child.stdout.take().ok_or("it has no output")?;
+    let deadline = Instant::now() + START_LIMIT;
+    let mut answer = Vec::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)], timeout) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(error) => return Err(error.to_string()),
+            Ok(0) => return Err(format!("no answer within {} s", START_LIMIT.as_secs())),
+            Ok(_) => {}
+        }
+        let mut piece = [0; 4096];
+        let read = stdout.read(&mut piece).map_err(|error| error.to_string())?;
+        answer.extend_from_slice(piece.get(..read).unwrap_or_default());
+        if read == 0 {
+            return serde_json::from_slice(&answer)
+                .map_err(|_| "it ended without an answer".into());
+        }
+        if answer.len() as u64 > MAX_MESSAGE {
+            return Err("its answer has no end".to_owned());
+        }
+    }
+}
+
+/// Waits for the end of a run. Holds nothing but descriptors, so it may be dropped at any time.
+pub(super) async fn wait(state: &super::State) -> Result<ExitStatus, DriverError> {
+    let record = &state.record;
+    let recorded = || state.dir().exit(record.shim);
+    if !state.is_this_boot() {
+        return Ok(recorded()
+            .unwrap_or_else(|| ExitStatus::unknown("the machine was restarted while it ran")));
+    }
+    until_ended(record.shim).await;
+    if let Some(status) = recorded() {
+        return Ok(status);
+    }
+    if !record.task.is_alive() {
+        return Ok(ExitStatus::unknown("its shim ended without writing down how the task did"));
+    }
+    until_ended(record.task).await;
+    Ok(ExitStatus::unknown("its shim was killed while it ran, so nobody saw the exit code"))
+}
+
+/// Waits until this very process has ended.
+pub(super) async fn until_ended(process: Proc) {
+    let end = match process.open() {
+        Ok(None) => return,
+        Ok(Some(fd)) => readable(fd).await,
+        Err(error) => Err(error),
+    };
+    if end.is_err() {
+        // No descriptors left, or a kernel without pidfd.
+        while process.is_alive() {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "tokio cannot know which types keep one descriptor for their life")]
+async fn readable(fd: OwnedFd) -> std::io::Result<()> {
+    // SAFETY: an `OwnedFd` names the same descriptor from here until it is dropped, with the registration.
+    let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
+    fd.readable().await.map(|_| ())
+}

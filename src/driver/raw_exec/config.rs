@@ -1,0 +1,132 @@
+//! What a task says to `raw_exec`, and the environment its process gets.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::settings::Settings;
+
+/// Variables of the agent that no task gets: credentials, and what the service manager tells the agent alone.
+const DENIED: [&str; 18] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "CONSUL_HTTP_TOKEN",
+    "CONSUL_TOKEN",
+    "CREDENTIALS_DIRECTORY",
+    "GITHUB_TOKEN",
+    "GITLAB_TOKEN",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "HERDER_*",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_*",
+    "NOMAD_*",
+    "NOTIFY_SOCKET",
+    "SSH_AUTH_SOCK",
+    "VAULT_TOKEN",
+    "WATCHDOG_*",
+];
+
+/// A task's settings, checked.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Config {
+    pub(super) command: String,
+    pub(super) args: Vec<String>,
+    pub(super) work_dir: Option<PathBuf>,
+    pub(super) oom_score_adj: Option<i32>,
+    denied: Vec<String>,
+}
+
+/// Reads the settings; the second part says what is wrong with them.
+pub(super) fn parse(values: &BTreeMap<String, Value>) -> (Config, Vec<String>) {
+    let mut settings = Settings::new(values);
+    let command = settings.required("command");
+    let args = settings.list("args");
+    let work_dir = settings.text("work_dir").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let denied = settings.list("denied_envvars");
+    let adjust = settings.integer("oom_score_adj");
+    if adjust.is_some_and(|adjust| !(0..=1000).contains(&adjust)) {
+        settings.problem("`oom_score_adj` must be between 0 and 1000");
+    }
+    // Taken so that files written for Nomad are valid here; processes stay in the agent's cgroup.
+    settings.text("cgroup_v2_override");
+    settings.map("cgroup_v1_override");
+    let strings = std::iter::once(&command).chain(&args);
+    if strings.into_iter().any(|text| text.contains('\0')) {
+        settings.problem("`command` and `args` must not hold a NUL byte");
+    }
+    let oom_score_adj = adjust.and_then(|adjust| i32::try_from(adjust).ok());
+    (Config { command, args, work_dir, oom_score_adj, denied }, settings.finish())
+}
+
+impl Config {
+    /// The host's variables that are not denied, and the task's own over them.
+    pub(super) fn environment(
+        &self,
+        host: impl Iterator<Item = (String, String)>,
+        task: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        let denied: Vec<&str> =
+            DENIED.into_iter().chain(self.denied.iter().map(String::as_str)).collect();
+        let mut env: BTreeMap<_, _> =
+            host.filter(|(name, _)| !denied.iter().any(|deny| matches(deny, name))).collect();
+        env.extend(task.iter().map(|(name, value)| (name.clone(), value.clone())));
+        env
+    }
+}
+
+/// Whether a name is meant by a pattern that may end in `*`. Case does not count.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start)),
+        None => name.eq_ignore_ascii_case(pattern),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn values(value: Value) -> BTreeMap<String, Value> {
+        serde_json::from_value(value).expect("a map")
+    }
+
+    #[test]
+    fn reads_what_nomad_files_write() {
+        let (config, problems) = parse(&values(json!({
+            "command": "sleep", "args": ["1"], "work_dir": "/x", "oom_score_adj": 5,
+            "cgroup_v2_override": "a", "cgroup_v1_override": [{"pids": "b"}],
+            "denied_envvars": ["FOO*"],
+        })));
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!((config.command.as_str(), config.oom_score_adj), ("sleep", Some(5)));
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let (_, problems) = parse(&values(json!({"arg": ["1"], "oom_score_adj": -5})));
+        assert_eq!(
+            problems,
+            [
+                "`command` is missing",
+                "`oom_score_adj` must be between 0 and 1000",
+                "`arg` is not known; did you mean `args`?",
+            ]
+        );
+    }
+
+    #[test]
+    fn credentials_of_the_agent_stay_with_it() {
+        let (config, _) = parse(&values(json!({"command": "x", "denied_envvars": ["foo_*"]})));
+        let host = ["PATH", "VAULT_TOKEN", "HERDER_TOKEN", "FOO_BAR", "HOME", "NOTIFY_SOCKET"];
+        let host = host.into_iter().map(|name| (name.to_owned(), "host".to_owned()));
+        let task = BTreeMap::from([("HOME".to_owned(), "task".to_owned())]);
+        let env = config.environment(host, &task);
+        let expected = [("HOME", "task"), ("PATH", "host")];
+        assert_eq!(env, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+    }
+}

@@ -1,0 +1,218 @@
+//! What agent and shim tell each other, and the files through which the next agent learns of it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use model::{LogConfig, Timestamp};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::process::Proc;
+use crate::ExitStatus;
+
+/// The most that one message or file may hold, in bytes.
+pub(super) const MAX_MESSAGE: u64 = 4 * 1024 * 1024;
+
+/// The variable that marks a task's processes as ours; its value is the task's state directory.
+pub(super) const MARK: &str = "HERDER_SHIM";
+
+const RECORD: &str = "shim.json";
+const EXIT: &str = "exit.json";
+const EXIT_RESERVE: &str = "exit.reserve";
+
+/// Room for an exit record, set aside at the start so that a full disk does not lose the exit code.
+const RESERVED: usize = 1024;
+
+/// A command and what surrounds it. Sent through a pipe and never stored, for it holds secrets.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct CommandSpec {
+    pub(super) command: String,
+    pub(super) args: Vec<String>,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) cwd: PathBuf,
+    pub(super) task_dir: PathBuf,
+    /// Empty for the agent's own user.
+    pub(super) user: String,
+    pub(super) oom_score_adj: Option<i32>,
+    /// Where the herder binary is, for `command = "herder"`.
+    pub(super) own_dir: Option<PathBuf>,
+}
+
+/// What the shim is to run.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct ShimSpec {
+    pub(super) task_id: String,
+    pub(super) command: CommandSpec,
+    pub(super) task: String,
+    pub(super) logs: PathBuf,
+    pub(super) log: LogConfig,
+}
+
+/// What the shim answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Report {
+    /// The task runs.
+    Started(ShimRecord),
+    /// It could not be started.
+    Failed {
+        /// Why, in words.
+        message: String,
+        /// Whether every further attempt would fail the same way.
+        never: bool,
+    },
+}
+
+/// The processes of one run of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ShimRecord {
+    pub(super) task_id: String,
+    pub(super) shim: Proc,
+    pub(super) task: Proc,
+    pub(super) boot_id: String,
+    pub(super) started_at: Timestamp,
+}
+
+/// The end of one run; the shim tells it from other runs in the same place.
+#[derive(Debug, Serialize, Deserialize)]
+struct ExitRecord {
+    shim: Proc,
+    status: ExitStatus,
+}
+
+/// A task's state directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StateDir(PathBuf);
+
+impl StateDir {
+    pub(super) fn of_task(task_dir: &Path) -> Self {
+        Self(task_dir.join(".shim"))
+    }
+
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the directory, for nobody else to look into, or takes the one that is there.
+    pub(super) fn create(&self) -> io::Result<()> {
+        match fs::DirBuilder::new().mode(0o700).create(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        if fs::symlink_metadata(&self.0)?.is_dir() {
+            return Ok(());
+        }
+        Err(io::Error::other("something that is not a directory is in its place"))
+    }
+
+    /// Forgets the last run.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        for name in [RECORD, EXIT, EXIT_RESERVE] {
+            match fs::remove_file(self.0.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The run that was started last. A file that cannot be read counts as none.
+    pub(super) fn record(&self) -> Option<ShimRecord> {
+        read(&self.0.join(RECORD))
+    }
+
+    pub(super) fn write_record(&self, record: &ShimRecord) -> io::Result<()> {
+        let temporary = self.0.join("shim.json.new");
+        let _ = fs::remove_file(&temporary);
+        let bytes = serde_json::to_vec(record)?;
+        create(&temporary)?.write_all(&bytes)?;
+        fs::rename(temporary, self.0.join(RECORD))
+    }
+
+    /// How the run of this shim ended, once it has.
+    pub(super) fn exit(&self, shim: Proc) -> Option<ExitStatus> {
+        let record: ExitRecord = read(&self.0.join(EXIT))?;
+        (record.shim == shim).then_some(record.status)
+    }
+
+    /// Sets disk blocks aside for [`Self::write_exit`].
+    pub(super) fn reserve_exit(&self) -> io::Result<()> {
+        create(&self.0.join(EXIT_RESERVE))?.write_all(&[b' '; RESERVED])
+    }
+
+    /// Stores the end so that it survives a power cut, in the blocks set aside for it.
+    pub(super) fn write_exit(&self, shim: Proc, status: ExitStatus) -> io::Result<()> {
+        let reserve = self.0.join(EXIT_RESERVE);
+        let mut bytes = serde_json::to_vec(&ExitRecord { shim, status })?;
+        // JSON may be followed by spaces; so the file keeps its size and needs no new block.
+        bytes.resize(bytes.len().max(RESERVED), b' ');
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&reserve)?;
+        file.write_all(&bytes)?;
+        file.sync_data()?;
+        fs::rename(reserve, self.0.join(EXIT))?;
+        fs::File::open(&self.0)?.sync_all()
+    }
+}
+
+fn create(path: &Path) -> io::Result<fs::File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+        .ok()?;
+    let mut bytes = Vec::new();
+    file.take(64 * 1024).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_belongs_to_its_run() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = StateDir::of_task(dir.path());
+        state.create().expect("makes");
+        state.create().expect("takes what is there");
+        state.reserve_exit().expect("reserves");
+        let (this, other) = (Proc { pid: 7, ticks: 1 }, Proc { pid: 7, ticks: 2 });
+        assert_eq!(state.exit(this), None);
+        let status = ExitStatus { code: Some(3), ..ExitStatus::default() };
+        state.write_exit(this, status.clone()).expect("writes");
+        assert_eq!(state.exit(this), Some(status));
+        assert_eq!(state.exit(other), None);
+        state.clear().expect("clears");
+        assert_eq!(state.exit(this), None);
+    }
+
+    #[test]
+    fn a_link_is_not_taken_for_the_state_directory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        std::os::unix::fs::symlink("/tmp", dir.path().join(".shim")).expect("links");
+        assert!(StateDir::of_task(dir.path()).create().is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! The small process beside each task: it starts the task, keeps its output and remembers its end, agent or no agent.
+//!
+//! It is the same binary as the agent, called with [`SHIM_ARG`] before anything else is set up: one thread, no runtime,
+//! one buffer. It adopts what the task leaves behind, so that all of it can be found and ended.
+
+mod pump;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::launch::{self, Failure};
+use super::process::{self, Proc};
+use super::record::{MARK, MAX_MESSAGE, Report, ShimRecord, ShimSpec, StateDir};
+use crate::exit;
+use crate::logs::{LogStream, LogWriter};
+
+/// The first argument that makes the binary a shim instead of herder.
+pub const SHIM_ARG: &str = "__task-shim";
+
+/// The shim's `main`, with the arguments after [`SHIM_ARG`]. To be called before any thread is started.
+pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut args = args.into_iter();
+    let mode = args.next();
+    match (mode.as_ref().and_then(|mode| mode.to_str()), args.next()) {
+        (Some("run"), Some(dir)) => run(StateDir::at(PathBuf::from(dir))),
+        (Some("exec"), None) => exec(),
+        _ => ExitCode::from(2),
+    }
+}
+
+/// Becomes a command in a task's surroundings.
+fn exec() -> ExitCode {
+    let failure =
+        detach().map_err(|error| Failure::system("begin a session", &error)).and_then(|()| {
+            let spec =
+                read_message().map_err(|error| Failure::system("read the command", &error))?;
+            let mut command = launch::command(&spec)?;
+            launch::switch_user(&mut command, &spec.user)?;
+            let error = command.stdin(Stdio::null()).exec();
+            Err::<(), _>(Failure::of_exec(&spec, &error))
+        });
+    if let Err(failure) = failure {
+        eprintln!("herder: {}", failure.message);
+    }
+    ExitCode::from(127)
+}
+
+fn run(state: StateDir) -> ExitCode {
+    let started = prepare().and_then(|children| {
+        let spec: ShimSpec =
+            read_message().map_err(|error| Failure::system("read what to run", &error))?;
+        start(&spec, &state, children)
+    });
+    match started {
+        Ok((record, pump)) => {
+            report(&Report::Started(record.clone()));
+            // From here on nobody listens, and the agent must not find a pipe of its own kept open.
+            if silence().is_err() {
+                return ExitCode::FAILURE;
+            }
+            let status = pump.run();
+            match state.write_exit(record.shim, status) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            }
+        }
+        Err(Failure { message, never }) => {
+            report(&Report::Failed { message, never });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Leaves the agent's session and takes on the care of orphans.
+fn prepare() -> Result<SignalFd, Failure> {
+    let inner = || -> nix::Result<SignalFd> {
+        nix::sys::prctl::set_name(c"herder-shim")?;
+        nix::sys::prctl::set_child_subreaper(true)?;
+        for ignored in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGPIPE] {
+            set_handler(ignored, SigHandler::SigIgn)?;
+        }
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGCHLD);
+        mask.thread_block()?;
+        SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+    };
+    detach().map_err(|error| Failure::system("begin a session", &error))?;
+    inner().map_err(|error| Failure::system("set up the shim", &error.into()))
+}
+
+/// A session of its own, at the root directory, with no descriptors but the first three.
+fn detach() -> io::Result<()> {
+    close_inherited();
+    std::env::set_current_dir("/")?;
+    nix::unistd::setsid()?;
+    Ok(())
+}
+
+#[expect(unsafe_code, reason = "std offers no way to close what it does not own")]
+fn close_inherited() {
+    // SAFETY: at this point this process has opened nothing above its three standard descriptors, so nobody's
+    // descriptor is closed under them.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32);
+    }
+}
+
+#[expect(unsafe_code, reason = "changing a signal's disposition is unsafe in nix")]
+fn set_handler(which: Signal, to: SigHandler) -> nix::Result<()> {
+    // SAFETY: only the default and the ignoring disposition are ever set; no handler code runs.
+    unsafe { signal(which, to) }.map(|_| ())
+}
+
+fn start(
+    spec: &ShimSpec,
+    state: &StateDir,
+    children: SignalFd,
+) -> Result<(ShimRecord, pump::Pump), Failure> {
+    let storing = |error: io::Error| Failure::system("write the task's state", &error);
+    state.reserve_exit().map_err(storing)?;
+    let mut command = launch::command(&spec.command)?;
+    command.env(MARK, state.path()).stdin(Stdio::null());
+    let mut streams = Vec::new();
+    if spec.log.disabled {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+    } else {
+        for stream in [LogStream::Stdout, LogStream::Stderr] {
+            let pipe = |error: io::Error| Failure::system("make a pipe for the output", &error);
+            let (read, write) = io::pipe().map_err(pipe)?;
+            let writer = LogWriter::new(&spec.logs, &spec.task, stream, &spec.log)
+                .map_err(|error| Failure { message: error.to_string(), never: false })?;
+            match stream {
+                LogStream::Stdout => command.stdout(write),
+                LogStream::Stderr => command.stderr(write),
+            };
+            streams.push(pump::Stream::new(OwnedFd::from(read), writer).map_err(pipe)?);
+        }
+    }
+    in_own_session(&mut command, spec.command.oom_score_adj);
+    launch::switch_user(&mut command, &spec.command.user)?;
+    let child = command.spawn().map_err(|error| Failure::of_exec(&spec.command, &error))?;
+    // The write ends must live in the task alone, or the end of its output would never be seen.
+    drop(command);
+    let pid = i32::try_from(child.id()).unwrap_or(0);
+    let me = Proc::now(i32::try_from(std::process::id()).unwrap_or(0));
+    // Not collected yet, so it is in /proc even if it has already ended.
+    let (Some(shim), Some(task)) = (me, Proc::now(pid)) else {
+        return Err(Failure { message: "/proc cannot be read".into(), never: false });
+    };
+    let record = ShimRecord {
+        task_id: spec.task_id.clone(),
+        shim,
+        task,
+        boot_id: process::boot_id(),
+        started_at: exit::now(),
+    };
+    if let Err(error) = state.write_record(&record) {
+        // Without the record no later agent finds the task: better not to have started it.
+        let _ = task.signal(Signal::SIGKILL);
+        return Err(storing(error));
+    }
+    Ok((record, pump::Pump::new(pid, children, streams)))
+}
+
+#[expect(unsafe_code, reason = "pre_exec, in a process of one thread that is small to fork")]
+fn in_own_session(command: &mut Command, oom_score_adj: Option<i32>) {
+    let before = move || -> io::Result<()> {
+        nix::unistd::setsid()?;
+        for restored in
+            [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGPIPE, Signal::SIGCHLD]
+        {
+            set_handler(restored, SigHandler::SigDfl)?;
+        }
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+        if let Some(adjust) = oom_score_adj {
+            std::fs::write("/proc/self/oom_score_adj", adjust.to_string())?;
+        }
+        Ok(())
+    };
+    // SAFETY: this process has one thread, so no lock can be held by another one at the fork, and the closure may
+    // allocate and open files.
+    unsafe {
+        command.pre_exec(before);
+    }
+}
+
+fn read_message<T: serde::de::DeserializeOwned>() -> io::Result<T> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().take(MAX_MESSAGE).read_to_end(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// Tells the agent. If it is gone by now, the next one reads the record instead.
+fn report(report: &Report) {
+    if let Ok(bytes) = serde_json::to_vec(report) {
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(&bytes).and_then(|()| out.flush());
+    }
+}
+
+/// Lets go of the agent's pipes.
+#[expect(
+    unsafe_code,
+    reason = "nix's safe dup2 wants owned descriptors, which the first three are not"
+)]
+fn silence() -> io::Result<()> {
+    let null = File::options().read(true).write(true).open(Path::new("/dev/null"))?;
+    for standard in 0..3 {
+        // SAFETY: both descriptors are open; the standard ones are replaced, which std expects to be possible.
+        if unsafe { libc::dup2(null.as_raw_fd(), standard) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
