@@ -1,1 +1,26 @@
-//! Room: cli.
+//! The commands and what they print: data to standard output, words to standard error, `--json` for all of it.
+//!
+//! A command asks the agent over HTTP, or reads files, and shows the answer. It decides nothing: what would happen is
+//! computed by the agent, by the function that makes it happen.
+
+mod alloc;
+mod arguments;
+mod command;
+mod connection;
+mod deployment;
+mod failure;
+mod hold;
+mod init;
+mod job;
+mod node;
+mod output;
+mod plan;
+mod revision_log;
+mod service;
+mod status;
+mod validate;
+mod watch;
+
+pub use arguments::normalised_arguments;
+pub use command::{Command, run};
+pub use failure::print_error;

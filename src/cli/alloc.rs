@@ -1,0 +1,293 @@
+//! `herder alloc …`: allocations and their output.
+
+use std::io::{Read as _, Write as _};
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+use client::{Client, LogRequest};
+use model::wire::{AllocListStub, AllocationView};
+use model::{ClientStatus, DesiredStatus, TaskRunState};
+
+use crate::connection::Connection;
+use crate::failure::Failure;
+use crate::output::{self, BOLD, styled};
+
+/// `herder alloc …`.
+#[derive(Subcommand, Debug)]
+pub enum AllocCommand {
+    /// Show an allocation: its tasks, checks and what happened
+    Status(StatusArguments),
+    /// Show a task's output
+    Logs(LogsArguments),
+}
+
+/// Flags of `herder alloc status`.
+#[derive(Args, Debug)]
+pub struct StatusArguments {
+    /// The allocation's ID or the beginning of it; all allocations without it
+    alloc: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Flags of `herder alloc logs`.
+#[derive(Args, Debug)]
+pub struct LogsArguments {
+    /// The allocation's ID or the beginning of it; with --job, a job
+    alloc: String,
+    /// The task; may be left out where the allocation has only one
+    task: Option<String>,
+    /// Go on with what is written from now on
+    #[arg(long, short)]
+    follow: bool,
+    /// Standard error instead of standard output
+    #[arg(long)]
+    stderr: bool,
+    /// Begin at the end
+    #[arg(long)]
+    tail: bool,
+    /// Begin this many bytes before the end
+    #[arg(short = 'c', value_name = "BYTES")]
+    bytes: Option<u64>,
+    /// Take an allocation of this job that runs
+    #[arg(long)]
+    job: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(crate) fn run(command: &AllocCommand) -> Result<ExitCode, Failure> {
+    match command {
+        AllocCommand::Status(arguments) => match &arguments.alloc {
+            Some(alloc) => show(&arguments.connection, alloc),
+            None => list(&arguments.connection),
+        },
+        AllocCommand::Logs(arguments) => logs(arguments),
+    }
+}
+
+fn list(connection: &Connection) -> Result<ExitCode, Failure> {
+    let allocs = connection.client()?.allocations(None)?;
+    connection.show(&allocs, || {
+        let stubs: Vec<_> = allocs.iter().collect();
+        table(connection, &stubs);
+    })
+}
+
+/// Prints allocations, newest first.
+pub(crate) fn table(connection: &Connection, allocs: &[&AllocListStub]) {
+    if allocs.is_empty() {
+        anstream::println!("none");
+        return;
+    }
+    let mut allocs = allocs.to_vec();
+    allocs.sort_by(|a, b| b.create_index.cmp(&a.create_index).then_with(|| a.name.cmp(&b.name)));
+    output::table(
+        &[
+            "ID",
+            "Node",
+            "Task Group",
+            "Version",
+            "Desired",
+            "Status",
+            "Health",
+            "Created",
+            "Modified",
+        ],
+        allocs.iter().map(|alloc| {
+            vec![
+                connection.id(alloc.id),
+                alloc.node_name.clone(),
+                alloc
+                    .name
+                    .rsplit_once('.')
+                    .map_or(alloc.name.as_str(), |(_, name)| name)
+                    .to_owned(),
+                alloc.job_version.to_string(),
+                desired(alloc.desired_status).to_owned(),
+                output::client_status(alloc.client_status),
+                health(alloc).to_owned(),
+                output::ago(alloc.create_time),
+                output::ago(alloc.modify_time),
+            ]
+        }),
+    );
+}
+
+fn desired(desired: DesiredStatus) -> &'static str {
+    match desired {
+        DesiredStatus::Run => "run",
+        DesiredStatus::Stop => "stop",
+        DesiredStatus::Evict => "evict",
+    }
+}
+
+fn health(alloc: &AllocListStub) -> &'static str {
+    match alloc.deployment_status.as_ref().and_then(|status| status.healthy) {
+        Some(true) => "healthy",
+        Some(false) => "unhealthy",
+        None if alloc.deployment_id.is_some() && alloc.client_status == ClientStatus::Running => {
+            "waiting"
+        }
+        None => "",
+    }
+}
+
+fn show(connection: &Connection, prefix: &str) -> Result<ExitCode, Failure> {
+    let client = connection.client()?;
+    let alloc = client.alloc_by_prefix(prefix)?;
+    connection.show(&alloc, || describe(connection, &alloc))
+}
+
+fn describe(connection: &Connection, alloc: &AllocationView) {
+    let stub = &alloc.stub;
+    let optional = |id: Option<String>| id.map(|id| connection.id(id)).unwrap_or_default();
+    let status = stub.deployment_status.as_ref();
+    output::pairs([
+        ("ID", stub.id.to_string()),
+        ("Eval ID", connection.id(stub.eval_id)),
+        ("Name", stub.name.clone()),
+        ("Node ID", connection.id(stub.node_id)),
+        ("Node Name", stub.node_name.clone()),
+        ("Job ID", stub.job_id.to_string()),
+        ("Job Version", stub.job_version.to_string()),
+        ("Commit", stub.origin.commit.to_string()),
+        ("File", stub.origin.path.clone()),
+        ("Client Status", output::client_status(stub.client_status)),
+        ("Client Description", stub.client_description.clone()),
+        ("Desired Status", desired(stub.desired_status).to_owned()),
+        ("Desired Description", stub.desired_description.clone()),
+        ("Created", output::ago(stub.create_time)),
+        ("Modified", output::ago(stub.modify_time)),
+        ("Deployment ID", optional(stub.deployment_id.map(|id| id.to_string()))),
+        ("Deployment Health", health(stub).to_owned()),
+        ("Why", status.map(|status| status.reason.clone()).unwrap_or_default()),
+        (
+            "Canary",
+            status.filter(|status| status.canary).map(|_| "true".to_owned()).unwrap_or_default(),
+        ),
+        ("Replaces", optional(stub.previous_allocation.map(|id| id.to_string()))),
+        ("Replacement Alloc ID", optional(stub.next_allocation.map(|id| id.to_string()))),
+        ("Placed because", alloc.metrics.reason.clone()),
+    ]);
+    let ports =
+        stub.allocated_resources.as_ref().map(|resources| resources.shared.ports.as_slice());
+    if let Some(ports) = ports.filter(|ports| !ports.is_empty()) {
+        output::heading("Allocation Addresses");
+        output::table(
+            &["Label", "Address", "To"],
+            ports.iter().map(|port| {
+                let to = if port.to == port.value { String::new() } else { port.to.to_string() };
+                vec![port.label.clone(), format!("{}:{}", port.host_ip, port.value), to]
+            }),
+        );
+    }
+    if !alloc.checks.is_empty() {
+        output::heading("Checks");
+        output::table(
+            &["Service", "Check", "Status", "Since", "Output"],
+            alloc.checks.values().map(|check| {
+                vec![
+                    check.service.clone(),
+                    check.name.clone(),
+                    output::check_status(check.status.as_str()),
+                    output::ago(check.since),
+                    check.output.lines().next().unwrap_or_default().chars().take(200).collect(),
+                ]
+            }),
+        );
+    }
+    for (name, task) in &stub.task_states {
+        let state = match task.state {
+            TaskRunState::Pending => "pending",
+            TaskRunState::Running => "running",
+            TaskRunState::Dead if task.failed => "dead (failed)",
+            TaskRunState::Dead => "dead",
+        };
+        anstream::println!("\n{}", styled(BOLD, format!("Task \"{name}\" is \"{state}\"")));
+        output::pairs([
+            ("Started At", output::date(task.started_at)),
+            ("Finished At", output::date(task.finished_at)),
+            ("Total Restarts", task.restarts.to_string()),
+        ]);
+        output::heading("Recent Events");
+        output::table(
+            &["Time", "Type", "Description"],
+            task.events.iter().rev().map(|event| {
+                vec![output::date(event.time), event.kind.clone(), event.display_message.clone()]
+            }),
+        );
+    }
+    if connection.verbose() && !alloc.metrics.score_meta_data.is_empty() {
+        output::heading("Placement Metrics");
+        output::table(
+            &["Node", "Score", "Parts"],
+            alloc.metrics.score_meta_data.iter().map(|score| {
+                let parts: Vec<_> =
+                    score.parts.iter().map(|(name, part)| format!("{name} {part:.3}")).collect();
+                vec![connection.id(score.node), format!("{:.3}", score.total), parts.join(", ")]
+            }),
+        );
+    }
+}
+
+/// `herder alloc logs` and `herder logs`.
+pub(crate) fn logs(arguments: &LogsArguments) -> Result<ExitCode, Failure> {
+    let client = arguments.connection.client()?;
+    let alloc = if arguments.job {
+        running_alloc(&client, &arguments.alloc)?
+    } else {
+        client.alloc_by_prefix(&arguments.alloc)?
+    };
+    let task = match (&arguments.task, alloc.stub.task_states.len()) {
+        (Some(task), _) => task.clone(),
+        (None, 1) => alloc.stub.task_states.keys().next().cloned().unwrap_or_default(),
+        (None, 0) => {
+            return Err(
+                anyhow!("allocation {} has not started a task yet", alloc.stub.id.short()).into()
+            );
+        }
+        (None, _) => {
+            let names: Vec<_> = alloc.stub.task_states.keys().cloned().collect();
+            return Err(anyhow!(
+                "the allocation has several tasks, name one of them: {}",
+                names.join(", ")
+            )
+            .into());
+        }
+    };
+    let from_end = arguments.tail || arguments.bytes.is_some();
+    let request = LogRequest {
+        alloc: alloc.stub.id,
+        task,
+        stderr: arguments.stderr,
+        follow: arguments.follow,
+        from_end,
+        // Nomad's tail shows the last screenful.
+        offset: arguments.bytes.unwrap_or(if from_end { 2_000 } else { 0 }),
+    };
+    let mut reader = client.logs(&request)?;
+    let mut out = std::io::stdout().lock();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = reader.read(&mut buffer)?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        // Whoever reads us may stop before we do.
+        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+            break;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn running_alloc(client: &Client, job: &str) -> Result<AllocationView, Failure> {
+    let allocs = client.job_allocations(&job.into())?;
+    let newest = allocs
+        .iter()
+        .filter(|alloc| alloc.client_status == ClientStatus::Running)
+        .chain(&allocs)
+        .next()
+        .ok_or_else(|| anyhow!("job `{job}` has no allocations"))?;
+    Ok(client.allocation(newest.id)?)
+}

@@ -1,0 +1,226 @@
+//! `herder job …`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use client::Client;
+use model::wire::{DeploymentView, JobView};
+
+use crate::connection::Connection;
+use crate::failure::Failure;
+use crate::output::{self, BOLD, styled};
+
+/// `herder job …`.
+#[derive(Subcommand, Debug)]
+pub enum JobCommand {
+    /// List the jobs, or show one
+    Status(StatusArguments),
+    /// Show a job's versions: when, from which commit, and what changed
+    History(HistoryArguments),
+}
+
+/// Flags of `herder job status`.
+#[derive(Args, Debug)]
+pub struct StatusArguments {
+    /// The job; all jobs without it
+    job: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Flags of `herder job history`.
+#[derive(Args, Debug)]
+pub struct HistoryArguments {
+    /// The job
+    job: String,
+    /// Show what changed from version to version
+    #[arg(long, short)]
+    patch: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(crate) fn run(command: &JobCommand) -> Result<ExitCode, Failure> {
+    match command {
+        JobCommand::Status(arguments) => match &arguments.job {
+            Some(job) => show(&arguments.connection, job),
+            None => list(&arguments.connection),
+        },
+        JobCommand::History(arguments) => history(arguments),
+    }
+}
+
+pub(crate) fn list(connection: &Connection) -> Result<ExitCode, Failure> {
+    let jobs = connection.client()?.jobs(None)?;
+    connection.show(&jobs, || {
+        if jobs.is_empty() {
+            anstream::eprintln!("no jobs");
+            return;
+        }
+        table(&jobs);
+    })
+}
+
+pub(crate) fn table(jobs: &[model::wire::JobListStub]) {
+    output::table(
+        &["ID", "Type", "Priority", "Status", "Running", "Version", "Commit", "Submit Date"],
+        jobs.iter().map(|job| {
+            let groups = &job.job_summary.summary;
+            let running: u32 = groups.values().map(|group| group.running).sum();
+            let waiting: u32 = groups.values().map(|group| group.queued + group.starting).sum();
+            let status =
+                if job.stop { "dead (stopped)".to_owned() } else { job.status.as_str().to_owned() };
+            let running =
+                if waiting > 0 { format!("{running} (+{waiting})") } else { running.to_string() };
+            vec![
+                job.id.to_string(),
+                job.kind.as_str().to_owned(),
+                job.priority.to_string(),
+                status,
+                running,
+                job.version.to_string(),
+                job.origin.commit.short().to_owned(),
+                output::date(job.submit_time),
+            ]
+        }),
+    );
+}
+
+pub(crate) fn show(connection: &Connection, job: &str) -> Result<ExitCode, Failure> {
+    let client = connection.client()?;
+    let job = find(&client, job)?;
+    let id = job.job.id.clone();
+    let summary = client.job_summary(&id)?;
+    let allocs = client.job_allocations(&id)?;
+    let deployment = client.job_deployment(&id)?;
+    let evaluations = client.job_evaluations(&id)?;
+    let all = serde_json::json!({
+        "Job": job, "Summary": summary, "Allocations": allocs, "LatestDeployment": deployment,
+    });
+    connection.show(&all, || {
+        describe(&job);
+        output::heading("Summary");
+        output::table(
+            &["Task Group", "Queued", "Starting", "Running", "Failed", "Complete", "Lost"],
+            summary.summary.iter().map(|(name, group)| {
+                let counts = [
+                    group.queued,
+                    group.starting,
+                    group.running,
+                    group.failed,
+                    group.complete,
+                    group.lost,
+                ];
+                std::iter::once(name.clone()).chain(counts.map(|count| count.to_string())).collect()
+            }),
+        );
+        // What waits for room says why, first thing.
+        if let Some(blocked) =
+            evaluations.first().filter(|newest| !newest.failed_tg_allocs.is_empty())
+        {
+            output::heading("Placement failures");
+            for (group, metric) in &blocked.failed_tg_allocs {
+                for line in crate::plan::failure_lines(group, metric) {
+                    anstream::println!("{line}");
+                }
+            }
+        }
+        if let Some(deployment) = &deployment {
+            output::heading("Latest Deployment");
+            crate::deployment::describe(connection, deployment);
+        }
+        output::heading("Allocations");
+        let stubs: Vec<_> = allocs.iter().collect();
+        crate::alloc::table(connection, &stubs);
+    })
+}
+
+/// The job of this name, or the only one whose name begins so.
+fn find(client: &Client, name: &str) -> Result<JobView, Failure> {
+    match client.job(&name.into()) {
+        Err(error) if error.is_not_found() => {
+            let matches = client.jobs(Some(name))?;
+            match matches.as_slice() {
+                [only] => Ok(client.job(&only.id)?),
+                [] => {
+                    Err(anyhow::anyhow!("there is no job `{name}`; `herder job status` lists all")
+                        .into())
+                }
+                several => {
+                    let names: Vec<_> = several.iter().map(|job| job.id.to_string()).collect();
+                    Err(anyhow::anyhow!(
+                        "`{name}` is the beginning of several jobs: {}",
+                        names.join(", ")
+                    )
+                    .into())
+                }
+            }
+        }
+        other => Ok(other?),
+    }
+}
+
+fn describe(job: &JobView) {
+    let spec = &job.job;
+    let status =
+        if job.stop { "dead (stopped)".to_owned() } else { job.status.as_str().to_owned() };
+    let version = match job.reverts_to {
+        Some(to) => format!("{} (went back to version {to})", job.version),
+        None => job.version.to_string(),
+    };
+    output::pairs([
+        ("ID", spec.id.to_string()),
+        ("Name", spec.name.clone()),
+        ("Submit Date", output::date(job.submit_time)),
+        ("Type", spec.kind.as_str().to_owned()),
+        ("Priority", spec.priority.to_string()),
+        ("Datacenters", spec.datacenters.join(",")),
+        ("Node Pool", spec.node_pool.clone()),
+        ("Status", status),
+        ("Reason", job.status_description.clone()),
+        ("Version", version),
+        ("Repository", job.origin.repo.clone()),
+        ("Commit", job.origin.commit.to_string()),
+        ("File", job.origin.path.clone()),
+    ]);
+}
+
+fn history(arguments: &HistoryArguments) -> Result<ExitCode, Failure> {
+    let client = arguments.connection.client()?;
+    let job = find(&client, &arguments.job)?;
+    let versions = client.job_versions(&job.job.id, arguments.patch)?;
+    arguments.connection.show(&versions, || {
+        let diffs = versions.diffs.as_deref().unwrap_or_default();
+        for (position, version) in versions.versions.iter().enumerate() {
+            if position > 0 {
+                anstream::println!();
+            }
+            let note = match (version.stable, version.reverts_to) {
+                (_, Some(to)) => format!("goes back to version {to}"),
+                (true, None) => "stable".to_owned(),
+                (false, None) => String::new(),
+            };
+            anstream::println!("{}", styled(BOLD, format!("Version {}", version.version)));
+            output::pairs([
+                ("Commit", version.origin.commit.to_string()),
+                ("File", version.origin.path.clone()),
+                ("Submit Date", output::date(version.submit_time)),
+                ("Note", note),
+            ]);
+            if let Some(diff) = diffs.get(position) {
+                for line in crate::plan::diff_lines(diff, arguments.connection.verbose()) {
+                    anstream::println!("{line}");
+                }
+            }
+        }
+    })
+}
+
+/// The newest deployment of a job, for those who watch.
+pub(crate) fn latest_deployment(
+    client: &Client,
+    job: &str,
+) -> Result<Option<DeploymentView>, Failure> {
+    let job = find(client, job)?;
+    Ok(client.job_deployment(&job.job.id)?)
+}

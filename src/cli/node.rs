@@ -1,0 +1,103 @@
+//! `herder node …`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use model::Eligibility;
+
+use crate::connection::Connection;
+use crate::failure::Failure;
+use crate::output;
+
+/// `herder node …`.
+#[derive(Subcommand, Debug)]
+pub enum NodeCommand {
+    /// List the nodes, or show one
+    Status(StatusArguments),
+}
+
+/// Flags of `herder node status`.
+#[derive(Args, Debug)]
+pub struct StatusArguments {
+    /// The node's ID or the beginning of it; all nodes without it
+    node: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub(crate) fn run(command: &NodeCommand) -> Result<ExitCode, Failure> {
+    let NodeCommand::Status(arguments) = command;
+    match &arguments.node {
+        Some(node) => one(&arguments.connection, node),
+        None => list(&arguments.connection),
+    }
+}
+
+fn eligibility(eligibility: Eligibility) -> String {
+    match eligibility {
+        Eligibility::Eligible => "eligible".to_owned(),
+        Eligibility::Ineligible => "ineligible".to_owned(),
+    }
+}
+
+fn list(connection: &Connection) -> Result<ExitCode, Failure> {
+    let nodes = connection.client()?.nodes(None)?;
+    connection.show(&nodes, || {
+        output::table(
+            &["ID", "Node Pool", "DC", "Name", "Class", "Drain", "Eligibility", "Status"],
+            nodes.iter().map(|node| {
+                vec![
+                    connection.id(node.id),
+                    node.node_pool.clone(),
+                    node.datacenter.clone(),
+                    node.name.clone(),
+                    node.node_class.clone(),
+                    node.drain.to_string(),
+                    eligibility(node.scheduling_eligibility),
+                    node.status.as_str().to_owned(),
+                ]
+            }),
+        );
+    })
+}
+
+fn one(connection: &Connection, prefix: &str) -> Result<ExitCode, Failure> {
+    let client = connection.client()?;
+    let node = client.node_by_prefix(prefix)?;
+    let allocs = client.node_allocations(node.id)?;
+    connection.show(&node, || {
+        output::pairs([
+            ("ID", node.id.to_string()),
+            ("Name", node.name.clone()),
+            ("Address", node.address.clone()),
+            ("Class", node.node_class.clone()),
+            ("DC", node.datacenter.clone()),
+            ("Node Pool", node.node_pool.clone()),
+            ("Eligibility", eligibility(node.scheduling_eligibility)),
+            ("Status", node.status.as_str().to_owned()),
+            ("Version", node.version.clone()),
+            ("CPU", format!("{} MHz", node.node_resources.cpu.cpu_shares)),
+            ("Memory", format!("{} MiB", node.node_resources.memory.memory_mb)),
+            ("Disk", format!("{} MiB", node.node_resources.disk.disk_mb)),
+        ]);
+        output::heading("Drivers");
+        output::table(
+            &["Driver", "Detected", "Healthy", "Message"],
+            node.drivers.iter().map(|(name, driver)| {
+                vec![
+                    name.clone(),
+                    driver.detected.to_string(),
+                    driver.healthy.to_string(),
+                    driver.health_description.clone(),
+                ]
+            }),
+        );
+        if connection.verbose() {
+            output::heading("Attributes");
+            output::pairs(node.attributes.iter().map(|(key, value)| (key.as_str(), value.clone())));
+        }
+        output::heading("Allocations");
+        let stubs: Vec<_> = allocs.iter().map(|alloc| &alloc.stub).collect();
+        crate::alloc::table(connection, &stubs);
+    })
+}

@@ -1,0 +1,141 @@
+//! Tables, key-value lists, times and colours.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table};
+use console::Term;
+use model::{
+    CheckStatus, ClientStatus, DeploymentStatus, RevisionOutcome, Timestamp, format_duration,
+};
+use serde::Serialize;
+
+pub(crate) const GREEN: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Green)));
+pub(crate) const RED: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
+pub(crate) const YELLOW: Style =
+    Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow)));
+pub(crate) const CYAN: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Cyan)));
+pub(crate) const BOLD: Style = Style::new().bold();
+
+/// Prints a value as JSON.
+pub(crate) fn json<T: Serialize>(value: &T) -> serde_json::Result<()> {
+    anstream::println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Text in a style; plain where the output is not a terminal.
+pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// A heading above a table.
+pub(crate) fn heading(text: &str) {
+    anstream::println!("\n{}", styled(BOLD, text));
+}
+
+/// Prints columns with two spaces between them, fitted to the terminal; whole where the output goes elsewhere.
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+    let mut table = Table::new();
+    table.load_style(comfy_table::TableStyle::empty());
+    table.set_header(header.to_vec());
+    let terminal = Term::stdout();
+    if terminal.is_term() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(terminal.size().1.max(40));
+    } else {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
+    for row in rows {
+        table.add_row(row);
+    }
+    let count = table.column_count();
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, if index + 1 == count { 0 } else { 2 }));
+    }
+    for line in table.to_string().lines() {
+        anstream::println!("{}", line.trim_end());
+    }
+}
+
+/// Prints `key = value` lines, aligned.
+pub(crate) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) {
+    let pairs: Vec<_> = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = pairs.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
+    for (key, value) in pairs {
+        anstream::println!("{key:width$} = {value}");
+    }
+}
+
+/// Now, for "3m ago". Nothing but print depends on it.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// A time as a date with its zone; empty for "never".
+pub(crate) fn date(at: Timestamp) -> String {
+    if at.is_zero() {
+        return String::new();
+    }
+    jiff::Timestamp::from_nanosecond(i128::from(at.0))
+        .map(|at| {
+            at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+        })
+        .unwrap_or_default()
+}
+
+/// How long ago, in the largest two units; empty for "never".
+pub(crate) fn ago(at: Timestamp) -> String {
+    if at.is_zero() { String::new() } else { format!("{} ago", span(now().since(at))) }
+}
+
+/// A span in at most two units.
+pub(crate) fn span(span: Duration) -> String {
+    let secs = span.as_secs();
+    match secs {
+        0 => format_duration(span).to_string(),
+        1..3600 => format_duration(Duration::from_secs(secs)).to_string(),
+        3600..86_400 => format!("{}h{}m", secs / 3600, secs / 60 % 60),
+        _ => format!("{}d{}h", secs / 86_400, secs / 3600 % 24),
+    }
+}
+
+pub(crate) fn client_status(status: ClientStatus) -> String {
+    let style = match status {
+        ClientStatus::Running => GREEN,
+        ClientStatus::Failed | ClientStatus::Lost => RED,
+        ClientStatus::Pending | ClientStatus::Unknown => YELLOW,
+        ClientStatus::Complete => Style::new(),
+    };
+    styled(style, status.as_str())
+}
+
+pub(crate) fn deployment_status(status: DeploymentStatus) -> String {
+    let style = match status {
+        DeploymentStatus::Successful => GREEN,
+        DeploymentStatus::Failed => RED,
+        DeploymentStatus::Running | DeploymentStatus::Paused => CYAN,
+        DeploymentStatus::Cancelled => Style::new(),
+    };
+    styled(style, status.as_str())
+}
+
+pub(crate) fn outcome(outcome: RevisionOutcome) -> String {
+    let style = match outcome {
+        RevisionOutcome::Deployed => GREEN,
+        RevisionOutcome::Failed => RED,
+        RevisionOutcome::Reverted => YELLOW,
+        RevisionOutcome::Deploying => CYAN,
+        RevisionOutcome::Unchanged | RevisionOutcome::Superseded => Style::new(),
+    };
+    styled(style, outcome.as_str())
+}
+
+pub(crate) fn check_status(status: &str) -> String {
+    let style = match status {
+        status if status == CheckStatus::Passing.as_str() => GREEN,
+        status if status == CheckStatus::Warning.as_str() => YELLOW,
+        _ => RED,
+    };
+    styled(style, status)
+}
