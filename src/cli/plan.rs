@@ -13,6 +13,7 @@ use model::wire::PlanRequest;
 
 use crate::connection::Connection;
 use crate::failure::Failure;
+use crate::validate::FILE_LIMIT;
 
 pub(crate) use render::{diff_lines, failure_lines};
 
@@ -42,9 +43,9 @@ fn plan(arguments: &PlanArguments) -> Result<ExitCode, Failure> {
     let mut request = PlanRequest { repo: arguments.repo.clone(), ..PlanRequest::default() };
     match (&arguments.path, &arguments.rev) {
         (Some(path), _) => {
-            let (files, whole) = working_tree(path)?;
+            let (files, under) = working_tree(path)?;
             request.files = Some(files);
-            request.whole = Some(whole);
+            request.under = Some(under);
         }
         (None, Some(rev)) => request.rev = Some(rev.clone()),
         (None, None) => request.head = Some(true),
@@ -62,39 +63,27 @@ fn plan(arguments: &PlanArguments) -> Result<ExitCode, Failure> {
     })
 }
 
-/// The job files to send, by their path from the repository's root, and whether they are all there are.
-fn working_tree(path: &Path) -> anyhow::Result<(BTreeMap<String, String>, bool)> {
+/// The job files to send, by their path from the repository's root, and the folder or file that they are all of.
+fn working_tree(path: &Path) -> anyhow::Result<(BTreeMap<String, String>, String)> {
     let path = path.canonicalize().with_context(|| format!("{} cannot be read", path.display()))?;
-    let (folder, file) = if path.is_dir() {
-        (path.clone(), None)
-    } else {
-        (path.parent().unwrap_or(Path::new("/")).to_owned(), Some(path.clone()))
-    };
-    let tree = WorkTree::open(&folder).with_context(|| format!("reading {}", folder.display()))?;
-    let root = tree.repository_root().map_or_else(|| folder.clone(), Path::to_owned);
-    let from_root =
-        |absolute: &Path| absolute.strip_prefix(&root).unwrap_or(absolute).display().to_string();
-    let texts = |files: BTreeMap<String, Vec<u8>>| {
+    let folder =
+        if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(Path::new("/")) };
+    let tree = WorkTree::open(folder).with_context(|| format!("reading {}", folder.display()))?;
+    let from_root = |name: &str| Path::new(&tree.prefix).join(name).display().to_string();
+    let text = |bytes: Vec<u8>| {
         // What is not text is sent with replacement characters, so that the agent's parser says what is wrong.
-        files
-            .into_iter()
-            .map(|(path, bytes)| (path, String::from_utf8_lossy(&bytes).into_owned()))
-            .collect()
+        String::from_utf8_lossy(&bytes).into_owned()
     };
-    match file {
-        Some(file) => {
-            let bytes = std::fs::read(&file)
-                .with_context(|| format!("{} cannot be read", file.display()))?;
-            Ok((texts(BTreeMap::from([(from_root(&file), bytes)])), false))
-        }
-        None => {
-            let files = crate::validate::job_files(&folder)?;
-            let files = files
-                .into_iter()
-                .map(|(name, bytes)| (from_root(&folder.join(name)), bytes))
-                .collect();
-            // A subfolder says nothing of what lies beside it.
-            Ok((texts(files), folder == root))
-        }
+    if path.is_dir() {
+        let files = crate::validate::job_files(folder)?;
+        let files =
+            files.into_iter().map(|(name, bytes)| (from_root(&name), text(bytes))).collect();
+        return Ok((files, tree.prefix.clone()));
     }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let (_, bytes) = tree
+        .read(&name, FILE_LIMIT)
+        .with_context(|| format!("{} cannot be read", path.display()))?;
+    let name = from_root(&name);
+    Ok((BTreeMap::from([(name.clone(), text(bytes))]), name))
 }

@@ -7,11 +7,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use gitrepo::WorkTree;
+use gitrepo::{FileKind, WorkTree};
 use model::Diagnostic;
 
 use crate::failure::Failure;
 use crate::output::{self, BOLD, GREEN, RED, YELLOW, styled};
+
+/// More than a job file may have, so that the parser is the one to say that it is too large.
+pub(crate) const FILE_LIMIT: u64 = 64 << 20;
 
 /// Flags of `herder validate`.
 #[derive(Args, Debug)]
@@ -136,11 +139,12 @@ fn read(path: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
 pub(crate) fn job_files(folder: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let tree = WorkTree::open(folder).with_context(|| format!("reading {}", folder.display()))?;
     let mut files = BTreeMap::new();
-    for path in tree.files()? {
-        if !jobfile::is_job_file_name(&path) {
+    for file in tree.list(&[])?.files {
+        let path = file.path;
+        if !jobfile::is_job_file_name(&path) || file.kind != FileKind::File {
             continue;
         }
-        let bytes = tree.read(&path).with_context(|| format!("reading {path}"))?;
+        let (_, bytes) = tree.read(&path, FILE_LIMIT).with_context(|| format!("reading {path}"))?;
         if jobfile::holds_job(&path, &bytes) {
             files.insert(path, bytes);
         }

@@ -1,11 +1,12 @@
 //! The evaluation loop: events make jobs dirty, the evaluator looks at them, its plan goes into the log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use consensus::{Consensus, Received, Subscription};
+use consensus::{Consensus, Subscription, SubscriptionError};
 use evaluator::evaluate;
 use model::Timestamp;
-use state::Command;
+use state::{Applied, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::dirty::Dirty;
@@ -16,6 +17,8 @@ use crate::worker::Worker;
 const EVENTS_PER_PASS: usize = 4_096;
 /// The wait after a plan that could not be committed.
 const RETRY: Duration = Duration::from_millis(200);
+
+type Received = Result<Arc<Applied>, SubscriptionError>;
 
 pub(crate) struct Reconciler {
     pub(crate) consensus: Consensus,
@@ -64,12 +67,13 @@ impl Reconciler {
         let mut taken = 0;
         while let Some(next) = received {
             match next {
-                Received::Applied(applied) => dirty.note(&self.consensus.state(), &applied.events),
-                Received::Lagged => *dirty = Dirty::all(&self.consensus.state()),
-                Received::Closed => return false,
+                Ok(applied) => dirty.note(&self.consensus.state(), &applied.events),
+                Err(SubscriptionError::Lagged) => *dirty = Dirty::all(&self.consensus.state()),
+                Err(SubscriptionError::Closed) => return false,
             }
             taken += 1;
-            received = if taken < EVENTS_PER_PASS { subscription.try_next() } else { None };
+            received =
+                if taken < EVENTS_PER_PASS { subscription.try_next().transpose() } else { None };
         }
         true
     }

@@ -13,9 +13,9 @@ pub enum PlanSource {
     Files {
         /// The files.
         files: BTreeMap<String, Vec<u8>>,
-        /// Whether these are all job files there are, so that one that is missing is gone. Otherwise only these are
-        /// looked at.
-        whole: bool,
+        /// The folder that these are all job files of, or the one file that was looked at; empty for the whole
+        /// repository. What lies elsewhere stays as it is.
+        under: String,
     },
     /// A commit, branch or tag that the mirror holds.
     Revision(String),
@@ -86,6 +86,6 @@ pub enum ServerError {
 
 impl From<SourceError> for ServerError {
     fn from(error: SourceError) -> Self {
-        Self::Unavailable(error.0)
+        Self::Unavailable(error.to_string())
     }
 }

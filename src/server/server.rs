@@ -218,13 +218,13 @@ impl Server {
         let branch = repo.branch.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut reader = Reader::new(repo.intake.inputs.clone());
         let (commit, head, reading) = match request.source {
-            PlanSource::Files { files, whole } => {
+            PlanSource::Files { files, under } => {
                 let (head, reading) = crate::intake::read_files(
+                    repo.source.as_ref(),
                     &mut reader,
                     record.map(Arc::as_ref),
                     (name, &branch),
-                    &files,
-                    whole,
+                    (&files, &under),
                     self.now(),
                 );
                 (None, head, reading)

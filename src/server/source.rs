@@ -6,8 +6,23 @@ use model::{BlobId, CommitId};
 
 /// Why something could not be read. Never taken as "it is not there" (law 3).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct SourceError(pub String);
+pub enum SourceError {
+    /// A file is larger than job files may be. This is about the file, not about reading.
+    #[error("{0}")]
+    TooLarge(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<gitrepo::ReadError> for SourceError {
+    fn from(error: gitrepo::ReadError) -> Self {
+        match error {
+            gitrepo::ReadError::TooLarge { .. } => Self::TooLarge(error.to_string()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
 
 /// A repository that can be read at any commit it holds.
 #[async_trait]
@@ -19,11 +34,51 @@ pub trait RevisionSource: Send + Sync {
     async fn tree(&self, commit: &CommitId) -> Result<Vec<TreeFile>, SourceError>;
 
     /// A file's content; larger than `limit` bytes is an error.
-    async fn blob(&self, blob: &BlobId, limit: usize) -> Result<Vec<u8>, SourceError>;
+    async fn blob(&self, blob: &BlobId, limit: u64) -> Result<Vec<u8>, SourceError>;
 
     /// Whether `old` is `new` or one of its ancestors.
     async fn is_ancestor(&self, old: &CommitId, new: &CommitId) -> Result<bool, SourceError>;
 
     /// The commit that a name (`HEAD~1`, a tag, a short ID) stands for.
     async fn resolve(&self, revision: &str) -> Result<CommitId, SourceError>;
+
+    /// Whether the repository's paths select this file.
+    fn selects(&self, path: &str) -> bool;
+}
+
+#[async_trait]
+impl RevisionSource for gitrepo::RepoHandle {
+    async fn commit(&self, commit: &CommitId) -> Result<CommitInfo, SourceError> {
+        Ok(Self::commit(self, commit).await?)
+    }
+
+    async fn tree(&self, commit: &CommitId) -> Result<Vec<TreeFile>, SourceError> {
+        let tree = Self::tree(self, commit).await?;
+        if !tree.skipped.is_empty() {
+            tracing::warn!(
+                repo = self.name(),
+                "paths that are not UTF-8 are left out: {}",
+                tree.skipped.join(", ")
+            );
+        }
+        Ok(tree.files)
+    }
+
+    async fn blob(&self, blob: &BlobId, limit: u64) -> Result<Vec<u8>, SourceError> {
+        Ok(Self::blob(self, blob, limit).await?)
+    }
+
+    async fn is_ancestor(&self, old: &CommitId, new: &CommitId) -> Result<bool, SourceError> {
+        Ok(Self::is_ancestor(self, old, new).await?)
+    }
+
+    async fn resolve(&self, revision: &str) -> Result<CommitId, SourceError> {
+        Ok(Self::resolve(self, revision).await?)
+    }
+
+    fn selects(&self, path: &str) -> bool {
+        self.patterns().is_ok_and(|patterns| {
+            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(path))
+        })
+    }
 }

@@ -109,6 +109,8 @@ pub(crate) struct RepoBlock {
     /// A private key for ssh.
     pub(crate) ssh_key: Option<PathBuf>,
     pub(crate) known_hosts: Option<PathBuf>,
+    /// Certificates that https trusts instead of the built-in roots.
+    pub(crate) ca_file: Option<PathBuf>,
     /// How many jobs one commit may stop without approval: `"50%"` or a number.
     pub(crate) max_removals: Option<String>,
     /// Values for variables of the job files.

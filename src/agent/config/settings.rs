@@ -129,8 +129,9 @@ fn repository(name: &str, block: &RepoBlock) -> anyhow::Result<RepoSettings> {
     config.credentials = Credentials {
         username: block.username.clone(),
         token,
-        ssh_key: block.ssh_key.clone(),
-        known_hosts: block.known_hosts.clone(),
+        ssh_key_file: block.ssh_key.clone(),
+        known_hosts_file: block.known_hosts.clone(),
+        ca_file: block.ca_file.clone(),
         ..Credentials::default()
     };
     config.check()?;

@@ -121,9 +121,14 @@ pub struct PlanRequest {
     /// The repository; may be left out when there is only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
-    /// Job files by path, as the whole of the repository's job files would be.
+    /// Job files by path from the repository's root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<BTreeMap<String, String>>,
+    /// The folder that `Files` are all job files of, or the one file that they are; the whole repository if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub under: Option<String>,
+    /// Whether `Files` are all job files there are, so that one that is missing is gone.
+    pub whole: bool,
     /// A branch, tag or commit that the agent's mirror has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rev: Option<String>,
@@ -186,4 +191,23 @@ pub struct CheckRequest {
     /// The repository; all when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
+}
+
+/// The body of `POST /v1/gitops/approve`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default, deny_unknown_fields)]
+pub struct ApproveRequest {
+    /// The repository; may be left out when there is only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// The jobs whose held removals go on; all when empty.
+    pub jobs: Vec<JobId>,
+}
+
+/// The answer to a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ChangeResponse {
+    /// State index of the change.
+    pub index: u64,
 }

@@ -266,7 +266,14 @@ mod tests {
         Head {
             repo: "r".into(),
             branch: "main".into(),
-            commit: CommitInfo { id: "new".into(), tree: "t".into(), ..CommitInfo::default() },
+            commit: CommitInfo {
+                id: "new".into(),
+                parents: Vec::new(),
+                author: "A <a@example.org>".into(),
+                subject: "s".into(),
+                committed_at: Timestamp::ZERO,
+                tree: "t".into(),
+            },
             seen_at: Timestamp::ZERO,
             ancestry,
         }

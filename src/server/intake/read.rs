@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gitrepo::{CommitInfo, TreeFile, TreeFileKind};
+use gitrepo::{CommitInfo, FileKind, TreeFile};
 use model::{BlobId, CommitId, Diagnostic, Timestamp};
 use state::RepoRecord;
 
@@ -10,7 +10,7 @@ use super::decide::{Ancestry, Head, ReadFile, Reading};
 use crate::source::{RevisionSource, SourceError};
 
 /// The largest job file that is read.
-const FILE_LIMIT: usize = 1024 * 1024;
+const FILE_LIMIT: u64 = 1024 * 1024;
 /// Contents that are known not to be jobs; more than these are read again.
 const STRANGERS: usize = 100_000;
 
@@ -46,38 +46,40 @@ pub(crate) async fn read_head(
     Ok((head, reading))
 }
 
-/// Reads files of somebody's working tree, as if they were committed on top of the desired head. Without `whole`, files
-/// that are not among them stay as they are.
+/// Reads files of somebody's working tree, as if they were committed on top of the desired head. They are all there are
+/// beneath `under`; what lies elsewhere stays as it is.
 pub(crate) fn read_files(
+    source: &dyn RevisionSource,
     reader: &mut Reader,
     record: Option<&RepoRecord>,
     (repo, branch): (&str, &str),
-    files: &BTreeMap<String, Vec<u8>>,
-    whole: bool,
+    (files, under): (&BTreeMap<String, Vec<u8>>, &str),
     now: Timestamp,
 ) -> (Head, Reading) {
     let mut reading = Reading::new();
-    let known = |path: &str| record.and_then(|record| record.files.get(path));
-    if !whole {
-        let others = record.into_iter().flat_map(|record| &record.files);
-        reading.extend(
-            others
-                .filter(|(_, file)| !file.removal_held)
-                .map(|(path, _)| (path.clone(), ReadFile::Same)),
-        );
+    for (path, file) in record.into_iter().flat_map(|record| &record.files) {
+        if !file.removal_held && !is_beneath(path, under) {
+            reading.insert(path.clone(), ReadFile::Same);
+        }
     }
-    for (path, bytes) in files.iter().filter(|(path, _)| jobfile::is_job_file_name(path)) {
+    for (path, bytes) in files {
+        if !jobfile::is_job_file_name(path) || !source.selects(path) || !is_beneath(path, under) {
+            continue;
+        }
         // Not a name that Git would give: it only has to differ from what the log knows.
         let blob = BlobId::from(format!("working tree {path}"));
-        if let Some(read) = reader.parse(path, &blob, bytes, known(path).is_some()) {
+        let known = record.is_some_and(|record| record.files.contains_key(path));
+        if let Some(read) = reader.parse(path, &blob, bytes, known) {
             reading.insert(path.clone(), read);
         }
     }
     let commit = CommitInfo {
         id: CommitId::from("working tree"),
+        parents: Vec::new(),
+        author: String::new(),
         subject: "working tree".to_owned(),
         committed_at: now,
-        ..CommitInfo::default()
+        tree: String::new(),
     };
     let ancestry = match record.and_then(|record| record.head.as_ref()) {
         Some(_) => Ancestry::Descendant,
@@ -86,6 +88,11 @@ pub(crate) fn read_files(
     let head =
         Head { repo: repo.to_owned(), branch: branch.to_owned(), commit, seen_at: now, ancestry };
     (head, reading)
+}
+
+fn is_beneath(path: &str, folder: &str) -> bool {
+    folder.is_empty()
+        || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Reader {
@@ -112,18 +119,18 @@ impl Reader {
                 continue;
             }
             match file.kind {
-                TreeFileKind::File => {}
-                TreeFileKind::Symlink => {
+                FileKind::File => {}
+                FileKind::Symlink => {
                     reading
                         .insert(file.path.clone(), refused(file, "symlink", "is a symbolic link"));
                     continue;
                 }
-                TreeFileKind::Submodule => continue,
+                FileKind::Submodule => continue,
             }
             let bytes = match source.blob(&file.blob, FILE_LIMIT).await {
                 Ok(bytes) => bytes,
-                Err(error) if file.size.is_some_and(|size| size > FILE_LIMIT as u64) => {
-                    let what = format!("is too large for a job file: {error}");
+                Err(SourceError::TooLarge(words)) => {
+                    let what = format!("is too large for a job file: {words}");
                     reading.insert(file.path.clone(), refused(file, "file-too-large", &what));
                     continue;
                 }
