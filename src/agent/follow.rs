@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use gitrepo::{Poller, RepoHandle};
+use gitrepo::Poller;
 use model::NodeId;
 use server::Repository;
 use tokio::sync::mpsc;
@@ -31,23 +31,5 @@ pub(crate) fn follow(
     let url = config.url.redacted();
     let handle = Poller::start(config, data_dir.to_owned(), seed, sender, stop.child_token())
         .with_context(|| format!("following repository {url}"))?;
-    let (status, check) = (handle.clone(), handle.clone());
-    Ok(Repository {
-        name,
-        url,
-        source: Arc::new(handle),
-        observations,
-        poll: Arc::new(move || status.status()),
-        check_now: Arc::new(move || check_now(check.clone())),
-        intake: settings.intake.clone(),
-    })
-}
-
-/// Asks without waiting: what is seen comes as an observation.
-fn check_now(handle: RepoHandle) {
-    tokio::spawn(async move {
-        if let Err(error) = handle.check_now().await {
-            tracing::warn!(repo = handle.name(), "{error}");
-        }
-    });
+    Ok(Repository { name, url, source: Arc::new(handle), observations, intake: settings.intake.clone() })
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use consensus::{Consensus, RaftStatus};
-use gitrepo::{Observation, PollStatus};
+use gitrepo::Observation;
 use model::{CommitId, DeploymentId, JobId, Timestamp};
 use state::{Applied, Command, State};
 use tokio::sync::{mpsc, watch};
@@ -37,10 +37,6 @@ pub struct Repository {
     pub source: Arc<dyn RevisionSource>,
     /// What its poller saw.
     pub observations: mpsc::Receiver<Observation>,
-    /// How polling goes.
-    pub poll: Arc<dyn Fn() -> PollStatus + Send + Sync>,
-    /// Asks the poller to look now.
-    pub check_now: Arc<dyn Fn() + Send + Sync>,
     /// How revisions are taken in.
     pub intake: IntakeOptions,
 }
@@ -75,8 +71,6 @@ struct Inner {
 struct Followed {
     url: String,
     source: Arc<dyn RevisionSource>,
-    poll: Arc<dyn Fn() -> PollStatus + Send + Sync>,
-    check_now: Arc<dyn Fn() + Send + Sync>,
     intake: IntakeOptions,
     error: Arc<Mutex<Option<String>>>,
     branch: Arc<Mutex<String>>,
@@ -109,8 +103,6 @@ impl Server {
                 Followed {
                     url: repository.url,
                     source: repository.source,
-                    poll: repository.poll,
-                    check_now: repository.check_now,
                     intake: repository.intake,
                     error,
                     branch,
@@ -195,7 +187,7 @@ impl Server {
                 name: name.clone(),
                 url: repo.url.clone(),
                 branch: locked(&repo.branch),
-                poll: (repo.poll)(),
+                poll: repo.source.status(),
                 intake_error: repo.error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             })
             .collect()
@@ -203,9 +195,12 @@ impl Server {
 
     /// Asks the pollers to look now; all of them if none is named.
     pub async fn check_now(&self, repo: Option<&str>) -> Result<(), ServerError> {
-        match repo {
-            Some(_) => (self.repository(repo)?.1.check_now)(),
-            None => self.inner.repositories.values().for_each(|repo| (repo.check_now)()),
+        let chosen: Vec<&Followed> = match repo {
+            Some(_) => vec![self.repository(repo)?.1],
+            None => self.inner.repositories.values().collect(),
+        };
+        for repo in chosen {
+            repo.source.check_now().await?;
         }
         Ok(())
     }
@@ -279,7 +274,7 @@ impl Server {
     }
 
     fn polled_head(&self, name: &str, repo: &Followed) -> Result<CommitId, ServerError> {
-        let status = (repo.poll)();
+        let status = repo.source.status();
         match (status.head, status.error) {
             (Some(head), _) => Ok(head.id),
             (None, Some(error)) => {

@@ -1,7 +1,7 @@
 //! Where revisions are read from. The agent hands in `gitrepo`'s mirror; tests hand in a map.
 
 use async_trait::async_trait;
-use gitrepo::{CommitInfo, TreeFile};
+use gitrepo::{CommitInfo, PollStatus, TreeFile};
 use model::{BlobId, CommitId};
 
 /// Why something could not be read. Never taken as "it is not there" (law 3).
@@ -44,6 +44,12 @@ pub trait RevisionSource: Send + Sync {
 
     /// Whether the repository's paths select this file.
     fn selects(&self, path: &str) -> bool;
+
+    /// Looks at the remote now, and returns when that is done. What is seen comes as an observation.
+    async fn check_now(&self) -> Result<(), SourceError>;
+
+    /// How polling goes.
+    fn status(&self) -> PollStatus;
 }
 
 #[async_trait]
@@ -80,5 +86,16 @@ impl RevisionSource for gitrepo::RepoHandle {
         self.patterns().is_ok_and(|patterns| {
             patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(path))
         })
+    }
+
+    async fn check_now(&self) -> Result<(), SourceError> {
+        Self::check_now(self)
+            .await
+            .map(drop)
+            .map_err(|error| SourceError::Failed(error.to_string()))
+    }
+
+    fn status(&self) -> PollStatus {
+        Self::status(self)
     }
 }
