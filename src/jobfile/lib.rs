@@ -1,1 +1,158 @@
-//! Room: jobfile.
+//! Room: jobfile. Text in, [`model::Job`] out, with a place for everything that is wrong.
+//!
+//! The way: bytes → text ([`source`]) → tree of attributes and blocks, the same for HCL and YAML ([`hcl`], [`yaml`],
+//! [`tree`]) → values ([`resolve`], [`expr`]) → job ([`decode`]) → rules ([`check`]). All findings of a file are
+//! gathered on the way ([`report`]); a job comes out only where none is an error.
+//!
+//! This room is pure: it reads no file, clock or environment, and the same bytes and inputs give the same job. Nothing
+//! it is given makes it panic, recurse without bound or grow without bound. Rules of what *happens* with a job do not
+//! belong here, nor does anything a driver alone understands.
+
+mod check;
+mod decode;
+mod example;
+mod expr;
+mod hcl;
+mod render;
+mod report;
+mod resolve;
+mod scan;
+mod schema;
+mod source;
+mod suggest;
+mod tree;
+mod variables;
+mod yaml;
+
+#[cfg(test)]
+mod testing;
+
+use std::collections::BTreeMap;
+
+use model::{Diagnostic, Job};
+
+use crate::expr::Scope;
+use crate::report::{Fault, Sink, Span};
+use crate::source::Syntax;
+use crate::tree::{Body, Expr};
+
+pub use crate::example::{Example, example};
+pub use crate::render::render;
+pub use crate::source::{holds_job, is_job_file_name};
+
+/// A file: its name, which decides the syntax, and its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The name, as findings repeat it.
+    pub path: &'a str,
+    /// The content.
+    pub bytes: &'a [u8],
+}
+
+/// What a file's variables are set to, beside its own defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Values by the variable's name, written as for `-var`: text for strings and numbers, else an HCL expression.
+    /// Names that a file does not declare are passed over, because one set of inputs serves many files.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// What a file comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Parsed {
+    /// The job. Empty when there is an error; otherwise exactly one, today.
+    pub jobs: Vec<Job>,
+    /// Everything found, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Parsed {
+    /// Whether the file cannot be used.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+}
+
+/// Reads a job file: YAML where the name ends in `.yaml` or `.yml`, else HCL (or its JSON form).
+pub fn parse(source: Source<'_>, inputs: &Inputs) -> Parsed {
+    let text = match source::text_of(source.bytes) {
+        Ok(text) => text,
+        Err(fault) => {
+            let diagnostic =
+                Diagnostic::file_error(fault.code, source.path, fault.message, fault.help);
+            return Parsed { jobs: Vec::new(), diagnostics: vec![diagnostic] };
+        }
+    };
+    let sink = Sink::new(source.path, text);
+    let job = read(source.path, text, inputs, &sink);
+    let jobs = if sink.has_errors() { Vec::new() } else { job.into_iter().collect() };
+    Parsed { jobs, diagnostics: sink.finish() }
+}
+
+fn read(path: &str, text: &str, inputs: &Inputs, sink: &Sink<'_>) -> Option<Job> {
+    let conflicts = source::conflict_markers(text);
+    if !conflicts.is_empty() {
+        // Everything else that is wrong with such a file follows from them.
+        conflicts.into_iter().for_each(|fault| sink.error(fault));
+        return None;
+    }
+    let root = tree(path, text, sink).map_err(|fault| sink.error(fault)).ok()?;
+    check_root(&root, sink);
+    let globals = variables::globals(&root, inputs, text, sink);
+    let mut jobs = root.blocks("job");
+    let Some(block) = jobs.next() else {
+        let help = "write: job \"name\" { group \"name\" { task \"name\" { … } } }";
+        sink.error(Fault::new("no-job", Span::default(), "the file has no job").help(help));
+        return None;
+    };
+    for more in jobs {
+        let message = "a file holds one job, this is another";
+        let help = "put each job into a file of its own";
+        sink.error(Fault::new("duplicate-job", more.header_span(), message).help(help));
+    }
+    let schema = schema::ROOT.block("job").map_or(&schema::OPAQUE, schema::Rule::schema);
+    let body = resolve::resolve(&block.body, schema, Scope::root(&globals));
+    let block = tree::Block {
+        kind: block.kind.clone(),
+        kind_span: block.kind_span,
+        labels: block.labels.clone(),
+        body,
+    };
+    let (job, places) = decode::decode(&block, schema, sink);
+    check::check(&job, &places, sink);
+    Some(job)
+}
+
+fn tree(path: &str, text: &str, sink: &Sink<'_>) -> Result<Body<Expr>, Fault> {
+    let is_json = text.trim_start().starts_with('{');
+    if is_json || Syntax::of(path) == Syntax::Yaml {
+        // JSON is YAML, and HCL's JSON form is the shape that job files in YAML have.
+        let node = yaml::read(text)?;
+        return Ok(node.map_or_else(Body::default, |node| yaml::to_body(node, &schema::ROOT, sink)));
+    }
+    hcl::parse(text, &scan::scan(text))
+}
+
+fn check_root(root: &Body<Expr>, sink: &Sink<'_>) {
+    let unknown = |code, what: &str, name: &str, span| {
+        let known = schema::ROOT.names();
+        let help = suggest::did_you_mean(name, known)
+            .unwrap_or_else(|| "at the top stand job, variable, variables and locals".to_owned());
+        let message = format!("a job file has no {what} `{name}`");
+        sink.error(Fault::new(code, span, message).help(help));
+    };
+    for attribute in &root.attributes {
+        unknown("unknown-attribute", "attribute", &attribute.name, attribute.name_span);
+    }
+    for block in &root.blocks {
+        match schema::ROOT.block(&block.kind) {
+            None => unknown("unknown-block", "block", &block.kind, block.header_span()),
+            Some(rule) if block.labels.len() < rule.labels => {
+                let message = format!("`{}` needs a label", block.kind);
+                let help = format!("write {} \"name\" {{ … }}", block.kind);
+                sink.error(Fault::new("missing-label", block.header_span(), message).help(help));
+            }
+            Some(_) => {}
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What an expression comes to.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A value of a job file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Value {
+    /// `null`: as if it were not written.
+    #[default]
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(String),
+    List(Vec<Value>),
+    /// Maps and objects. Iteration is in the order of the keys.
+    Object(BTreeMap<String, Value>),
+    /// What could not be evaluated. It has been reported; whoever meets it says no more.
+    Failed,
+}
+
+impl Value {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self::String(text.into())
+    }
+
+    pub(crate) const fn int(n: i64) -> Self {
+        Self::Number(Number::Int(n))
+    }
+
+    pub(crate) const fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The kind of value, in words for a message.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a bool",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::List(_) => "a list",
+            Self::Object(_) => "a map",
+            Self::Failed => "nothing",
+        }
+    }
+
+    /// A scalar as text; numbers and bools convert, as in HCL.
+    pub(crate) fn as_text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::String(text) => Some(Cow::Borrowed(text)),
+            Self::Number(number) => Some(Cow::Owned(number.to_string())),
+            Self::Bool(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
+            Self::Null | Self::List(_) | Self::Object(_) | Self::Failed => None,
+        }
+    }
+
+    /// A number, also one written as text.
+    pub(crate) fn as_number(&self) -> Option<Number> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::String(text) => Number::parse(text),
+            _ => None,
+        }
+    }
+
+    /// A bool, also one written as text.
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(flag) => Some(*flag),
+            Self::String(text) => match text.as_str() {
+                "true" => Some(true),
+                "false" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether a failed evaluation is anywhere inside.
+    pub(crate) fn has_failed(&self) -> bool {
+        match self {
+            Self::Failed => true,
+            Self::List(items) => items.iter().any(Self::has_failed),
+            Self::Object(items) => items.values().any(Self::has_failed),
+            _ => false,
+        }
+    }
+
+    /// A rough size in bytes, for budgets.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::String(text) => 8 + text.len(),
+            Self::List(items) => 8 + items.iter().map(Self::size).sum::<usize>(),
+            Self::Object(items) => {
+                8 + items.iter().map(|(key, value)| key.len() + value.size()).sum::<usize>()
+            }
+            _ => 8,
+        }
+    }
+
+    /// The value as JSON, for what a driver reads itself.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Null | Self::Failed => serde_json::Value::Null,
+            Self::Bool(flag) => (*flag).into(),
+            Self::Number(Number::Int(n)) => (*n).into(),
+            Self::Number(Number::Float(n)) => (*n).into(),
+            Self::String(text) => text.clone().into(),
+            Self::List(items) => items.iter().map(Self::to_json).collect(),
+            Self::Object(items) => {
+                items.iter().map(|(key, value)| (key.clone(), value.to_json())).collect()
+            }
+        }
+    }
+
+    /// The value that JSON text stands for.
+    pub(crate) fn from_json(json: serde_json::Value) -> Self {
+        match json {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(flag) => Self::Bool(flag),
+            serde_json::Value::Number(n) => n.as_i64().map_or_else(
+                || n.as_f64().and_then(Number::from_f64).map_or(Self::Null, Self::Number),
+                Self::int,
+            ),
+            serde_json::Value::String(text) => Self::String(text),
+            serde_json::Value::Array(items) => {
+                Self::List(items.into_iter().map(Self::from_json).collect())
+            }
+            serde_json::Value::Object(items) => Self::Object(
+                items.into_iter().map(|(key, value)| (key, Self::from_json(value))).collect(),
+            ),
+        }
+    }
+}
+
+/// A number: whole where it can be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Number {
+    Int(i64),
+    /// Never whole within the exact range, never infinite, never NaN.
+    Float(f64),
+}
+
+/// Up to here a float holds every whole number.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+impl Number {
+    /// Nothing for what is not a finite number.
+    pub(crate) fn from_f64(n: f64) -> Option<Self> {
+        if n.fract() == 0.0 && n.abs() <= EXACT {
+            Some(Self::Int(n as i64))
+        } else {
+            n.is_finite().then_some(Self::Float(n))
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if let Ok(n) = text.parse::<i64>() {
+            return Some(Self::Int(n));
+        }
+        let plain =
+            text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
+        if plain && text.bytes().any(|b| b.is_ascii_digit()) {
+            text.parse::<f64>().ok().and_then(Self::from_f64)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) const fn as_f64(self) -> f64 {
+        match self {
+            Self::Int(n) => n as f64,
+            Self::Float(n) => n,
+        }
+    }
+
+    pub(crate) const fn as_i64(self) -> Option<i64> {
+        match self {
+            Self::Int(n) => Some(n),
+            Self::Float(_) => None,
+        }
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => a == b,
+            _ => self.as_f64() == other.as_f64(),
+        }
+    }
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => Some(a.cmp(b)),
+            _ => self.as_f64().partial_cmp(&other.as_f64()),
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(n) => write!(f, "{n}"),
+            Self::Float(n) => write!(f, "{n}"),
+        }
+    }
+}

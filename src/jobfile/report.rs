@@ -1,0 +1,148 @@
+//! Where findings are gathered: spans in, [`Diagnostic`]s with lines and columns out.
+
+use std::cell::{Cell, RefCell};
+
+use model::{Diagnostic, Severity};
+
+/// More findings than this in one file help nobody; the rest is counted.
+const MAX_DIAGNOSTICS: usize = 100;
+
+/// First byte and end of a place in the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Span {
+    pub(crate) const fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+}
+
+impl From<std::ops::Range<usize>> for Span {
+    fn from(range: std::ops::Range<usize>) -> Self {
+        Self { start: range.start, end: range.end }
+    }
+}
+
+/// A finding that is still on its way to the [`Sink`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) code: &'static str,
+    pub(crate) span: Span,
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
+impl Fault {
+    pub(crate) fn new(code: &'static str, span: Span, message: impl Into<String>) -> Self {
+        Self { code, span, message: message.into(), help: String::new() }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into();
+        self
+    }
+}
+
+/// Gathers the findings of one file. Shared by reference, because every part of the way from text to job adds to it.
+pub(crate) struct Sink<'a> {
+    path: &'a str,
+    text: &'a str,
+    line_starts: Vec<usize>,
+    found: RefCell<Vec<Diagnostic>>,
+    beyond_limit: Cell<usize>,
+}
+
+impl<'a> Sink<'a> {
+    pub(crate) fn new(path: &'a str, text: &'a str) -> Self {
+        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
+        Self { path, text, line_starts, found: RefCell::default(), beyond_limit: Cell::default() }
+    }
+
+    pub(crate) fn error(&self, fault: Fault) {
+        self.add(Severity::Error, fault);
+    }
+
+    pub(crate) fn warning(&self, fault: Fault) {
+        self.add(Severity::Warning, fault);
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.beyond_limit.get() > 0 || self.found.borrow().iter().any(Diagnostic::is_error)
+    }
+
+    /// Everything found, in the order of the file.
+    pub(crate) fn finish(self) -> Vec<Diagnostic> {
+        let mut found = self.found.into_inner();
+        found.sort_by_key(|diagnostic| diagnostic.span);
+        if self.beyond_limit.get() > 0 {
+            found.push(Diagnostic::file_error(
+                "too-many-findings",
+                self.path,
+                format!("{} more findings are not shown", self.beyond_limit.get()),
+                "mend the ones above first",
+            ));
+        }
+        found
+    }
+
+    fn add(&self, severity: Severity, fault: Fault) {
+        let (line, column) = self.position(fault.span.start);
+        let diagnostic = Diagnostic {
+            severity,
+            code: fault.code.to_owned(),
+            path: self.path.to_owned(),
+            line,
+            column,
+            span: Some((fault.span.start, fault.span.end)),
+            message: fault.message,
+            help: fault.help,
+        };
+        let mut found = self.found.borrow_mut();
+        if found.contains(&diagnostic) {
+            return;
+        }
+        if found.len() < MAX_DIAGNOSTICS {
+            found.push(diagnostic);
+        } else if severity == Severity::Error {
+            self.beyond_limit.set(self.beyond_limit.get() + 1);
+        }
+    }
+
+    fn position(&self, offset: usize) -> (u32, u32) {
+        let line = self.line_starts.partition_point(|start| *start <= offset).max(1);
+        let start = self.line_starts.get(line - 1).copied().unwrap_or(0);
+        let before = self.text.get(start..offset).unwrap_or("");
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        (count(line), count(before.chars().count() + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters() {
+        let sink = Sink::new("a.hcl", "ä = 1\nöö = 2\n");
+        sink.error(Fault::new("x", Span::new(14, 15), "late"));
+        sink.error(Fault::new("x", Span::new(0, 2), "early"));
+        let found = sink.finish();
+        assert_eq!((found[0].line, found[0].column), (1, 1));
+        assert_eq!((found[1].line, found[1].column), (2, 6));
+    }
+
+    #[test]
+    fn stops_at_the_limit_and_says_so() {
+        let sink = Sink::new("a.hcl", "");
+        for n in 0..MAX_DIAGNOSTICS + 5 {
+            sink.error(Fault::new("x", Span::default(), n.to_string()));
+        }
+        let found = sink.finish();
+        assert_eq!(found.len(), MAX_DIAGNOSTICS + 1);
+        assert_eq!(found.last().expect("has one").message, "5 more findings are not shown");
+    }
+}
