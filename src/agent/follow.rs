@@ -31,5 +31,11 @@ pub(crate) fn follow(
     let url = config.url.redacted();
     let handle = Poller::start(config, data_dir.to_owned(), seed, sender, stop.child_token())
         .with_context(|| format!("following repository {url}"))?;
-    Ok(Repository { name, url, source: Arc::new(handle), observations, intake: settings.intake.clone() })
+    Ok(Repository {
+        name,
+        url,
+        source: Arc::new(handle),
+        observations,
+        intake: settings.intake.clone(),
+    })
 }

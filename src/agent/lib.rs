@@ -8,7 +8,6 @@ mod clock;
 mod config;
 mod directory;
 mod follow;
-mod identity;
 mod logging;
 mod run;
 mod task_logs;

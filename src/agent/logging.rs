@@ -28,7 +28,9 @@ pub(crate) fn start(level: &str, json: bool) -> anyhow::Result<()> {
     let registry = tracing_subscriber::registry().with(filter);
     // A second agent in one process (tests) keeps the first one's logging.
     let _ = if json {
-        registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
+        registry
+            .with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
+            .try_init()
     } else {
         let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         registry

@@ -144,7 +144,7 @@ impl Server {
 
     /// Where Raft stands.
     pub fn raft_status(&self) -> RaftStatus {
-        self.inner.consensus.status()
+        self.inner.consensus.metrics()
     }
 
     /// The loops and what they do.

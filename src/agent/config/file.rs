@@ -120,13 +120,19 @@ pub(crate) struct RepoBlock {
 impl File {
     /// Reads a file. YAML by its ending, HCL otherwise.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let size = std::fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.len();
+        let size =
+            std::fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.len();
         if size > LIMIT {
-            bail!("{} has {size} bytes; a configuration file may have up to {LIMIT}", path.display());
+            bail!(
+                "{} has {size} bytes; a configuration file may have up to {LIMIT}",
+                path.display()
+            );
         }
-        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         let yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-        Self::parse(&text, yaml).with_context(|| format!("{} is not a configuration", path.display()))
+        Self::parse(&text, yaml)
+            .with_context(|| format!("{} is not a configuration", path.display()))
     }
 
     pub(crate) fn parse(text: &str, yaml: bool) -> anyhow::Result<Self> {

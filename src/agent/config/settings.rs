@@ -53,7 +53,9 @@ impl Settings {
             ),
         };
         if file.server.enabled == Some(false) || file.client.enabled == Some(false) {
-            bail!("an agent is server and client at once in this version; leave `enabled = false` out");
+            bail!(
+                "an agent is server and client at once in this version; leave `enabled = false` out"
+            );
         }
         let dev = arguments.dev;
         let bind = arguments.bind.or(file.bind_addr).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -77,13 +79,24 @@ impl Settings {
             http: port(arguments.http_port, file.ports.http, 4646),
             catalog: port(arguments.catalog_port, file.ports.catalog, 8500),
             dns: port(arguments.dns_port, file.ports.dns, 8600),
-            dns_domains: file.dns.domains.unwrap_or_else(|| vec!["consul".to_owned(), "herder".to_owned()]),
+            dns_domains: file
+                .dns
+                .domains
+                .unwrap_or_else(|| vec!["consul".to_owned(), "herder".to_owned()]),
             dns_ttl: duration("dns ttl", file.dns.ttl.as_deref())?.unwrap_or(Duration::ZERO),
-            log_level: arguments.log_level.clone().or(file.log_level).unwrap_or_else(|| "info".to_owned()),
+            log_level: arguments
+                .log_level
+                .clone()
+                .or(file.log_level)
+                .unwrap_or_else(|| "info".to_owned()),
             log_json: arguments.log_json || file.log_json.unwrap_or(false),
             reserved_ports: port_ranges(&file.client.reserved.reserved_ports)?,
             client: file.client,
-            raw_exec: file.plugin.get("raw_exec").and_then(|plugin| plugin.config.enabled).unwrap_or(dev),
+            raw_exec: file
+                .plugin
+                .get("raw_exec")
+                .and_then(|plugin| plugin.config.enabled)
+                .unwrap_or(dev),
             docker: file.plugin.get("docker").cloned().unwrap_or_default(),
             repos,
             stop_tasks: arguments.stop_tasks,
@@ -106,7 +119,9 @@ fn repositories(
         };
         blocks.insert(name_of(url), block);
     } else if arguments.branch.is_some() || !arguments.path.is_empty() {
-        bail!("--branch and --path say what of a repository to follow; add --repo URL or --repo PATH");
+        bail!(
+            "--branch and --path say what of a repository to follow; add --repo URL or --repo PATH"
+        );
     }
     blocks.iter().map(|(name, block)| repository(name, block)).collect()
 }
@@ -121,7 +136,9 @@ fn repository(name: &str, block: &RepoBlock) -> anyhow::Result<RepoSettings> {
         config.interval = interval;
     }
     let token = match (&block.token_file, &block.token_env) {
-        (Some(_), Some(_)) => bail!("repo \"{name}\" has both `token_file` and `token_env`; keep one"),
+        (Some(_), Some(_)) => {
+            bail!("repo \"{name}\" has both `token_file` and `token_env`; keep one")
+        }
         (Some(file), None) => Some(SecretSource::File(file.clone())),
         (None, Some(variable)) => Some(SecretSource::Environment(variable.clone())),
         (None, None) => None,
@@ -148,12 +165,15 @@ fn local_path(url: &str) -> anyhow::Result<String> {
         return Ok(url.to_owned());
     }
     let path = std::fs::canonicalize(url).with_context(|| format!("repository {url}"))?;
-    path.into_os_string().into_string().map_err(|_| anyhow::anyhow!("the path of repository {url} is not UTF-8"))
+    path.into_os_string()
+        .into_string()
+        .map_err(|_| anyhow::anyhow!("the path of repository {url} is not UTF-8"))
 }
 
 /// The last part of an address makes a name that people recognise.
 fn name_of(url: &str) -> String {
-    let local = std::fs::canonicalize(url).ok().and_then(|path| path.into_os_string().into_string().ok());
+    let local =
+        std::fs::canonicalize(url).ok().and_then(|path| path.into_os_string().into_string().ok());
     let text = local.as_deref().unwrap_or(url);
     let text = text.trim_end_matches('/').trim_end_matches(".git").trim_end_matches('/');
     let last = text.rsplit(['/', ':']).next().unwrap_or_default();
@@ -169,7 +189,9 @@ fn name_of(url: &str) -> String {
 fn budget(repo: &str, text: Option<&str>) -> anyhow::Result<Budget> {
     let Some(text) = text else { return Ok(Budget::default()) };
     let parsed = match text.strip_suffix('%') {
-        Some(percent) => percent.parse().ok().filter(|percent| *percent <= 100).map(Budget::Percent),
+        Some(percent) => {
+            percent.parse().ok().filter(|percent| *percent <= 100).map(Budget::Percent)
+        }
         None => text.parse().ok().map(Budget::Jobs),
     };
     parsed.with_context(|| {
@@ -199,7 +221,9 @@ fn dev_data_dir(repos: &[RepoSettings]) -> anyhow::Result<PathBuf> {
     let base = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).or_else(|| {
         std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local").join("state"))
     });
-    let base = base.context("neither HOME nor XDG_STATE_HOME is set; say where to keep data with --data-dir")?;
+    let base = base.context(
+        "neither HOME nor XDG_STATE_HOME is set; say where to keep data with --data-dir",
+    )?;
     let name = repos.first().map_or_else(
         || "none".to_owned(),
         |repo| {
@@ -248,10 +272,17 @@ mod tests {
     fn flags_win_over_the_file() {
         let dir = tempfile::tempdir().expect("dir");
         let file = dir.path().join("a.hcl");
-        std::fs::write(&file, "name = \"from-file\"\ndata_dir = \"/x\"\nports { http = 1 }\n").expect("write");
-        let arguments =
-            AgentArguments { config: Some(file), name: Some("from-flag".into()), ..AgentArguments::default() };
+        std::fs::write(&file, "name = \"from-file\"\ndata_dir = \"/x\"\nports { http = 1 }\n")
+            .expect("write");
+        let arguments = AgentArguments {
+            config: Some(file),
+            name: Some("from-flag".into()),
+            ..AgentArguments::default()
+        };
         let settings = Settings::resolve(&arguments).expect("settings");
-        assert_eq!((settings.name.as_str(), settings.http.port(), settings.raw_exec), ("from-flag", 1, false));
+        assert_eq!(
+            (settings.name.as_str(), settings.http.port(), settings.raw_exec),
+            ("from-flag", 1, false)
+        );
     }
 }

@@ -1,0 +1,338 @@
+//! Starts the parts of an agent in order, waits, and stops them in the opposite order.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use api::{AgentInfo, App};
+use catalog::{Catalog, CatalogHandle, Change, Changes};
+use consensus::{Consensus, Subscription, SubscriptionError};
+use driver::{Docker, DockerOptions, Driver, RawExec, RawExecOptions};
+use model::{ClientStatus, Node};
+use node::{NodeRuntime, NodeSettings};
+use server::{Server, ServerOptions};
+use state::Command;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::arguments::AgentArguments;
+use crate::config::Settings;
+use crate::directory::{self, AgentFile};
+use crate::task_logs::NodeLogs;
+use crate::upstream::InProcess;
+use crate::{clock, follow, logging};
+
+/// Herder's version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How often the node looks at itself again: drivers come and go.
+const FINGERPRINT_INTERVAL: Duration = Duration::from_secs(30);
+/// How long tasks may take to stop when the agent takes them with it.
+const STOP_TASKS: Duration = Duration::from_secs(60);
+
+/// Runs an agent until SIGINT or SIGTERM. Tasks stay unless the settings say otherwise.
+///
+/// # Errors
+/// When a part cannot be started, in words with what to do about it.
+pub fn run(arguments: &AgentArguments) -> anyhow::Result<()> {
+    let settings = Settings::resolve(arguments)?;
+    logging::start(&settings.log_level, settings.log_json)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8)))
+        // Blocking work is short; a few threads are enough and each costs memory.
+        .max_blocking_threads(32)
+        .thread_keep_alive(Duration::from_secs(2))
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(agent(settings))
+}
+
+async fn agent(settings: Settings) -> anyhow::Result<()> {
+    directory::prepare(&settings.data_dir)?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let http = listen("HTTP", "--http-port", settings.http).await?;
+    let discovery = listen("the catalog", "--catalog-port", settings.catalog).await?;
+    let dns = catalog::dns::Server::bind(settings.dns).await?;
+    let consensus =
+        Consensus::open(consensus::Options::new(settings.data_dir.join("raft"), 1)).await?;
+    let node_id = node::load_or_create_node_id(&settings.data_dir)?;
+
+    let drivers = drivers(&settings);
+    let http_address = http.local_addr()?;
+    let describe = Describe {
+        settings: settings.clone(),
+        id: node_id,
+        drivers: drivers.clone(),
+        http_address,
+    };
+    let me = Arc::new(describe.node().await?);
+    let registration = Command::RegisterNode { node: Box::new(Node::clone(&me)), at: clock::now() };
+    consensus.propose(registration).await.context("registering this node")?;
+
+    // Loops that decide stop before the node does, so that nothing is decided that nobody carries out.
+    let (stop_server, stop_node, stop_faces) =
+        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let repositories = settings
+        .repos
+        .iter()
+        .map(|repo| follow::follow(repo, &settings.data_dir, node_id, &stop_server))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let server = Server::start(ServerOptions {
+        consensus: consensus.clone(),
+        repositories,
+        clock: Arc::new(clock::now),
+        stop: stop_server.clone(),
+    });
+
+    let mut faces = JoinSet::new();
+    let subscription = consensus.subscribe();
+    let handle = CatalogHandle::new(Catalog::rebuild(&consensus.state()));
+    handle.set_servers(&[catalog_server(&me)]);
+    let changes = LogChanges { consensus: consensus.clone(), subscription };
+    faces.spawn(catalog::run(handle.clone(), changes, stop_faces.clone()));
+    let dns_address = dns.address();
+    let dns_config = catalog::dns::Config {
+        domains: settings.dns_domains.clone(),
+        ttl: u32::try_from(settings.dns_ttl.as_secs()).unwrap_or(u32::MAX),
+        ..catalog::dns::Config::default()
+    };
+    faces.spawn(dns.run(handle.clone(), dns_config, stop_faces.clone()));
+
+    let upstream = Arc::new(InProcess::new(server.clone()));
+    let options = node::Options::new(settings.data_dir.clone(), Arc::clone(&me), drivers);
+    let node = Arc::new(NodeRuntime::start(options, upstream.clone(), stop_node.clone()).await?);
+    faces.spawn(keep_registered(describe, server.clone(), Node::clone(&me), stop_faces.clone()));
+
+    let info = Arc::new(info(&settings, &me, http_address));
+    let logs = Arc::new(NodeLogs(Arc::clone(&node)));
+    let app = App::new(Arc::new(server.clone()), handle, info, logs.clone());
+    let catalog_address = discovery.local_addr()?;
+    faces.spawn(serve(http, api::orchestration(app.clone()), stop_faces.clone()));
+    faces.spawn(serve(discovery, api::discovery(app), stop_faces.clone()));
+
+    AgentFile {
+        pid: std::process::id(),
+        version: VERSION,
+        name: &settings.name,
+        node_id: node_id.to_string(),
+        http: http_address.to_string(),
+        catalog: catalog_address.to_string(),
+        dns: dns_address.to_string(),
+    }
+    .write(&settings.data_dir)?;
+    tracing::info!(
+        version = VERSION,
+        node = %node_id.short(),
+        http = %http_address,
+        catalog = %catalog_address,
+        dns = %dns_address,
+        data_dir = %settings.data_dir.display(),
+        "agent is ready"
+    );
+
+    tokio::select! {
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+    }
+    stop_server.cancel();
+    server.join().await;
+    if settings.stop_tasks {
+        upstream.stop_everything();
+        if tokio::time::timeout(STOP_TASKS, tasks_end(&node)).await.is_err() {
+            tracing::warn!(
+                "some tasks did not end in {STOP_TASKS:?}; they are left to the next agent"
+            );
+        }
+    }
+    stop_node.cancel();
+    stop_faces.cancel();
+    while faces.join_next().await.is_some() {}
+    drop(logs);
+    let running = running(&node);
+    if let Some(node) = Arc::into_inner(node) {
+        node.join().await;
+    }
+    drop(server);
+    drop(upstream);
+    consensus.close().await;
+    if running > 0 {
+        tracing::info!(
+            "agent stopped; {running} allocations keep running and are found by the next agent \
+             (with --stop-tasks it takes them with it)"
+        );
+    } else {
+        tracing::info!("agent stopped");
+    }
+    Ok(())
+}
+
+async fn listen(what: &str, flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{what} cannot listen on {address}; is another agent running? {flag} 0 takes any free port")
+    })
+}
+
+async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
+    if let Err(error) = api::serve(listener, router, stop).await {
+        tracing::error!(%error, "an HTTP face stopped answering");
+    }
+}
+
+fn drivers(settings: &Settings) -> Vec<Arc<dyn Driver>> {
+    let mut raw_exec = RawExecOptions::new(settings.data_dir.join("alloc"));
+    raw_exec.enabled = settings.raw_exec;
+    let docker = &settings.docker.config;
+    let mut options = DockerOptions { ..DockerOptions::default() };
+    if let Some(endpoint) = &docker.endpoint {
+        options.socket = Some(endpoint.trim_start_matches("unix://").into());
+    }
+    options.allow_privileged = docker.allow_privileged.unwrap_or(false);
+    options.volumes_enabled = docker.volumes.enabled.unwrap_or(false);
+    let mut drivers: Vec<Arc<dyn Driver>> = vec![Arc::new(RawExec::new(raw_exec))];
+    if docker.enabled != Some(false) {
+        drivers.push(Arc::new(Docker::new(options)));
+    }
+    drivers
+}
+
+/// How this node describes itself, now and again.
+struct Describe {
+    settings: Settings,
+    id: model::NodeId,
+    drivers: Vec<Arc<dyn Driver>>,
+    http_address: SocketAddr,
+}
+
+impl Describe {
+    async fn node(&self) -> anyhow::Result<Node> {
+        let client = &self.settings.client;
+        let settings = NodeSettings {
+            id: self.id,
+            name: self.settings.name.clone(),
+            datacenter: self.settings.datacenter.clone(),
+            ..NodeSettings::default()
+        };
+        let mut node = node::fingerprint(&settings, &self.drivers).await;
+        if let Some(pool) = &client.node_pool {
+            node.pool.clone_from(pool);
+        }
+        node.class = client.node_class.clone().unwrap_or_default();
+        node.meta.clone_from(&client.meta);
+        node.address = self.settings.bind.to_string();
+        node.http_address = self.http_address.to_string();
+        node.version = VERSION.to_owned();
+        let resources = &mut node.resources;
+        let reserved = &client.reserved;
+        resources.cpu =
+            client.cpu_total_compute.unwrap_or(resources.cpu).saturating_sub(reserved.cpu);
+        resources.memory_mb =
+            client.memory_total_mb.unwrap_or(resources.memory_mb).saturating_sub(reserved.memory);
+        resources.disk_mb = resources.disk_mb.saturating_sub(reserved.disk);
+        resources.min_dynamic_port = client.min_dynamic_port.unwrap_or(resources.min_dynamic_port);
+        resources.max_dynamic_port = client.max_dynamic_port.unwrap_or(resources.max_dynamic_port);
+        resources.reserved_ports.extend(&self.settings.reserved_ports);
+        resources.reserved_ports.sort_unstable();
+        resources.reserved_ports.dedup();
+        Ok(node)
+    }
+}
+
+/// Registers the node again when it changed: a Docker daemon came or went.
+async fn keep_registered(
+    describe: Describe,
+    server: Server,
+    mut last: Node,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(FINGERPRINT_INTERVAL) => {}
+        }
+        let node = match describe.node().await {
+            Ok(mut node) => {
+                // Free disk space changes all the time; that alone is no news.
+                node.resources.disk_mb = last.resources.disk_mb;
+                node
+            }
+            Err(error) => {
+                tracing::warn!("this node could not be looked at: {error:#}");
+                continue;
+            }
+        };
+        if node == last {
+            continue;
+        }
+        let command = Command::RegisterNode { node: Box::new(node.clone()), at: server.now() };
+        match server.propose(command).await {
+            Ok(_) => last = node,
+            Err(error) => tracing::warn!("this node could not be registered again: {error}"),
+        }
+    }
+}
+
+fn catalog_server(node: &Node) -> catalog::Server {
+    catalog::Server {
+        id: node.id,
+        name: node.name.clone(),
+        datacenter: node.datacenter.clone(),
+        address: node.address.clone(),
+        port: 4647,
+    }
+}
+
+fn info(settings: &Settings, node: &Arc<Node>, http: SocketAddr) -> AgentInfo {
+    let config = BTreeMap::from([
+        ("Dev".to_owned(), settings.dev.into()),
+        ("DataDir".to_owned(), settings.data_dir.display().to_string().into()),
+        ("BindAddr".to_owned(), settings.bind.to_string().into()),
+        ("LogLevel".to_owned(), settings.log_level.clone().into()),
+        (
+            "Repos".to_owned(),
+            settings.repos.iter().map(|repo| repo.config.url.redacted()).collect::<Vec<_>>().into(),
+        ),
+    ]);
+    AgentInfo {
+        version: VERSION.to_owned(),
+        node: Arc::clone(node),
+        name: settings.name.clone(),
+        datacenter: settings.datacenter.clone(),
+        http_address: http.to_string(),
+        rpc_address: String::new(),
+        config,
+        hosts: Vec::new(),
+        started_at: clock::now(),
+    }
+}
+
+fn running(node: &NodeRuntime) -> usize {
+    node.statuses().iter().filter(|status| status.client == ClientStatus::Running).count()
+}
+
+/// Ends when no allocation runs any more.
+async fn tasks_end(node: &NodeRuntime) {
+    while node.statuses().iter().any(|status| !status.client.is_terminal()) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The log, as the catalog follows it.
+struct LogChanges {
+    consensus: Consensus,
+    subscription: Subscription,
+}
+
+impl Changes for LogChanges {
+    async fn next(&mut self) -> Option<Change> {
+        match self.subscription.next().await {
+            Ok(applied) => Some(Change::Applied(self.consensus.state(), applied)),
+            Err(SubscriptionError::Lagged) => Some(Change::Rebuild(self.consensus.state())),
+            Err(SubscriptionError::Closed) => None,
+        }
+    }
+}
