@@ -19,6 +19,8 @@ use crate::transport;
 
 /// Where the followed branch is kept. Not `refs/heads/`, so that nothing takes it for a branch to commit to.
 const FOLLOWED: &str = "refs/herder/";
+/// Names the followed branch. Not `HEAD`, which Git wants to be a branch or a commit.
+const CURRENT: &str = "HERDER_HEAD";
 
 /// What a look at the remote found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +120,7 @@ impl Mirror {
 
     /// The commit and branch that the mirror last followed, also from before a restart.
     pub fn head(&self) -> Option<(CommitInfo, String)> {
-        let head = self.repo.find_reference("HEAD").ok()?;
+        let head = self.repo.find_reference(CURRENT).ok()?;
         let branch = head.symbolic_target().ok()??.strip_prefix(FOLLOWED)?.to_owned();
         let commit = head.peel_to_commit().ok()?;
         Some((commit_info(&commit), branch))
@@ -164,8 +166,8 @@ impl Mirror {
         let end = revision.find(['~', '^', '@']).unwrap_or(revision.len());
         let (name, rest) = revision.split_at(end);
         match self.head() {
-            Some((_, branch)) if branch == name => {
-                reader.resolve(&format!("{FOLLOWED}{name}{rest}"))
+            Some((_, branch)) if branch == name || name == "HEAD" => {
+                reader.resolve(&format!("{FOLLOWED}{branch}{rest}"))
             }
             _ => reader.resolve(revision),
         }
@@ -200,10 +202,10 @@ impl Mirror {
             }
             self.repo.reference(&name, tip.oid, true, "").map_err(fail)?;
         }
-        let head = self.repo.find_reference("HEAD").ok();
+        let head = self.repo.find_reference(CURRENT).ok();
         let current = head.and_then(|head| head.symbolic_target().ok()?.map(str::to_owned));
         if current.as_deref() != Some(&name) {
-            self.repo.reference_symbolic("HEAD", &name, true, "").map_err(fail)?;
+            self.repo.reference_symbolic(CURRENT, &name, true, "").map_err(fail)?;
         }
         Ok(())
     }
@@ -218,11 +220,11 @@ impl Mirror {
 
 /// A mirror whose followed commit cannot be read is of no use.
 fn usable(repo: Repository) -> Result<Repository, git2::Error> {
-    match repo.head() {
+    match repo.find_reference(CURRENT) {
         Ok(head) => {
             head.peel_to_commit()?.tree()?;
         }
-        Err(error) if error.code() == git2::ErrorCode::UnbornBranch => {}
+        Err(error) if error.code() == git2::ErrorCode::NotFound => {}
         Err(error) => return Err(error),
     }
     Ok(repo)
@@ -230,7 +232,7 @@ fn usable(repo: Repository) -> Result<Repository, git2::Error> {
 
 fn create(path: &Path) -> Result<Repository, git2::Error> {
     let mut options = RepositoryInitOptions::new();
-    options.bare(true).mkpath(true).external_template(false).initial_head("refs/herder/none");
+    options.bare(true).mkpath(true).external_template(false).initial_head("none");
     Repository::init_opts(path, &options)
 }
 

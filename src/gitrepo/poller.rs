@@ -74,11 +74,11 @@ impl Poller {
         };
         let path = Mirror::path_in(&data_dir, &config);
         let (reading, place) = (stop.clone(), remote.clone());
-        spawn(&format!("git {}", config.name), move |runtime| {
+        spawn(format!("git {}", config.name), move |runtime| {
             runtime.block_on(follow::run(follower, asked));
         })
         .and_then(|()| {
-            spawn(&format!("read {}", config.name), move |runtime| {
+            spawn(format!("read {}", config.name), move |runtime| {
                 runtime.block_on(reads::run(path, place, to_read, reading));
             })
         })
@@ -90,13 +90,18 @@ impl Poller {
     }
 }
 
-/// An own thread with a runtime for its waits. It ends by the stop token, or when nobody can ask it any more.
+/// An own thread with a runtime for its waits. It ends by the stop token, or when nobody can ask it any more. The
+/// runtime is made on the thread, because one must not be dropped where the caller runs.
 fn spawn(
-    name: &str,
+    name: String,
     body: impl FnOnce(tokio::runtime::Runtime) + Send + 'static,
 ) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || body(runtime)).map(drop)
+    let told = name.clone();
+    let run = move || match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+        Ok(runtime) => body(runtime),
+        Err(error) => tracing::error!(thread = told, %error, "a repository cannot be followed"),
+    };
+    std::thread::Builder::new().name(name).spawn(run).map(drop)
 }
 
 /// Asks a followed repository. Clones share one queue.

@@ -94,7 +94,7 @@ impl Mirror {
             remote: self.config.url.redacted(),
             detail,
         };
-        let path = self.config.url.local_path().unwrap_or(Path::new(""));
+        let path = self.config.url.local_path().unwrap_or_else(|| Path::new(""));
         let real = fs::canonicalize(path).map_err(|error| not_found(error.to_string()))?;
         let repo = Repository::discover(&real).map_err(|error| match error.code() {
             ErrorCode::NotFound => not_found("the folder is not in a Git repository".into()),

@@ -46,6 +46,13 @@ pub(super) async fn run(mut follower: Follower, mut asked: mpsc::Receiver<Ask>) 
             }
             _ => {
                 let result = follower.look(&mut mirror, &mut watch);
+                if stop.is_cancelled() {
+                    break;
+                }
+                if matches!(result, Err(FetchError::Corrupt { .. })) {
+                    // The damage may be ours: the mirror is checked, and if need be made anew, with the next look.
+                    mirror = None;
+                }
                 history.failures = match &result {
                     Ok(_) => 0,
                     Err(_) => history.failures.saturating_add(1),

@@ -58,7 +58,7 @@ pub(super) fn from_http(answer: Answer<'_>, remote: String) -> FetchError {
 pub(super) fn from_ssh(stderr: &str, remote: String) -> FetchError {
     let lower = stderr.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let said = shortened(stderr);
+    let said = ending(stderr);
     if says(&["host key verification failed", "host identification has changed"]) {
         let detail = format!(
             "its host key is not known or has changed ({said}); add the right key to known_hosts"
@@ -111,6 +111,15 @@ pub(super) fn from_git(error: &git2::Error, message: &str, remote: String) -> Fe
             FetchError::Corrupt { remote, detail }
         }
         _ => FetchError::Other { remote, detail },
+    }
+}
+
+/// The last words, which say why a program ended.
+fn ending(text: &str) -> String {
+    let text = text.trim();
+    match text.char_indices().rev().nth(MAX_DETAIL) {
+        Some((start, _)) => format!("…{}", &text[start..]),
+        None => text.to_owned(),
     }
 }
 

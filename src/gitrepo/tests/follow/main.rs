@@ -1,0 +1,8 @@
+//! Mirrors and followers against real repositories, made with the `git` program in temporary folders.
+
+mod fixture;
+mod http;
+mod http_server;
+mod local;
+mod poller;
+mod ssh;
