@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn names_what_stays_open() {
-        assert_eq!(scan("job \"a\" {\n  x {\n").unclosed, Some(12));
+        assert_eq!(scan("job \"a\" {\n  x {\n").unclosed, Some(14));
         assert_eq!(scan("a = \"b\nc = 1").open_string, Some(4));
         assert_eq!(scan("a = <<EOF\nb\n").open_heredoc, Some(4));
         assert_eq!(scan("a = 1 }").stray, Some(6));

@@ -5,15 +5,18 @@ use std::time::Duration;
 use model::{Group, JobType, Migrate, Reschedule, Restart, RestartMode, Update, format_duration};
 
 use super::Rules;
+use crate::report::Fault;
 
 pub(super) fn no_update(rules: &Rules<'_>, path: &str) {
     let message = format!("{} jobs have no `update`", rules.job.kind.as_str());
     rules.error("invalid-update", path, message, "they run to completion: delete the block");
 }
 
+/// Nomad refuses it in some of these jobs and passes over it in others; nothing is lost without it.
 pub(super) fn no_reschedule(rules: &Rules<'_>, path: &str) {
-    let message = format!("{} jobs have no `reschedule`", rules.job.kind.as_str());
-    rules.error("invalid-reschedule", path, message, "they stay on their nodes: delete the block");
+    let message = format!("`reschedule` has no effect in {} jobs", rules.job.kind.as_str());
+    let fault = Fault::new("no-effect", rules.places.at(path), message);
+    rules.sink.warning(fault.help("they stay on their nodes: delete the block"));
 }
 
 /// What is wrong with an inherited policy is said where it is written: at the group, else at the job.

@@ -40,6 +40,7 @@ pub(super) fn check(rules: &Rules<'_>, path: &str, group: &Group, task: &Task) {
         && rules.job.kind == JobType::Service
         && !update.progress_deadline.is_zero()
         && task.kill_timeout > update.progress_deadline
+        && rules.places.has(&format!("{path}/kill_timeout"))
     {
         let message = format!(
             "`kill_timeout` ({}) must not be longer than the progress deadline ({})",

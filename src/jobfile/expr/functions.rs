@@ -184,7 +184,6 @@ fn text_list(texts: impl IntoIterator<Item = impl Into<String>>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::testing::{eval_fault, eval_text};
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use granit_parser::{Event, Parser, ScalarStyle, Tag};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Tag};
 
 use super::{Key, Kind, Node, scalar};
 use crate::report::{Fault, Span};
@@ -21,12 +21,20 @@ pub(crate) fn read(text: &str) -> Result<Option<Node>, Fault> {
     for next in Parser::new_from_str_with_options(text, options) {
         let (event, span) = next.map_err(|error| {
             let at = error.marker().byte_offset().unwrap_or(text.len()).min(text.len());
+            if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+                return too_deep(Span::new(at, at));
+            }
             Fault::new("syntax", Span::new(at, at), error.info())
         })?;
         let span = span.byte_range().map_or_else(Span::default, Span::from);
         builder.event(event, span)?;
     }
     Ok(builder.root)
+}
+
+fn too_deep(span: Span) -> Fault {
+    let message = format!("lists and maps nest more than {MAX_DEPTH} levels deep here");
+    Fault::new("too-deep", span, message)
 }
 
 #[derive(Default)]
@@ -121,8 +129,7 @@ impl Builder {
 
     fn open(&mut self, content: Content, anchor: usize, span: Span) -> Result<(), Fault> {
         if self.open.len() >= MAX_DEPTH {
-            let message = format!("lists and maps nest more than {MAX_DEPTH} levels deep here");
-            return Err(Fault::new("too-deep", span, message));
+            return Err(too_deep(span));
         }
         let before = self.size;
         self.grow(1, 0, span)?;
