@@ -1,1 +1,559 @@
-//! stub
+//! `docker`: a container of a Docker daemon, or of Podman's service.
+//!
+//! The daemon keeps the container, its exit code and, for a while, its output. What the agent adds is the copying of
+//! that output into the task's log files; the next agent goes on where the last one was.
+
+mod api;
+mod config;
+mod container;
+mod exec;
+mod follow;
+mod image;
+mod inspect;
+mod position;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+    StartContainerOptions, WaitContainerOptionsBuilder,
+};
+use futures_util::StreamExt;
+use model::{AllocId, DriverInfo, LogConfig};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::{
+    Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskDirs, TaskHandle, TaskSpec,
+    exit,
+};
+use api::{Api, Endpoint, encode, refusal};
+use follow::Follower;
+use inspect::{Container, State};
+
+const NAME: &str = "docker";
+
+/// The oldest API that is spoken: Docker 20.10.
+const OLDEST_API: (u32, u32) = (1, 41);
+
+/// How many images are pulled at once.
+const PULLS: usize = 3;
+
+/// How long a change may take the daemon; starting a container on a busy machine takes seconds.
+const CHANGE_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long the last output of a container that has ended is waited for.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a killed container may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(30);
+
+/// How `docker` is set up on a node.
+#[derive(Clone, Debug)]
+pub struct DockerOptions {
+    /// A socket's path, or what `DOCKER_HOST` holds. By default `DOCKER_HOST`, else `/var/run/docker.sock`.
+    pub host: Option<String>,
+    /// Whether files may ask for `privileged`.
+    pub allow_privileged: bool,
+    /// Whether files may mount paths of the node and volumes of the daemon.
+    pub volumes_enabled: bool,
+    /// Capabilities that files may add beside those that Docker grants anyway.
+    pub allow_caps: Vec<String>,
+    /// Marks this agent's containers, so that agents that share a daemon leave each other's alone. The node's id does.
+    pub instance: String,
+}
+
+impl DockerOptions {
+    /// The defaults, which let a file reach nothing of the node.
+    pub fn new(instance: impl Into<String>) -> Self {
+        Self {
+            host: None,
+            allow_privileged: false,
+            volumes_enabled: false,
+            allow_caps: Vec::new(),
+            instance: instance.into(),
+        }
+    }
+}
+
+/// The driver. Dropping it leaves its containers alone and ends the copying of their output.
+#[derive(Debug)]
+pub struct Docker {
+    options: DockerOptions,
+    api: Api,
+    pulls: Semaphore,
+    followers: Mutex<HashMap<String, Follower>>,
+}
+
+/// What a handle holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Handle {
+    container: String,
+    name: String,
+    alloc: AllocId,
+    task: String,
+    logs: PathBuf,
+    log: LogConfig,
+}
+
+impl Handle {
+    fn of(handle: &TaskHandle) -> Result<Self, DriverError> {
+        let wrong =
+            |problem: String| DriverError::Handle { task_id: handle.task_id.clone(), problem };
+        if handle.driver != NAME {
+            return Err(wrong(format!("it is of the driver {}", handle.driver)));
+        }
+        Self::deserialize(&handle.state).map_err(|error| wrong(error.to_string()))
+    }
+
+    fn task_id(&self) -> String {
+        TaskHandle::id(self.alloc, &self.task)
+    }
+
+    fn path(&self) -> String {
+        format!("/containers/{}/json", encode(&self.container))
+    }
+
+    fn out(&self) -> TaskHandle {
+        TaskHandle {
+            driver: NAME.to_owned(),
+            task_id: self.task_id(),
+            state: serde_json::to_value(self).unwrap_or_default(),
+        }
+    }
+
+    /// Whether a container is the one of this handle.
+    fn owns(&self, found: &Container) -> bool {
+        found.alloc == self.alloc.to_string() && found.task == self.task
+    }
+}
+
+impl Docker {
+    /// A driver with these options. Does not need the daemon to be there yet.
+    pub fn new(options: DockerOptions) -> Self {
+        let host = options.host.clone().or_else(|| std::env::var("DOCKER_HOST").ok());
+        let host = host.filter(|host| !host.is_empty());
+        let endpoint = Endpoint::parse(host.as_deref().unwrap_or("/var/run/docker.sock"));
+        Self {
+            options,
+            api: Api { endpoint },
+            pulls: Semaphore::new(PULLS),
+            followers: Mutex::default(),
+        }
+    }
+
+    /// The container of a handle; `None` if there is none, an error if it is not the handle's.
+    async fn find(&self, handle: &Handle) -> Result<Option<Container>, DriverError> {
+        let Some(value) = self.api.get(&handle.path()).await? else { return Ok(None) };
+        let found = Container::read(&value);
+        if handle.owns(&found) {
+            return Ok(Some(found));
+        }
+        let what = format!("the container {}", handle.name);
+        Err(DriverError::NotOurs { what, task_id: handle.task_id() })
+    }
+
+    /// Sees to it that a container's output is copied.
+    fn follow(&self, handle: &Handle) {
+        if handle.log.disabled {
+            return;
+        }
+        if let Ok(mut followers) = self.followers.lock() {
+            followers
+                .entry(handle.container.clone())
+                .or_insert_with(|| Follower::start(self.api.clone(), handle.clone()));
+        }
+    }
+
+    /// Waits, not for ever, until the output of a container that has ended is copied.
+    async fn drain(&self, handle: &Handle) {
+        let done = self.followers.lock().ok().and_then(|f| Some(f.get(&handle.container)?.done()));
+        if let Some(mut done) = done {
+            let copied = tokio::time::timeout(DRAIN_LIMIT, done.wait_for(|done| *done)).await;
+            if copied.is_err() {
+                tracing::warn!(task = handle.task, "the last output of a container may be missing");
+            }
+        }
+    }
+
+    /// A change that the daemon makes in bounded time.
+    async fn change<T>(
+        &self,
+        doing: impl Fn() -> String,
+        work: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<Result<T, (u16, String)>, DriverError> {
+        match tokio::time::timeout(CHANGE_LIMIT, work).await {
+            Ok(result) => Ok(result.map_err(|error| refusal(&error))),
+            Err(_) => Err(DriverError::Timeout { doing: doing(), limit: CHANGE_LIMIT }),
+        }
+    }
+
+    /// Creates the container, or takes over one that an agent started and did not live to remember.
+    async fn create(
+        &self,
+        spec: &TaskSpec,
+        config: &config::Config,
+        name: &str,
+    ) -> Result<(String, bool), DriverError> {
+        let client = self.api.client()?;
+        let (dirs, asked) = (spec.clone(), config.mounts.clone());
+        let mounts = tokio::task::spawn_blocking(move || container::mounts(&dirs, &asked)).await;
+        let mounts = mounts
+            .map_err(|error| DriverError::failed("prepare volumes", error))?
+            .map_err(DriverError::StartNever)?;
+        let body = container::body(spec, config, &self.options.instance, mounts)
+            .map_err(DriverError::StartNever)?;
+        for _ in 0..2 {
+            let options = CreateContainerOptionsBuilder::default().name(name).build();
+            let doing = || format!("creating the container {name}");
+            let create = client.create_container(Some(options), body.clone());
+            let problem = match self.change(doing, create).await? {
+                Ok(created) => return Ok((created.id, false)),
+                Err(problem) => problem,
+            };
+            let message = format!("the container {name} cannot be created: {}", problem.1);
+            match problem.0 {
+                409 => {
+                    let path = format!("/containers/{}/json", encode(name));
+                    let Some(value) = self.api.get(&path).await? else { continue };
+                    let found = Container::read(&value);
+                    if found.alloc != spec.alloc.to_string() || found.task != spec.task {
+                        let what = format!("the container {name}");
+                        let task_id = TaskHandle::id(spec.alloc, &spec.task);
+                        return Err(DriverError::NotOurs { what, task_id });
+                    }
+                    if found.state == State::Running && found.spec == container::fingerprint(spec) {
+                        return Ok((found.id, true));
+                    }
+                    self.remove(&found.id).await?;
+                }
+                400 | 404 => return Err(DriverError::StartNever(message)),
+                _ => return Err(DriverError::Start(message)),
+            }
+        }
+        Err(DriverError::Start(format!("the container {name} is being removed")))
+    }
+
+    async fn remove(&self, container: &str) -> Result<(), DriverError> {
+        let client = self.api.client()?;
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        let doing = || format!("removing the container {container}");
+        match self.change(doing, client.remove_container(container, Some(options))).await? {
+            // Gone, or being removed by somebody else.
+            Ok(()) | Err((404 | 409, _)) => Ok(()),
+            Err((_, said)) => {
+                Err(DriverError::failed(format!("remove the container {container}"), said))
+            }
+        }
+    }
+
+    async fn kill(&self, handle: &Handle, signal: &str) -> Result<bool, DriverError> {
+        let client = self.api.client()?;
+        let options = KillContainerOptionsBuilder::default().signal(signal).build();
+        let doing = || format!("sending {signal} to {}", handle.name);
+        match self.change(doing, client.kill_container(&handle.container, Some(options))).await? {
+            Ok(()) => Ok(true),
+            // Not running, or not there.
+            Err((404 | 409, _)) => Ok(false),
+            Err((_, said)) => {
+                Err(DriverError::failed(format!("send {signal} to {}", handle.name), said))
+            }
+        }
+    }
+
+    /// Waits for the end, through restarts of the daemon.
+    async fn end(&self, handle: &Handle) -> Result<ExitStatus, DriverError> {
+        let mut pause = Duration::from_millis(50);
+        loop {
+            match self.find(handle).await {
+                Ok(None) => return Ok(ExitStatus::unknown("the container was removed")),
+                Ok(Some(Container { state: State::Ended(status), .. })) => return Ok(status),
+                Ok(Some(Container { state: State::Created, .. })) => {
+                    return Ok(ExitStatus::unknown("the container was never started"));
+                }
+                Ok(Some(_)) => {
+                    let begin = tokio::time::Instant::now();
+                    let client = self.api.client()?;
+                    let options =
+                        WaitContainerOptionsBuilder::default().condition("not-running").build();
+                    let mut waiting =
+                        Box::pin(client.wait_container(&handle.container, Some(options)));
+                    // Whatever it says, what counts is what the next look finds.
+                    let _ = waiting.next().await;
+                    if begin.elapsed() > pause {
+                        pause = Duration::from_millis(50);
+                        continue;
+                    }
+                }
+                Err(error @ DriverError::NotOurs { .. }) => return Err(error),
+                Err(error) => {
+                    tracing::debug!(task = handle.task, %error, "waiting for the Docker daemon");
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+}
+
+#[async_trait]
+impl Driver for Docker {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn fingerprint(&self) -> DriverInfo {
+        let version = tokio::time::timeout(Duration::from_secs(3), self.api.get("/version")).await;
+        let problem = match version {
+            Ok(Ok(Some(version))) => match healthy(&version, &self.options) {
+                Ok(attributes) => {
+                    return DriverInfo {
+                        detected: true,
+                        healthy: true,
+                        description: "healthy".to_owned(),
+                        attributes,
+                    };
+                }
+                Err(problem) => problem,
+            },
+            Ok(Ok(None)) => format!("what listens at {} is not Docker", self.api.endpoint),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("the daemon at {} does not answer", self.api.endpoint),
+        };
+        let detected = match &self.api.endpoint {
+            Endpoint::Unix(path) => path.exists(),
+            Endpoint::Tcp(_) => true,
+        };
+        DriverInfo { detected, description: problem, ..DriverInfo::default() }
+    }
+
+    fn validate(&self, config: &BTreeMap<String, Value>) -> Vec<String> {
+        let (config, mut problems) = config::parse(config, &self.options);
+        if !config.image.is_empty() && !image::is_name(&config.image) {
+            problems.push(format!("`image`: `{}` cannot be the name of an image", config.image));
+        }
+        problems
+    }
+
+    fn paths_in_task(&self, _: &TaskDirs) -> [PathBuf; 3] {
+        ["/alloc", "/local", "/secrets"].map(PathBuf::from)
+    }
+
+    async fn start(&self, spec: &TaskSpec) -> Result<TaskHandle, DriverError> {
+        let problems = self.validate(&spec.driver_config);
+        if !problems.is_empty() {
+            return Err(DriverError::Config { driver: NAME, problem: problems.join("; ") });
+        }
+        let (config, _) = config::parse(&spec.driver_config, &self.options);
+        if config.sets_logging {
+            tracing::warn!(task = spec.task, "`logging` has no effect: Herder keeps the output");
+        }
+        {
+            let _turn = self.pulls.acquire().await;
+            image::ensure(&self.api, &config).await?;
+        }
+        let name = container::name(spec);
+        let (container, runs) = self.create(spec, &config, &name).await?;
+        let handle = Handle {
+            container,
+            name,
+            alloc: spec.alloc,
+            task: spec.task.clone(),
+            logs: spec.dirs.logs.clone(),
+            log: spec.log.clone(),
+        };
+        if !runs {
+            let client = self.api.client()?;
+            let doing = || format!("starting the container {}", handle.name);
+            let start = client.start_container(&handle.container, None::<StartContainerOptions>);
+            let started = match self.change(doing, start).await {
+                Ok(Ok(()) | Err((304, _))) => Ok(()),
+                Ok(Err((_, said))) => Err(not_started(&handle.name, &said)),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = started {
+                // Else it would be in the way of the next attempt's ports and name.
+                let _ = self.remove(&handle.container).await;
+                return Err(error);
+            }
+        }
+        self.follow(&handle);
+        Ok(handle.out())
+    }
+
+    async fn reattach(&self, handle: &TaskHandle) -> Result<Attached, DriverError> {
+        let handle = Handle::of(handle)?;
+        Ok(match self.find(&handle).await?.map(|found| found.state) {
+            None | Some(State::Created) => Attached::Gone,
+            Some(State::Running) => {
+                self.follow(&handle);
+                Attached::Running
+            }
+            Some(State::Ended(status)) => {
+                // What it said while no agent was there.
+                self.follow(&handle);
+                self.drain(&handle).await;
+                Attached::Exited(status)
+            }
+        })
+    }
+
+    async fn wait(&self, handle: &TaskHandle) -> Result<ExitStatus, DriverError> {
+        let handle = Handle::of(handle)?;
+        let status = self.end(&handle).await?;
+        self.drain(&handle).await;
+        Ok(status)
+    }
+
+    async fn signal(&self, handle: &TaskHandle, signal: &str) -> Result<(), DriverError> {
+        let number =
+            exit::parse_signal(signal).ok_or_else(|| DriverError::Signal(signal.to_owned()))?;
+        let handle = Handle::of(handle)?;
+        if self.find(&handle).await?.is_some() && self.kill(&handle, number.as_str()).await? {
+            return Ok(());
+        }
+        Err(DriverError::NotRunning(handle.task_id()))
+    }
+
+    async fn stop(
+        &self,
+        handle: &TaskHandle,
+        signal: &str,
+        timeout: Duration,
+    ) -> Result<ExitStatus, DriverError> {
+        let signal = if signal.is_empty() { "SIGTERM" } else { signal };
+        let number =
+            exit::parse_signal(signal).ok_or_else(|| DriverError::Signal(signal.to_owned()))?;
+        let handle = Handle::of(handle)?;
+        let mut ended = None;
+        if self.find(&handle).await?.is_some() {
+            self.kill(&handle, number.as_str()).await?;
+            ended = tokio::time::timeout(timeout, self.end(&handle)).await.ok();
+            if ended.is_none() {
+                self.kill(&handle, "SIGKILL").await?;
+            }
+        }
+        let status = match ended {
+            Some(status) => status?,
+            None => tokio::time::timeout(KILL_LIMIT, self.end(&handle)).await.map_err(|_| {
+                let doing = format!("killing the container {}", handle.name);
+                DriverError::Timeout { doing, limit: KILL_LIMIT }
+            })??,
+        };
+        self.drain(&handle).await;
+        Ok(status)
+    }
+
+    async fn destroy(&self, handle: &TaskHandle) -> Result<(), DriverError> {
+        let handle = Handle::of(handle)?;
+        if let Some(found) = self.find(&handle).await? {
+            if found.state == State::Running {
+                self.kill(&handle, "SIGKILL").await?;
+                let _ = tokio::time::timeout(KILL_LIMIT, self.end(&handle)).await;
+            }
+            self.drain(&handle).await;
+            self.remove(&handle.container).await?;
+        }
+        if let Ok(mut followers) = self.followers.lock() {
+            followers.remove(&handle.container);
+        }
+        Ok(())
+    }
+
+    async fn exec(
+        &self,
+        handle: &TaskHandle,
+        command: &str,
+        args: &[String],
+        timeout: Duration,
+    ) -> Result<ExecOutput, DriverError> {
+        let handle = Handle::of(handle)?;
+        match self.find(&handle).await?.map(|found| found.state) {
+            Some(State::Running) => exec::run(&self.api, &handle, command, args, timeout).await,
+            _ => Err(DriverError::NotRunning(handle.task_id())),
+        }
+    }
+
+    async fn list_ours(&self) -> Vec<Ours> {
+        let label = format!("{}={}", container::INSTANCE, self.options.instance);
+        let filters = encode(&serde_json::json!({ "label": [label] }).to_string());
+        let listed = self.api.get(&format!("/containers/json?all=1&filters={filters}")).await;
+        let Ok(Some(Value::Array(containers))) = listed else { return Vec::new() };
+        containers.iter().filter_map(ours).collect()
+    }
+}
+
+/// One line of the list.
+fn ours(value: &Value) -> Option<Ours> {
+    let label = |key| value.get("Labels")?.get(key)?.as_str();
+    let alloc: AllocId = label(container::ALLOC)?.parse().ok()?;
+    let task = label(container::TASK)?.to_owned();
+    let container = value.get("Id")?.as_str()?.to_owned();
+    let name = value.pointer("/Names/0").and_then(Value::as_str).unwrap_or_default();
+    let name = name.trim_start_matches('/').to_owned();
+    let state = value.get("State").and_then(Value::as_str).unwrap_or_default();
+    let running = !matches!(state, "created" | "exited" | "dead" | "stopped" | "removing");
+    // Where its log was is not known; whoever finds it this way only ends it.
+    let log = LogConfig { disabled: true, ..LogConfig::default() };
+    let handle = Handle { container, name, alloc, task: task.clone(), logs: PathBuf::new(), log };
+    Some(Ours { handle: handle.out(), alloc, task, running })
+}
+
+/// The attributes of a daemon that is new enough.
+fn healthy(version: &Value, options: &DockerOptions) -> Result<BTreeMap<String, String>, String> {
+    let text = |key: &str| version.get(key).and_then(Value::as_str).unwrap_or_default();
+    let api = text("ApiVersion");
+    let parsed = api.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    if parsed.is_none_or(|version: (u32, u32)| version < OLDEST_API) {
+        let (major, minor) = OLDEST_API;
+        return Err(format!(
+            "the daemon speaks API {api}; {major}.{minor} is needed (Docker 20.10 or newer)"
+        ));
+    }
+    Ok(BTreeMap::from([
+        ("driver.docker".to_owned(), "1".to_owned()),
+        ("driver.docker.version".to_owned(), text("Version").to_owned()),
+        ("driver.docker.privileged.enabled".to_owned(), options.allow_privileged.to_string()),
+        ("driver.docker.volumes.enabled".to_owned(), options.volumes_enabled.to_string()),
+    ]))
+}
+
+/// Why a container did not start, and whether it ever will.
+fn not_started(name: &str, said: &str) -> DriverError {
+    let message = format!("the container {name} cannot be started: {said}");
+    let never = ["executable file not found", "no such file or directory", "permission denied"];
+    if never.iter().any(|words| said.contains(words)) {
+        return DriverError::StartNever(message);
+    }
+    DriverError::Start(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn old_daemons_are_told_so() {
+        let options = DockerOptions::new("x");
+        let new = json!({"ApiVersion": "1.41", "Version": "20.10.24"});
+        let attributes = healthy(&new, &options).expect("new enough");
+        assert_eq!(attributes["driver.docker.version"], "20.10.24");
+        for api in ["1.40", "1.9", "", "nonsense"] {
+            assert!(healthy(&json!({"ApiVersion": api}), &options).is_err(), "{api}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_not_in_the_image_is_not_tried_again() {
+        let said = "OCI runtime create failed: exec: \"x\": executable file not found in $PATH";
+        assert!(!not_started("c", said).is_recoverable());
+        assert!(not_started("c", "driver failed: port is already allocated").is_recoverable());
+    }
+}

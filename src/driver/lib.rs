@@ -1,17 +1,20 @@
 //! How a task becomes a process or a container, and how the next agent finds it again.
 //!
 //! The room holds the [`Driver`] trait, which is everything a new driver has to write, the drivers `raw_exec` and
+//! `docker`, and the files that a task's output is kept in. Whatever starts here outlives the agent: a task's output is
 //! collected and its exit code is kept while no agent is there.
 //!
 //! What never belongs here: restarts, health, templates, when a task runs (all in `node`), and interpolation. A
 //! [`TaskSpec`] arrives fully resolved.
 
+mod docker;
 mod driver;
 mod exit;
 mod logs;
 mod raw_exec;
 mod settings;
 
+pub use docker::{Docker, DockerOptions};
 pub use driver::{
     Attached, Driver, DriverError, ExecOutput, MAX_EXEC_OUTPUT, Ours, TaskDirs, TaskHandle,
     TaskSpec,

@@ -26,6 +26,7 @@ use crate::{
 };
 use record::{CommandSpec, ShimRecord, ShimSpec, StateDir};
 
+pub(crate) use process::Proc;
 pub use shim::{SHIM_ARG, shim_main};
 
 const NAME: &str = "raw_exec";

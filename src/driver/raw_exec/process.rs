@@ -16,7 +16,7 @@ use super::record::{MARK, ShimRecord};
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
 )]
-pub(super) struct Proc {
+pub(crate) struct Proc {
     pub(super) pid: i32,
     pub(super) ticks: u64,
 }
@@ -55,7 +55,7 @@ impl Stat {
 
 impl Proc {
     /// The process that has this number now.
-    pub(super) fn now(pid: i32) -> Option<Self> {
+    pub(crate) fn now(pid: i32) -> Option<Self> {
         Some(Stat::of(pid)?.proc)
     }
 
@@ -76,7 +76,7 @@ impl Proc {
     }
 
     /// Sends a signal to this process alone; whether it was there to get it.
-    pub(super) fn signal(self, signal: Signal) -> io::Result<bool> {
+    pub(crate) fn signal(self, signal: Signal) -> io::Result<bool> {
         let Some(fd) = self.open()? else { return Ok(false) };
         match pidfd_send_signal(&fd, signal) {
             Ok(()) => Ok(true),
