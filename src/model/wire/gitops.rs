@@ -30,7 +30,9 @@ pub struct RepoView {
     pub branch: String,
     /// The commit that is desired; null before the first.
     pub head: Option<CommitId>,
-    /// First line of its message.
+    /// The newest commit that was seen; differs from `Head` while it is taken in.
+    pub seen: Option<CommitId>,
+    /// First line of the desired commit's message.
     pub subject: String,
     /// Its author.
     pub author: String,

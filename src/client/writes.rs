@@ -1,0 +1,72 @@
+//! Changes, and plans, which change nothing but are asked for in the same way.
+
+use model::wire::{
+    ApproveRequest, ChangeResponse, CheckRequest, DeploymentUpdateResponse, PlanRequest,
+    PlanResponse,
+};
+use model::{DeploymentId, JobId};
+use serde::Serialize;
+
+use crate::error::ClientError;
+use crate::transport::{Answer, Client};
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Promotion<'a> {
+    #[serde(rename = "DeploymentID")]
+    deployment_id: DeploymentId,
+    all: bool,
+    groups: &'a [String],
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Failure {
+    #[serde(rename = "DeploymentID")]
+    deployment_id: DeploymentId,
+}
+
+impl Client {
+    /// Promotes a deployment's canaries; those of all groups if none is named.
+    ///
+    /// # Errors
+    /// For this and all further changes: when the agent cannot be reached or refuses.
+    pub fn promote(
+        &self,
+        id: DeploymentId,
+        groups: &[String],
+    ) -> Result<DeploymentUpdateResponse, ClientError> {
+        let body = Promotion { deployment_id: id, all: groups.is_empty(), groups };
+        self.post(&format!("/deployment/promote/{id}"), &body).map(Answer::into_value)
+    }
+
+    /// Fails a deployment.
+    pub fn fail_deployment(
+        &self,
+        id: DeploymentId,
+    ) -> Result<DeploymentUpdateResponse, ClientError> {
+        let body = Failure { deployment_id: id };
+        self.post(&format!("/deployment/fail/{id}"), &body).map(Answer::into_value)
+    }
+
+    /// What would happen.
+    pub fn plan(&self, request: &PlanRequest) -> Result<PlanResponse, ClientError> {
+        self.post("/gitops/plan", request).map(Answer::into_value)
+    }
+
+    /// Asks the agent to look at its repositories now; at one if named.
+    pub fn check_now(&self, repo: Option<&str>) -> Result<ChangeResponse, ClientError> {
+        let body = CheckRequest { repo: repo.map(str::to_owned) };
+        self.post("/gitops/check", &body).map(Answer::into_value)
+    }
+
+    /// Lets held removals go on; all if no job is named.
+    pub fn approve_removals(
+        &self,
+        repo: Option<&str>,
+        jobs: Vec<JobId>,
+    ) -> Result<ChangeResponse, ClientError> {
+        let body = ApproveRequest { repo: repo.map(str::to_owned), jobs };
+        self.post("/gitops/approve", &body).map(Answer::into_value)
+    }
+}
