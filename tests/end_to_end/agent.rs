@@ -1,0 +1,268 @@
+//! An agent of its own for a test.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use client::Client;
+use model::wire::{AllocListStub, DeploymentView, RevisionEntry};
+use model::{ClientStatus, JobId, RevisionOutcome};
+
+use crate::jobs::HERDER;
+use crate::repository::Repository;
+
+/// How long anything may take on a loaded machine. Nothing waits for it when all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A running agent with its data directory.
+pub(crate) struct Agent {
+    repo: PathBuf,
+    dir: tempfile::TempDir,
+    flags: Vec<String>,
+    child: Option<Child>,
+    pub(crate) http: SocketAddr,
+    pub(crate) catalog: SocketAddr,
+    pub(crate) dns: SocketAddr,
+}
+
+impl Agent {
+    /// Starts an agent that follows a repository on this machine.
+    pub(crate) fn start(repo: &Repository, flags: &[&str]) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut agent = Self {
+            repo: repo.path().to_owned(),
+            dir: tempfile::tempdir().expect("a temporary directory"),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            child: None,
+            http: any,
+            catalog: any,
+            dns: any,
+        };
+        agent.launch();
+        agent
+    }
+
+    /// Starts the agent again, on the same data and any free ports.
+    pub(crate) fn launch(&mut self) {
+        let file = self.data_dir().join("agent.json");
+        let _ = std::fs::remove_file(&file);
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("agent.log"))
+            .expect("a log");
+        let child = Command::new(HERDER)
+            .args([
+                "agent",
+                "--dev",
+                "--http-port=0",
+                "--catalog-port=0",
+                "--dns-port=0",
+                "--log-level=debug",
+            ])
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .arg("--repo")
+            .arg(&self.repo)
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the agent starts");
+        self.child = Some(child);
+        let info: serde_json::Value = self.wait_for("agent.json", |agent| {
+            if let Some(child) = &mut agent.child
+                && let Some(status) = child.try_wait().expect("a child")
+            {
+                panic!("the agent ended with {status}:\n{}", agent.log());
+            }
+            std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        });
+        let address =
+            |key: &str| info[key].as_str().expect("an address").parse().expect("an address");
+        (self.http, self.catalog, self.dns) = (address("http"), address("catalog"), address("dns"));
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&format!("http://{}", self.http), None).expect("a client")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a running agent").id()
+    }
+
+    /// What the agent logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("agent.log")).unwrap_or_default()
+    }
+
+    /// Ends the agent at once, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("killed");
+            child.wait().expect("reaped");
+        }
+    }
+
+    /// Asks the agent to end, and waits for it.
+    pub(crate) fn terminate(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal(child.id(), "TERM");
+            let status = child.wait().expect("reaped");
+            assert!(status.success(), "the agent ended with {status}:\n{}", self.log());
+        }
+    }
+
+    /// Waits until `look` gives something; says what it waited for, and what the agent logged, when it takes too long.
+    pub(crate) fn wait_for<T>(
+        &mut self,
+        what: &str,
+        mut look: impl FnMut(&mut Self) -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look(self) {
+                return found;
+            }
+            if Instant::now() >= deadline {
+                panic!("waited {PATIENCE:?} for {what}\n{}\n{}", self.overview(), self.log());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn overview(&self) -> String {
+        let status = self.herder(&["status"]);
+        let log = self.herder(&["log"]);
+        format!(
+            "{}\n{}",
+            String::from_utf8_lossy(&status.stdout),
+            String::from_utf8_lossy(&log.stdout)
+        )
+    }
+
+    /// Runs a command of the binary against this agent.
+    pub(crate) fn herder(&self, arguments: &[&str]) -> Output {
+        Command::new(HERDER)
+            .args(arguments)
+            .env("HERDER_ADDR", format!("http://{}", self.http))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .output()
+            .expect("herder runs")
+    }
+
+    /// A job's allocations that are to run and do.
+    pub(crate) fn running(&self, job: &str) -> Vec<AllocListStub> {
+        let allocs = self.client().job_allocations(&JobId::from(job)).unwrap_or_default();
+        allocs
+            .into_iter()
+            .filter(|alloc| {
+                alloc.client_status == ClientStatus::Running
+                    && alloc.desired_status == model::DesiredStatus::Run
+            })
+            .collect()
+    }
+
+    pub(crate) fn wait_running(&mut self, job: &str, count: usize) -> Vec<AllocListStub> {
+        self.wait_for(&format!("{count} running allocations of `{job}`"), |agent| {
+            Some(agent.running(job)).filter(|running| running.len() == count)
+        })
+    }
+
+    /// The revision of a commit, once the agent took it in.
+    pub(crate) fn revision(&self, commit: &str) -> Option<RevisionEntry> {
+        let revisions = self.client().revisions(100).unwrap_or_default();
+        revisions.into_iter().find(|entry| entry.revision.commit.as_str() == commit)
+    }
+
+    pub(crate) fn wait_revision(&mut self, commit: &str) -> RevisionEntry {
+        self.wait_for(&format!("revision {commit}"), |agent| agent.revision(commit))
+    }
+
+    pub(crate) fn wait_outcome(&mut self, commit: &str, outcome: RevisionOutcome) -> RevisionEntry {
+        self.wait_for(&format!("revision {commit} to be {}", outcome.as_str()), |agent| {
+            agent.revision(commit).filter(|entry| entry.outcome == outcome)
+        })
+    }
+
+    pub(crate) fn wait_deployment(
+        &mut self,
+        job: &str,
+        what: &str,
+        is: impl Fn(&DeploymentView) -> bool,
+    ) -> DeploymentView {
+        self.wait_for(&format!("the deployment of `{job}` to be {what}"), |agent| {
+            agent
+                .client()
+                .job_deployment(&JobId::from(job))
+                .ok()
+                .flatten()
+                .filter(|deployment| is(deployment))
+        })
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the agent's log\n{}", self.log());
+        }
+        crate::docker::remove_containers_of(&self.data_dir());
+        kill_what_lives_in(&self.data_dir());
+    }
+}
+
+/// Ends every process that was started with a directory beneath `dir` as its `NOMAD_ALLOC_DIR`, or runs in it.
+fn kill_what_lives_in(dir: &Path) {
+    for _ in 0..20 {
+        let pids = processes_in(dir);
+        if pids.is_empty() {
+            return;
+        }
+        for pid in pids {
+            signal(pid, "KILL");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The processes that belong to the tasks of a data directory, helpers included.
+pub(crate) fn processes_in(dir: &Path) -> Vec<u32> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let text = dir.display().to_string();
+    processes
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| *pid != std::process::id())
+        .filter(|pid| {
+            let read =
+                |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            let mentions = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).contains(&text);
+            cwd.starts_with(dir) || mentions(read("environ")) || mentions(read("cmdline"))
+        })
+        .filter(|pid| {
+            // A zombie is dead already; its parent reaps it.
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
+        })
+        .collect()
+}
+
+pub(crate) fn signal(pid: u32, name: &str) {
+    let _ = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
+}

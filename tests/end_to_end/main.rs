@@ -1,0 +1,15 @@
+//! The real binary, end to end: a Git repository, an agent, its HTTP faces and DNS, real processes and containers.
+//!
+//! Each test has its own repository, data directory and ports, and takes its processes with it when it ends.
+
+mod agent;
+mod bad_input;
+mod canary;
+mod commands;
+mod deletion;
+mod docker;
+mod jobs;
+mod load;
+mod repository;
+mod restart;
+mod rollout;
