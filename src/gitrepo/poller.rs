@@ -130,9 +130,10 @@ impl RepoHandle {
         self.status.borrow().clone()
     }
 
-    /// Waits until the followers' thread has ended: after the stop token, this takes no longer than one network wait.
+    /// Waits until both threads have ended: after the stop token, this takes no longer than one network wait.
     pub async fn ended(&self) {
         self.asks.closed().await;
+        self.reads.closed().await;
     }
 
     /// Looks at the remote now and says what is there. Requests that come together are one look; while the host limits
