@@ -1,1 +1,38 @@
-//! Room: node.
+//! Runs the allocations of one node: task lifecycle, restarts, health checks, the deployment's verdict, and finding
+//! everything again after the agent was restarted or killed.
+//!
+//! ```text
+//!  Upstream::assignments ──▶ runtime ──watch──▶ runner (one per allocation) ──▶ driver
+//!                                                 │  lifecycle · restart · health · check   (pure)
+//!                                                 │  record: what must survive, written before each act
+//!  Upstream::report ◀──batch── reports ◀──────────┘
+//! ```
+//!
+//! A runner owns its allocation's state. It asks the pure machines what follows from what happened, writes the record,
+//! and only then acts. Nothing here waits for a server: with every server dead, tasks run on and checks go on.
+//!
+//! What never belongs here: placement, how a process or container is made (`driver`), what a service looks like to the
+//! catalog (`catalog`), and any decision about another node.
+
+mod check;
+mod dirs;
+#[cfg(test)]
+mod fake;
+mod fingerprint;
+mod health;
+mod lifecycle;
+mod options;
+mod record;
+mod reports;
+mod restart;
+mod runner;
+mod runtime;
+mod task_env;
+mod upstream;
+
+pub use dirs::DirError;
+pub use fingerprint::{NodeSettings, fingerprint, load_or_create_node_id};
+pub use options::{Clock, Options, system_clock};
+pub use record::RecordError;
+pub use runtime::{NodeError, NodeRuntime};
+pub use upstream::{AllocReport, Assignment, Upstream, UpstreamError};

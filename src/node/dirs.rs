@@ -1,0 +1,336 @@
+//! The directories of an allocation, made and removed without ever following a symlink: what is inside belongs to tasks,
+//! and a task may put anything there.
+//!
+//! ```text
+//! <data_dir>/alloc/<id>/alloc/{logs,data,tmp}        shared
+//!                       <task>/{local,secrets,private,tmp}
+//! ```
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use driver::TaskDirs;
+use model::AllocId;
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+/// The longest task name that becomes a directory.
+const MAX_NAME: usize = 128;
+
+/// A directory could not be made or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum DirError {
+    /// The name would leave the allocation's directory or clash with one of ours.
+    #[error("`{0}` cannot name a task's directory; use letters, digits, `-`, `_` and `.`")]
+    Name(String),
+    /// Something is in the way that is no directory, such as a symlink.
+    #[error("{path} is not a directory (a symlink is not followed); move it away")]
+    NotADirectory {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {act} {path}: {source}")]
+    System {
+        /// What was tried.
+        act: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: Errno,
+    },
+}
+
+/// Where allocations live.
+#[derive(Clone, Debug)]
+pub(crate) struct Dirs {
+    base: PathBuf,
+}
+
+impl Dirs {
+    pub(crate) fn new(data_dir: &Path) -> Self {
+        Self { base: data_dir.join("alloc") }
+    }
+
+    /// Where an allocation's logs are.
+    pub(crate) fn logs(&self, alloc: AllocId) -> PathBuf {
+        self.base.join(alloc.to_string()).join("alloc/logs")
+    }
+
+    /// The paths of a task, whether or not they are there.
+    pub(crate) fn of_task(&self, alloc: AllocId, task: &str) -> TaskDirs {
+        let root = self.base.join(alloc.to_string());
+        let task_dir = root.join(task);
+        TaskDirs {
+            alloc_dir: root.join("alloc"),
+            local: task_dir.join("local"),
+            secrets: task_dir.join("secrets"),
+            logs: root.join("alloc/logs"),
+            task_dir,
+        }
+    }
+
+    /// Makes the shared directories and those of a task; what is there already is kept. Blocks on the disk.
+    pub(crate) fn make(&self, alloc: AllocId, task: &str) -> Result<TaskDirs, DirError> {
+        check_name(task)?;
+        std::fs::create_dir_all(&self.base).map_err(|error| DirError::System {
+            act: "make",
+            path: self.base.clone(),
+            source: error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
+        })?;
+        let base = Place::open(&self.base)?;
+        // Those who may look up one allocation's files by its id need not be able to list all of them.
+        base.mode(0o711)?;
+        let root = base.child(&alloc.to_string(), 0o755)?;
+        let shared = root.child("alloc", 0o755)?;
+        shared.child("logs", 0o755)?;
+        // Tasks run as whatever user their job names, so these are open to all within the allocation.
+        shared.child("data", 0o777)?;
+        shared.child("tmp", 0o1777)?;
+        let own = root.child(task, 0o755)?;
+        own.child("local", 0o777)?;
+        own.child("tmp", 0o1777)?;
+        own.child("secrets", 0o700)?;
+        own.child("private", 0o700)?;
+        Ok(self.of_task(alloc, task))
+    }
+
+    /// Removes everything of an allocation; what is gone already is fine. Blocks on the disk.
+    ///
+    /// A task can nest directories deeper than any stack or path is long. So each directory that is found is moved up to
+    /// the root first: the depth is never more than one.
+    pub(crate) fn remove(&self, alloc: AllocId) -> Result<(), DirError> {
+        let name = alloc.to_string();
+        let base = match Place::open(&self.base) {
+            Err(DirError::System { source: Errno::ENOENT, .. }) => return Ok(()),
+            other => other?,
+        };
+        let root = match base.enter(&name) {
+            Ok(root) => root,
+            Err(DirError::System { source: Errno::ENOENT, .. }) => return Ok(()),
+            Err(DirError::NotADirectory { .. }) => return base.unlink(&name, false),
+            Err(other) => return Err(other),
+        };
+        let mut counter: u64 = 0;
+        loop {
+            let mut emptied = true;
+            for (child, is_dir) in root.entries()? {
+                emptied = false;
+                if !is_dir {
+                    root.unlink(&child, false)?;
+                    continue;
+                }
+                let inner = root.enter(&child)?;
+                inner.mode(0o700)?;
+                for (grandchild, is_dir) in inner.entries()? {
+                    if is_dir {
+                        // A directory that may not be written to cannot be moved.
+                        inner.enter(&grandchild)?.mode(0o700)?;
+                        let place = loop {
+                            counter += 1;
+                            let place = format!(".removed-{counter}");
+                            match inner.move_to(&grandchild, &root, &place) {
+                                Err(DirError::System {
+                                    source: Errno::EEXIST | Errno::ENOTEMPTY,
+                                    ..
+                                }) => {}
+                                other => break other,
+                            }
+                        };
+                        place?;
+                    } else {
+                        inner.unlink(&grandchild, false)?;
+                    }
+                }
+                root.unlink(&child, true)?;
+            }
+            if emptied {
+                return base.unlink(&name, true);
+            }
+        }
+    }
+}
+
+/// Whether a task's name can be a directory beside `alloc/`.
+fn check_name(name: &str) -> Result<(), DirError> {
+    let plain =
+        |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '+' | '@' | ':');
+    let good = !name.is_empty()
+        && name.len() <= MAX_NAME
+        && name != "alloc"
+        && !name.starts_with('.')
+        && name.chars().all(plain);
+    if good { Ok(()) } else { Err(DirError::Name(name.to_owned())) }
+}
+
+/// An open directory, and what to call it in an error.
+struct Place {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+const OPEN: OFlag =
+    OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC).union(OFlag::O_RDONLY);
+
+impl Place {
+    fn open(path: &Path) -> Result<Self, DirError> {
+        let fd = openat(AT_FDCWD, path, OPEN, Mode::empty())
+            .map_err(|errno| failed("open", path.to_owned(), errno))?;
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
+    fn enter<N: AsRef<OsStr> + ?Sized>(&self, name: &N) -> Result<Self, DirError> {
+        let name = name.as_ref();
+        let path = self.path.join(name);
+        match openat(&self.fd, name, OPEN, Mode::empty()) {
+            Ok(fd) => Ok(Self { fd, path }),
+            Err(errno) => Err(failed("open", path, errno)),
+        }
+    }
+
+    fn child(&self, name: &str, mode: u32) -> Result<Self, DirError> {
+        match mkdirat(&self.fd, name, Mode::S_IRWXU) {
+            Ok(()) => {
+                let child = self.enter(name)?;
+                child.mode(mode)?;
+                Ok(child)
+            }
+            // Its mode may be what a task made of it.
+            Err(Errno::EEXIST) => self.enter(name),
+            Err(errno) => Err(failed("make", self.path.join(name), errno)),
+        }
+    }
+
+    fn mode(&self, mode: u32) -> Result<(), DirError> {
+        fchmod(self.fd.as_fd(), Mode::from_bits_truncate(mode))
+            .map_err(|errno| failed("set the mode of", self.path.clone(), errno))
+    }
+
+    fn unlink<N: AsRef<OsStr> + ?Sized>(&self, name: &N, directory: bool) -> Result<(), DirError> {
+        let name = name.as_ref();
+        let flag = if directory { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
+        match unlinkat(&self.fd, name, flag) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(failed("remove", self.path.join(name), errno)),
+        }
+    }
+
+    fn move_to(&self, name: &OsStr, to: &Self, new: &str) -> Result<(), DirError> {
+        renameat(&self.fd, name, &to.fd, new)
+            .map_err(|errno| failed("remove", self.path.join(name), errno))
+    }
+
+    /// Names, and whether each is a directory.
+    fn entries(&self) -> Result<Vec<(OsString, bool)>, DirError> {
+        let mut dir = Dir::openat(&self.fd, ".", OPEN, Mode::empty())
+            .map_err(|errno| failed("list", self.path.clone(), errno))?;
+        let mut names = Vec::new();
+        for entry in dir.iter() {
+            let entry = entry.map_err(|errno| failed("list", self.path.clone(), errno))?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let is_dir = match entry.file_type() {
+                Some(kind) => kind == Type::Directory,
+                None => openat(&self.fd, name, OPEN, Mode::empty()).is_ok(),
+            };
+            names.push((OsStr::from_bytes(name.to_bytes()).to_owned(), is_dir));
+        }
+        Ok(names)
+    }
+}
+
+fn failed(act: &'static str, path: PathBuf, source: Errno) -> DirError {
+    match source {
+        Errno::ENOTDIR | Errno::ELOOP => DirError::NotADirectory { path },
+        source => DirError::System { act, path, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn alloc() -> AllocId {
+        AllocId::new(model::seeded_uuid(&[b"dirs"]))
+    }
+
+    #[test]
+    fn makes_nomads_layout_with_closed_secrets() {
+        let data = tempfile::tempdir().expect("a directory");
+        let dirs = Dirs::new(data.path());
+        let made = dirs.make(alloc(), "web").expect("directories");
+        dirs.make(alloc(), "web").expect("a second time");
+        let mode = |path: &Path| path.metadata().expect("is there").permissions().mode() & 0o7777;
+        assert_eq!(mode(&made.secrets), 0o700);
+        assert_eq!(mode(&made.task_dir.join("private")), 0o700);
+        assert_eq!(mode(&made.local), 0o777);
+        assert_eq!(mode(&made.alloc_dir.join("tmp")), 0o1777);
+        assert!(made.logs.is_dir() && made.alloc_dir.join("data").is_dir());
+        assert_eq!(dirs.logs(alloc()), made.logs);
+    }
+
+    #[test]
+    fn names_cannot_escape() {
+        let data = tempfile::tempdir().expect("a directory");
+        let dirs = Dirs::new(data.path());
+        for name in ["", ".", "..", "../x", "a/b", "alloc", "a\0b", ".hidden", &"x".repeat(200)] {
+            assert!(matches!(dirs.make(alloc(), name), Err(DirError::Name(_))), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn symlinks_are_not_followed() {
+        let data = tempfile::tempdir().expect("a directory");
+        let outside = tempfile::tempdir().expect("a directory");
+        let kept = outside.path().join("kept");
+        std::fs::write(&kept, "x").expect("a file");
+        let dirs = Dirs::new(data.path());
+        let made = dirs.make(alloc(), "web").expect("directories");
+        // A task replaced its directory by a way out.
+        std::fs::remove_dir_all(&made.local).expect("removed");
+        symlink(outside.path(), &made.local).expect("a link");
+        let error = dirs.make(alloc(), "web").expect_err("refused");
+        assert!(matches!(error, DirError::NotADirectory { .. }), "{error}");
+        symlink("/", made.task_dir.join("root")).expect("a link");
+        dirs.remove(alloc()).expect("removed");
+        assert!(kept.exists(), "what a link pointed to is not touched");
+        assert!(!made.task_dir.exists());
+        dirs.remove(alloc()).expect("removing what is gone is fine");
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_allocation_is_removed_alone() {
+        let data = tempfile::tempdir().expect("a directory");
+        let outside = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(data.path().join("alloc")).expect("a directory");
+        let link = data.path().join("alloc").join(alloc().to_string());
+        symlink(outside.path(), &link).expect("a link");
+        Dirs::new(data.path()).remove(alloc()).expect("removed");
+        assert!(outside.path().exists() && link.symlink_metadata().is_err());
+    }
+
+    #[test]
+    fn depth_does_not_matter() {
+        let data = tempfile::tempdir().expect("a directory");
+        let dirs = Dirs::new(data.path());
+        let made = dirs.make(alloc(), "web").expect("directories");
+        let mut place = Place::open(&made.local).expect("open");
+        for depth in 0..3000 {
+            let child = place.child("d", if depth % 100 == 0 { 0o500 } else { 0o755 });
+            // Without privileges a closed directory takes no child.
+            let Ok(child) = child else { break };
+            place = child;
+        }
+        dirs.remove(alloc()).expect("removed");
+        assert!(!made.task_dir.exists());
+    }
+}

@@ -1,0 +1,294 @@
+//! What this machine is and can give. Reads `/proc`, `/sys` and `/etc/os-release`; the texts are read by pure functions.
+
+mod texts;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read as _};
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use driver::Driver;
+use model::{DriverInfo, Node, NodeId, NodeResources};
+
+/// What the agent's configuration says of this node; the rest is found out.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// Its identity; see [`load_or_create_node_id`].
+    pub id: NodeId,
+    /// Its name; the host's if empty.
+    pub name: String,
+    /// Datacenter; `dc1` by default.
+    pub datacenter: String,
+    /// Node pool; `default` by default.
+    pub pool: String,
+    /// Class, free text.
+    pub class: String,
+    /// The address to publish services with; the one that the default route uses if empty.
+    pub address: String,
+    /// Where its HTTP API answers.
+    pub http_address: String,
+    /// Herder's version.
+    pub version: String,
+    /// Free metadata.
+    pub meta: BTreeMap<String, String>,
+    /// The agent's data directory, whose disk is offered.
+    pub data_dir: PathBuf,
+    /// MHz over all cores; found out if `None`.
+    pub cpu_total: Option<u64>,
+    /// Megabytes of memory; found out if `None`.
+    pub memory_total_mb: Option<u64>,
+    /// MHz kept for the machine itself.
+    pub reserved_cpu: u64,
+    /// Megabytes of memory kept for the machine itself.
+    pub reserved_memory_mb: u64,
+    /// Megabytes of disk kept for the machine itself.
+    pub reserved_disk_mb: u64,
+    /// Dynamic ports; 20000 to 32000 by default.
+    pub dynamic_ports: (u16, u16),
+    /// Ports that are never given out.
+    pub reserved_ports: Vec<u16>,
+}
+
+impl Default for NodeSettings {
+    fn default() -> Self {
+        Self {
+            id: NodeId::default(),
+            name: String::new(),
+            datacenter: "dc1".into(),
+            pool: "default".into(),
+            class: String::new(),
+            address: String::new(),
+            http_address: String::new(),
+            version: String::new(),
+            meta: BTreeMap::new(),
+            data_dir: PathBuf::new(),
+            cpu_total: None,
+            memory_total_mb: None,
+            reserved_cpu: 0,
+            reserved_memory_mb: 0,
+            reserved_disk_mb: 0,
+            dynamic_ports: (20_000, 32_000),
+            reserved_ports: Vec::new(),
+        }
+    }
+}
+
+/// What is read from the machine, before it is understood.
+#[derive(Clone, Debug, Default)]
+struct Machine {
+    cpuinfo: String,
+    meminfo: String,
+    os_release: String,
+    kernel_version: String,
+    hostname: String,
+    /// The cores' highest frequency in kHz, where the system says it.
+    max_khz: Option<u64>,
+    /// Megabytes that are free where the data directory is.
+    disk_free_mb: u64,
+    /// Megabytes of that file system.
+    disk_total_mb: u64,
+    /// The address that the default route uses.
+    address: String,
+}
+
+/// Looks at the machine and asks each driver. Never fails: what cannot be read is left out.
+pub async fn fingerprint(settings: &NodeSettings, drivers: &[Arc<dyn Driver>]) -> Node {
+    let data_dir = settings.data_dir.clone();
+    let machine = tokio::task::spawn_blocking(move || read_machine(&data_dir)).await;
+    let asked = drivers
+        .iter()
+        .map(|driver| async { (driver.name().to_owned(), driver.fingerprint().await) });
+    let infos = futures_util::future::join_all(asked).await.into_iter().collect();
+    assemble(settings, &machine.unwrap_or_default(), infos)
+}
+
+/// Reads the node's identity from the data directory, or makes one that stays.
+///
+/// # Errors
+/// When the file cannot be read or written, or holds something else. It is never replaced: a node that changes its
+/// identity loses its allocations.
+pub fn load_or_create_node_id(data_dir: &Path) -> io::Result<NodeId> {
+    let dir = data_dir.join("client");
+    let path = dir.join("node-id");
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            return text.trim().parse().map_err(|error| {
+                let path = path.display();
+                io::Error::new(io::ErrorKind::InvalidData, format!("{path}: {error}"))
+            });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    fs::create_dir_all(&dir)?;
+    let mut seed = [0; 32];
+    fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    let id = NodeId::new(model::seeded_uuid(&[&seed]));
+    let fresh = dir.join("node-id.new");
+    fs::write(&fresh, id.to_string())?;
+    fs::File::open(&fresh)?.sync_all()?;
+    fs::rename(&fresh, &path)?;
+    fs::File::open(&dir)?.sync_all()?;
+    Ok(id)
+}
+
+fn read_machine(data_dir: &Path) -> Machine {
+    let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let (disk_free_mb, disk_total_mb) = disk(data_dir).unwrap_or_default();
+    Machine {
+        cpuinfo: text("/proc/cpuinfo"),
+        meminfo: text("/proc/meminfo"),
+        os_release: text("/etc/os-release"),
+        kernel_version: text("/proc/sys/kernel/osrelease").trim().to_owned(),
+        hostname: text("/proc/sys/kernel/hostname").trim().to_owned(),
+        max_khz: text("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq").trim().parse().ok(),
+        disk_free_mb,
+        disk_total_mb,
+        address: own_address().unwrap_or_else(|| "127.0.0.1".into()),
+    }
+}
+
+fn disk(data_dir: &Path) -> Option<(u64, u64)> {
+    // Before the first start the directory is not there; its nearest parent is on the same disk.
+    let there = data_dir.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("/"));
+    let stat = nix::sys::statvfs::statvfs(there).ok()?;
+    let block = u128::from(stat.fragment_size());
+    let megabytes =
+        |blocks: u64| u64::try_from((u128::from(blocks) * block) >> 20).unwrap_or(u64::MAX);
+    Some((megabytes(stat.blocks_available()), megabytes(stat.blocks())))
+}
+
+/// The address that this machine would speak to others with. Nothing is sent: connecting a datagram socket only looks
+/// the route up. The address is of a range kept for documentation (RFC 5737).
+fn own_address() -> Option<String> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then(|| address.to_string())
+}
+
+fn assemble(
+    settings: &NodeSettings,
+    machine: &Machine,
+    drivers: BTreeMap<String, DriverInfo>,
+) -> Node {
+    let cpu = texts::cpu(&machine.cpuinfo);
+    let memory_bytes = texts::memory_bytes(&machine.meminfo);
+    let mhz = machine.max_khz.map(|khz| khz / 1000).or(cpu.mhz).filter(|mhz| *mhz > 0);
+    let per_core = mhz.unwrap_or(1000);
+    let total_cpu = settings.cpu_total.unwrap_or(per_core * cpu.cores);
+    let memory_mb = settings.memory_total_mb.unwrap_or(memory_bytes >> 20);
+    let pick = |given: &String, found: &String| {
+        if given.is_empty() { found.clone() } else { given.clone() }
+    };
+    let name = pick(&settings.name, &machine.hostname);
+    let address = pick(&settings.address, &machine.address);
+    let os = texts::os_release(&machine.os_release);
+    let mut attributes: BTreeMap<String, String> = [
+        ("kernel.name", "linux".to_owned()),
+        ("kernel.version", machine.kernel_version.clone()),
+        ("os.name", os.name),
+        ("os.version", os.version),
+        ("cpu.arch", texts::go_arch(std::env::consts::ARCH).to_owned()),
+        ("arch", texts::go_arch(std::env::consts::ARCH).to_owned()),
+        ("cpu.numcores", cpu.cores.to_string()),
+        ("cpu.modelname", cpu.model),
+        ("cpu.frequency", per_core.to_string()),
+        ("cpu.totalcompute", total_cpu.to_string()),
+        ("memory.totalbytes", memory_bytes.to_string()),
+        ("unique.hostname", machine.hostname.clone()),
+        ("unique.network.ip-address", address.clone()),
+        ("unique.storage.bytesfree", (machine.disk_free_mb << 20).to_string()),
+        ("unique.storage.bytestotal", (machine.disk_total_mb << 20).to_string()),
+        ("herder.version", settings.version.clone()),
+        // Job files ask for a version of Nomad that knows what they use.
+        ("nomad.version", "1.9.0".to_owned()),
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect();
+    for (driver, info) in &drivers {
+        attributes.extend(info.attributes.clone());
+        if info.detected && info.healthy {
+            attributes.insert(format!("driver.{driver}"), "1".into());
+        }
+    }
+    Node {
+        id: settings.id,
+        name,
+        datacenter: settings.datacenter.clone(),
+        pool: settings.pool.clone(),
+        class: settings.class.clone(),
+        address,
+        http_address: settings.http_address.clone(),
+        version: settings.version.clone(),
+        attributes,
+        meta: settings.meta.clone(),
+        drivers,
+        resources: NodeResources {
+            cpu: total_cpu.saturating_sub(settings.reserved_cpu),
+            memory_mb: memory_mb.saturating_sub(settings.reserved_memory_mb),
+            disk_mb: machine.disk_free_mb.saturating_sub(settings.reserved_disk_mb),
+            min_dynamic_port: settings.dynamic_ports.0,
+            max_dynamic_port: settings.dynamic_ports.1,
+            reserved_ports: settings.reserved_ports.clone(),
+        },
+        ..Node::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::FakeDriver;
+
+    #[test]
+    fn a_node_gives_what_is_not_reserved() {
+        let machine = Machine {
+            cpuinfo: "processor : 0\ncpu MHz : 2000.5\n\nprocessor : 1\ncpu MHz : 1800.0\n".into(),
+            meminfo: "MemTotal:  2097152 kB\n".into(),
+            hostname: "host-1".into(),
+            disk_free_mb: 5000,
+            address: "10.0.0.5".into(),
+            ..Machine::default()
+        };
+        let settings =
+            NodeSettings { reserved_cpu: 100, reserved_memory_mb: 48, ..NodeSettings::default() };
+        let info = DriverInfo { detected: true, healthy: true, ..DriverInfo::default() };
+        let sick = DriverInfo { detected: true, healthy: false, ..DriverInfo::default() };
+        let drivers = [("raw_exec".to_owned(), info), ("docker".to_owned(), sick)].into();
+        let node = assemble(&settings, &machine, drivers);
+        assert_eq!(node.name, "host-1");
+        assert_eq!(node.address, "10.0.0.5");
+        assert_eq!(node.resources.cpu, 3900);
+        assert_eq!(node.resources.memory_mb, 2000);
+        assert_eq!(node.resources.disk_mb, 5000);
+        assert_eq!(node.attributes["driver.raw_exec"], "1");
+        assert!(!node.attributes.contains_key("driver.docker"));
+        assert_eq!(node.attributes["cpu.numcores"], "2");
+    }
+
+    #[tokio::test]
+    async fn this_machine_has_something_to_give() {
+        let data = tempfile::tempdir().expect("a directory");
+        let settings =
+            NodeSettings { data_dir: data.path().join("not/yet"), ..NodeSettings::default() };
+        let drivers: [Arc<dyn Driver>; 1] = [Arc::new(FakeDriver::default())];
+        let node = fingerprint(&settings, &drivers).await;
+        let resources = &node.resources;
+        assert!(resources.cpu > 0 && resources.memory_mb > 0 && resources.disk_mb > 0);
+        assert!(node.drivers.contains_key("fake"));
+    }
+
+    #[test]
+    fn the_identity_stays() {
+        let data = tempfile::tempdir().expect("a directory");
+        let id = load_or_create_node_id(data.path()).expect("an id");
+        assert_eq!(load_or_create_node_id(data.path()).expect("an id"), id);
+        fs::write(data.path().join("client/node-id"), "nonsense").expect("written");
+        assert!(load_or_create_node_id(data.path()).is_err());
+    }
+}

@@ -1,0 +1,73 @@
+//! What is written down of a task's life, in Nomad's names.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use driver::ExitStatus;
+use model::{ClientStatus, TaskEvent, Timestamp, format_duration};
+
+use super::TaskRun;
+
+/// Events kept for each task.
+const MAX_EVENTS: usize = 10;
+
+/// The longest message, in bytes; an error can quote whole outputs.
+const MAX_MESSAGE: usize = 1024;
+
+impl TaskRun {
+    /// Writes an event down.
+    pub(super) fn note(&mut self, kind: &str, message: &str, now: Timestamp) {
+        let message = message.to_owned();
+        self.push(TaskEvent { kind: kind.into(), time: now, message, ..TaskEvent::default() });
+    }
+
+    pub(super) fn push(&mut self, mut event: TaskEvent) {
+        crate::check::truncate(&mut event.message, MAX_MESSAGE);
+        self.state.events.push(event);
+        let excess = self.state.events.len().saturating_sub(MAX_EVENTS);
+        self.state.events.drain(..excess);
+    }
+}
+
+pub(super) fn terminated(status: &ExitStatus, now: Timestamp) -> TaskEvent {
+    let mut message = match status.code {
+        Some(code) => format!("Exit Code: {code}"),
+        None => "Exit Code: unknown".to_owned(),
+    };
+    if let Some(signal) = status.signal {
+        let _ = write!(message, ", Signal: {signal}");
+    }
+    if status.oom {
+        message += ", OOM Killed";
+    }
+    if !status.message.is_empty() {
+        let _ = write!(message, ", Exit Message: {:?}", status.message);
+    }
+    TaskEvent {
+        kind: "Terminated".into(),
+        time: now,
+        message,
+        exit_code: status.code,
+        signal: status.signal,
+    }
+}
+
+pub(super) fn restarting(after: Duration, reason: &str, now: Timestamp) -> TaskEvent {
+    TaskEvent {
+        kind: "Restarting".into(),
+        time: now,
+        message: format!("Task restarting in {}. {reason}", format_duration(after)),
+        ..TaskEvent::default()
+    }
+}
+
+/// An allocation's status in words.
+pub(crate) const fn describe(status: ClientStatus) -> &'static str {
+    match status {
+        ClientStatus::Pending => "No tasks have started",
+        ClientStatus::Running => "Tasks are running",
+        ClientStatus::Complete => "All tasks have completed",
+        ClientStatus::Failed => "Failed tasks",
+        ClientStatus::Lost | ClientStatus::Unknown => "",
+    }
+}

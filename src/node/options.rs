@@ -1,0 +1,52 @@
+//! What a node is started with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use driver::Driver;
+use model::{Node, Timestamp};
+
+/// Tells the time. Within one process it must never go back.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The machine's clock, read once and carried on by the monotonic one, so that a step of the wall clock neither
+/// stretches a delay nor fires a deadline.
+pub fn system_clock() -> Clock {
+    let began = Instant::now();
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = Timestamp(i64::try_from(wall.as_nanos()).unwrap_or(i64::MAX));
+    Arc::new(move || wall + began.elapsed())
+}
+
+/// What a node is started with.
+#[derive(Clone)]
+pub struct Options {
+    /// The agent's data directory: `alloc/` holds the tasks' files, `client/` the node's records.
+    pub data_dir: PathBuf,
+    /// The node itself, as it registers.
+    pub node: Arc<Node>,
+    /// The drivers, by their own names.
+    pub drivers: Vec<Arc<dyn Driver>>,
+    /// The clock.
+    pub clock: Clock,
+    /// How long reports are collected before they are sent together; 5 ms by default.
+    pub batch_window: Duration,
+    /// The least wait between an allocation with services leaving the catalog and its kill signal; 250 ms by default.
+    /// Whoever resolved it a moment ago can still connect.
+    pub deregister_grace: Duration,
+}
+
+impl Options {
+    /// The defaults, with the machine's clock.
+    pub fn new(data_dir: PathBuf, node: Arc<Node>, drivers: Vec<Arc<dyn Driver>>) -> Self {
+        Self {
+            data_dir,
+            node,
+            drivers,
+            clock: system_clock(),
+            batch_window: Duration::from_millis(5),
+            deregister_grace: Duration::from_millis(250),
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! Owns one allocation: takes in what happens, lets the pure machines decide, writes the record, then acts.
+//!
+//! A runner is one future. Whatever takes time (drivers, checks) runs inside it as a set of smaller futures, so that
+//! dropping the runner drops everything and no task runs away. It sleeps until something happens or is due.
+
+mod checks;
+mod ops;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use driver::Driver;
+use futures_util::future::{AbortHandle, BoxFuture, abortable};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use model::{DesiredStatus, Group, TaskRunState, Timestamp, Update};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use self::checks::CheckRun;
+use self::ops::OpContext;
+use crate::check::Seen;
+use crate::dirs::Dirs;
+use crate::health::{CheckView, Gate, TaskView};
+use crate::lifecycle::{Action, Event, Op, Phase, Rules, StopOrder, describe};
+use crate::record::{Record, Store};
+use crate::reports::Reports;
+use crate::{AllocReport, Assignment, Options};
+
+/// How long a stopping agent waits for starts that are under way, so that their handles are written down.
+const FINISH_STARTS: Duration = Duration::from_secs(2);
+
+/// What all runners of a node share.
+pub(crate) struct Shared {
+    pub options: Options,
+    pub drivers: BTreeMap<String, Arc<dyn Driver>>,
+    pub dirs: Dirs,
+    pub store: Store,
+    pub reports: Arc<Reports>,
+}
+
+impl Shared {
+    fn now(&self) -> Timestamp {
+        (self.options.clock)()
+    }
+}
+
+/// What the servers want of an allocation.
+#[derive(Clone, Debug)]
+pub(crate) enum Wanted {
+    /// Nobody was asked since the agent started: go on.
+    Unsaid,
+    /// This.
+    Assigned(Assignment),
+    /// They forgot it.
+    Gone,
+}
+
+/// How a runner ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The agent stops; tasks run on.
+    Kept,
+    /// Nothing of the allocation is left.
+    Removed,
+}
+
+/// What a future of the set brings back.
+enum Done {
+    Task { task: String, generation: u64, event: Event },
+    Check { key: String, number: u64, seen: Seen },
+    Overtaken,
+}
+
+/// The act under way for a task.
+struct Current {
+    abort: AbortHandle,
+    cancel: CancellationToken,
+}
+
+/// Owns one allocation.
+pub(crate) struct Runner {
+    shared: Arc<Shared>,
+    record: Record,
+    saved: Vec<u8>,
+    wanted: watch::Receiver<Wanted>,
+    ops: FuturesUnordered<BoxFuture<'static, Done>>,
+    current: BTreeMap<String, Current>,
+    checks: BTreeMap<String, CheckRun>,
+    reported: Option<AllocReport>,
+    gone: bool,
+}
+
+impl Runner {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        record: Record,
+        wanted: watch::Receiver<Wanted>,
+    ) -> Self {
+        let mut runner = Self {
+            shared,
+            record,
+            saved: Vec::new(),
+            wanted,
+            ops: FuturesUnordered::new(),
+            current: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            reported: None,
+            gone: false,
+        };
+        runner.replan_checks();
+        runner
+    }
+
+    /// Runs until the allocation is gone or `stop` is cancelled.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> End {
+        self.take_wanted();
+        loop {
+            self.settle().await;
+            if self.gone && self.record.lifecycle.is_clean() {
+                self.clean_up().await;
+                return End::Removed;
+            }
+            let sleep = self.sleep_until_due();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                changed = self.wanted.changed() => match changed {
+                    Ok(()) => self.take_wanted(),
+                    Err(_) => break,
+                },
+                Some(done) = self.ops.next() => self.take(done),
+                () = sleep => {}
+            }
+        }
+        self.finish_starts().await;
+        End::Kept
+    }
+
+    /// Does everything that follows from what is known, until nothing more does.
+    async fn settle(&mut self) {
+        loop {
+            let now = self.shared.now();
+            let job = self.record.job.clone();
+            let Some(rules) = rules(&self.record, &job) else { return };
+            let actions = self.record.lifecycle.advance(rules, now);
+            self.follow_tasks(now);
+            self.look_at_gate(rules.group, now);
+            let saved = self.save().await;
+            if actions.is_empty() {
+                break;
+            }
+            for action in actions {
+                self.act(action, &saved);
+            }
+        }
+        let now = self.shared.now();
+        self.launch_checks(now);
+        self.report();
+    }
+
+    fn act(&mut self, action: Action, saved: &Result<(), String>) {
+        match action {
+            Action::CancelStart(task) => {
+                if let Some(current) = self.current.get(&task) {
+                    current.cancel.cancel();
+                }
+            }
+            Action::Begin { task, op, generation } => {
+                if op == Op::Start
+                    && let Err(problem) = saved
+                {
+                    // Started without a record, it could be started twice after a crash.
+                    let event = Event::StartFailed { message: problem.clone(), recoverable: true };
+                    self.take(Done::Task { task, generation, event });
+                    return;
+                }
+                let context = OpContext {
+                    shared: self.shared.clone(),
+                    alloc: self.record.alloc.clone(),
+                    job: self.record.job.clone(),
+                    handle: self.handle(&task),
+                    task: task.clone(),
+                    cancel: CancellationToken::new(),
+                };
+                let cancel = context.cancel.clone();
+                let (future, abort) = abortable(context.perform(op));
+                if let Some(before) = self.current.insert(task.clone(), Current { abort, cancel }) {
+                    before.abort.abort();
+                }
+                self.ops.push(Box::pin(async move {
+                    match future.await {
+                        Ok(event) => Done::Task { task, generation, event },
+                        Err(_) => Done::Overtaken,
+                    }
+                }));
+            }
+        }
+    }
+
+    fn take(&mut self, done: Done) {
+        let now = self.shared.now();
+        match done {
+            Done::Overtaken => {}
+            Done::Task { task, generation, event } => {
+                let job = self.record.job.clone();
+                if let Some(rules) = rules(&self.record, &job) {
+                    self.record.lifecycle.handle(rules, &task, Some(generation), event, now);
+                }
+            }
+            Done::Check { key, number, seen } => self.take_check(&key, number, seen, now),
+        }
+    }
+
+    fn take_wanted(&mut self) {
+        let now = self.shared.now();
+        let wanted = self.wanted.borrow_and_update().clone();
+        match wanted {
+            Wanted::Unsaid => {}
+            Wanted::Gone => {
+                self.gone = true;
+                let order = StopOrder { at: now, grace: Duration::ZERO, forced: true };
+                self.record.lifecycle.order_stop(order);
+            }
+            Wanted::Assigned(assignment) => self.assign(&assignment, now),
+        }
+    }
+
+    fn assign(&mut self, assignment: &Assignment, now: Timestamp) {
+        let Assignment { alloc, version } = assignment;
+        let Some(group) = version.job.group(&alloc.group) else {
+            tracing::error!(alloc = %alloc.id, group = %alloc.group, "the assigned job has no such group");
+            return;
+        };
+        self.gone = false;
+        if alloc.desired != DesiredStatus::Run {
+            let published = group.all_services().next().is_some();
+            let grace =
+                if published { self.shared.options.deregister_grace } else { Duration::ZERO };
+            let grace = grace.max(group.shutdown_delay.unwrap_or_default());
+            self.record.lifecycle.order_stop(StopOrder { at: now, grace, forced: false });
+        }
+        let known = &self.record.alloc;
+        let updated = known.job_version != alloc.job_version
+            || self.record.job.create_index != version.create_index;
+        let regated = known.deployment != alloc.deployment
+            || (alloc.deployment.is_some() && self.record.gate.is_none());
+        // Most assignments only echo what this node reported; they change nothing and cost no write.
+        if !updated && !regated && known.desired == alloc.desired {
+            return;
+        }
+        self.record.alloc = alloc.clone();
+        self.record.job = version.clone();
+        if regated {
+            self.record.gate = alloc.deployment.map(|deployment| Gate::new(deployment, now));
+        }
+        if updated {
+            self.replan_checks();
+        }
+    }
+
+    fn look_at_gate(&mut self, group: &Group, now: Timestamp) {
+        let Record { gate: Some(gate), lifecycle, .. } = &mut self.record else { return };
+        if lifecycle.stop.is_some() {
+            return;
+        }
+        let tasks: Vec<_> = group
+            .tasks
+            .iter()
+            .filter_map(|task| {
+                let lifecycle_of = task.lifecycle.as_ref();
+                Some(TaskView {
+                    name: &task.name,
+                    hook: lifecycle_of.map(|lifecycle| lifecycle.hook),
+                    sidecar: lifecycle_of.is_some_and(|lifecycle| lifecycle.sidecar),
+                    state: &lifecycle.tasks.get(&task.name)?.state,
+                })
+            })
+            .collect();
+        let states: Vec<_> = self
+            .checks
+            .iter()
+            .map(|(key, check)| (key.clone(), check.state(), check.planned.check.on_update))
+            .collect();
+        let checks = states
+            .iter()
+            .map(|(key, state, on_update)| {
+                (key.clone(), CheckView { state, on_update: *on_update })
+            })
+            .collect();
+        gate.look(&update_of(group), &tasks, &checks, now);
+    }
+
+    /// Writes the record if it differs from what is on the disk.
+    async fn save(&mut self) -> Result<(), String> {
+        let bytes = self.record.encode().map_err(|error| error.to_string())?;
+        if bytes == self.saved {
+            return Ok(());
+        }
+        let (store, alloc) = (self.shared.store.clone(), self.record.alloc.id);
+        let write = tokio::task::spawn_blocking(move || store.save(alloc, &bytes).map(|()| bytes));
+        match write.await {
+            Ok(Ok(bytes)) => {
+                self.saved = bytes;
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%alloc, %error, "the allocation's record is not up to date");
+                Err(error.to_string())
+            }
+            Err(_) => Err("the allocation's record could not be written".to_owned()),
+        }
+    }
+
+    fn report(&mut self) {
+        let job = self.record.job.clone();
+        let Some(rules) = rules(&self.record, &job) else { return };
+        let lifecycle = &self.record.lifecycle;
+        let client = lifecycle.status(rules);
+        let tasks = lifecycle.tasks.iter().map(|(name, run)| (name.clone(), run.state.clone()));
+        let gate = self.record.gate.as_ref();
+        let report = AllocReport {
+            alloc: self.record.alloc.id,
+            client,
+            client_description: describe(client).to_owned(),
+            tasks: tasks.collect(),
+            checks: self.record.checks.clone(),
+            health: gate.and_then(|gate| gate.verdict.clone()),
+            deployment: gate.map(|gate| gate.deployment),
+        };
+        if self.reported.as_ref() != Some(&report) {
+            self.shared.reports.put(report.clone());
+            self.reported = Some(report);
+        }
+    }
+
+    /// Sleeps until the next thing is due, for ever if nothing is.
+    fn sleep_until_due(&self) -> impl Future<Output = ()> + use<> {
+        let now = self.shared.now();
+        let wake = self.next_wake(now).map(|at| at.since(now));
+        async move {
+            match wake {
+                Some(span) => tokio::time::sleep(span).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let rules = rules(&self.record, &self.record.job)?;
+        let tasks = self.record.lifecycle.next_wake(rules, now);
+        let stopping = self.record.lifecycle.stop.is_some();
+        let gate = self.record.gate.as_ref().filter(|_| !stopping);
+        let gate = gate.and_then(|gate| gate.next_wake(&update_of(rules.group)));
+        let checks = self.checks.values().filter_map(|check| check.standing.next_at).min();
+        [tasks, gate, checks].into_iter().flatten().min()
+    }
+
+    fn handle(&self, task: &str) -> Option<driver::TaskHandle> {
+        self.record.lifecycle.tasks.get(task)?.handle.clone()
+    }
+
+    async fn finish_starts(&mut self) {
+        let deadline = tokio::time::sleep(FINISH_STARTS);
+        let mut deadline = std::pin::pin!(deadline);
+        let starting =
+            |record: &Record| record.lifecycle.tasks.values().any(|run| run.op == Some(Op::Start));
+        while starting(&self.record) {
+            tokio::select! {
+                Some(done) = self.ops.next() => self.take(done),
+                () = &mut deadline => break,
+            }
+        }
+        let _ = self.save().await;
+    }
+
+    async fn clean_up(&mut self) {
+        let (shared, alloc) = (self.shared.clone(), self.record.alloc.id);
+        let removal = tokio::task::spawn_blocking(move || {
+            if let Err(error) = shared.dirs.remove(alloc) {
+                tracing::error!(%alloc, %error, "files of a removed allocation are left");
+            }
+            if let Err(error) = shared.store.remove(alloc) {
+                tracing::error!(%alloc, %error, "the record of a removed allocation is left");
+            }
+        });
+        let _ = removal.await;
+        self.shared.reports.forget(alloc);
+    }
+
+    /// When a task was started, if it runs and nobody is ending it; `None` while that is not known yet.
+    fn task_up(&self, task: &str) -> Option<Option<Timestamp>> {
+        let Some(run) = self.record.lifecycle.tasks.get(task) else { return Some(None) };
+        if run.phase == Phase::Recovering {
+            return None;
+        }
+        let up = run.phase == Phase::Running
+            && run.stopping.is_none()
+            && run.state.state == TaskRunState::Running;
+        Some(up.then_some(run.state.started_at))
+    }
+}
+
+fn rules<'a>(record: &Record, job: &'a model::JobVersion) -> Option<Rules<'a>> {
+    let group = job.job.group(&record.alloc.group)?;
+    Some(Rules { alloc: record.alloc.id, kind: job.job.kind, group })
+}
+
+fn update_of(group: &Group) -> Update {
+    group.update.clone().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

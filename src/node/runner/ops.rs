@@ -1,0 +1,157 @@
+//! Carries out one act of a task's life at its driver and says what came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use driver::{Attached, Driver, DriverError, TaskHandle};
+use model::{Allocation, JobVersion};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::lifecycle::{Event, Op, Recovery};
+use crate::task_env::task_spec;
+
+/// How long a start that was told to give up may still finish; one that does is stopped in the usual way.
+const FINISH_CANCELLED: Duration = Duration::from_secs(5);
+
+/// What an act needs.
+pub(super) struct OpContext {
+    pub shared: Arc<Shared>,
+    pub alloc: Arc<Allocation>,
+    pub job: Arc<JobVersion>,
+    pub task: String,
+    pub handle: Option<TaskHandle>,
+    pub cancel: CancellationToken,
+}
+
+impl OpContext {
+    pub(super) async fn perform(self, op: Op) -> Event {
+        let Some(driver) = self.driver() else {
+            return match op {
+                Op::Start => Event::StartFailed {
+                    message: format!("this node has no driver for task `{}`", self.task),
+                    recoverable: false,
+                },
+                Op::Recover => Event::Recovered(Recovery::Nothing),
+                Op::Attach | Op::Wait | Op::Stop | Op::Destroy => {
+                    self.failed(op, &"this node has no driver for it")
+                }
+            };
+        };
+        match (op, &self.handle) {
+            (Op::Recover, _) => self.recover(&*driver).await,
+            (Op::Start, _) => self.start(&*driver).await,
+            (Op::Attach, Some(handle)) => match driver.reattach(handle).await {
+                Ok(attached) => Event::Attached(attached),
+                Err(error) => self.failed(op, &error),
+            },
+            (Op::Wait, Some(handle)) => match driver.wait(handle).await {
+                Ok(status) => Event::Exited(status),
+                Err(error) => self.failed(op, &error),
+            },
+            (Op::Stop, Some(handle)) => {
+                let task = self.job.job.group(&self.alloc.group).and_then(|g| g.task(&self.task));
+                let (signal, timeout) = task.map_or(("", Duration::from_secs(5)), |task| {
+                    (task.kill_signal.as_str(), task.kill_timeout)
+                });
+                match driver.stop(handle, signal, timeout).await {
+                    Ok(status) => Event::Exited(status),
+                    Err(error) => self.failed(op, &error),
+                }
+            }
+            (Op::Destroy, Some(handle)) => match driver.destroy(handle).await {
+                Ok(()) => Event::Destroyed,
+                Err(error) => self.failed(op, &error),
+            },
+            // Started, and yet nothing to find it by: as good as gone.
+            (Op::Attach | Op::Wait | Op::Stop, None) => Event::Attached(Attached::Gone),
+            (Op::Destroy, None) => Event::Destroyed,
+        }
+    }
+
+    fn driver(&self) -> Option<Arc<dyn Driver>> {
+        let name = match &self.handle {
+            Some(handle) => handle.driver.as_str(),
+            None => self.job.job.group(&self.alloc.group)?.task(&self.task)?.driver.as_str(),
+        };
+        self.shared.drivers.get(name).cloned()
+    }
+
+    fn failed(&self, op: Op, error: &dyn std::fmt::Display) -> Event {
+        let (alloc, task) = (self.alloc.id, &self.task);
+        tracing::warn!(%alloc, task, ?op, %error, "the driver failed; it is asked again");
+        Event::Failed
+    }
+
+    /// Looks for what an earlier agent may have started for this task.
+    async fn recover(&self, driver: &dyn Driver) -> Event {
+        let mut ours = self.ours(driver).await;
+        ours.sort_by_key(|(running, _)| !running);
+        for (_, handle) in ours {
+            match driver.reattach(&handle).await {
+                Ok(Attached::Running) => return Event::Recovered(Recovery::Running(handle)),
+                Ok(Attached::Exited(status)) => {
+                    return Event::Recovered(Recovery::Exited(handle, status));
+                }
+                Ok(Attached::Gone) => {}
+                Err(error) => return self.failed(Op::Recover, &error),
+            }
+        }
+        Event::Recovered(Recovery::Nothing)
+    }
+
+    async fn ours(&self, driver: &dyn Driver) -> Vec<(bool, TaskHandle)> {
+        let ours = driver.list_ours().await.into_iter();
+        ours.filter(|found| found.alloc == self.alloc.id && found.task == self.task)
+            .map(|found| (found.running, found.handle))
+            .collect()
+    }
+
+    async fn start(&self, driver: &dyn Driver) -> Event {
+        let mut start = std::pin::pin!(self.try_start(driver));
+        tokio::select! {
+            event = &mut start => return event,
+            () = self.cancel.cancelled() => {}
+        }
+        // It may be a moment from done; dropped now, it could leave something behind that nobody sees.
+        if let Ok(event) = tokio::time::timeout(FINISH_CANCELLED, &mut start).await {
+            return event;
+        }
+        for (_, handle) in self.ours(driver).await {
+            if let Err(error) = driver.destroy(&handle).await {
+                self.failed(Op::Destroy, &error);
+            }
+        }
+        Event::StartAborted
+    }
+
+    async fn try_start(&self, driver: &dyn Driver) -> Event {
+        let never = |message: String| Event::StartFailed { message, recoverable: false };
+        let Some(group) = self.job.job.group(&self.alloc.group) else {
+            return never(format!("the job has no group `{}`", self.alloc.group));
+        };
+        let Some(task) = group.task(&self.task) else {
+            return never(format!("the group has no task `{}`", self.task));
+        };
+        let (shared, alloc, name) = (self.shared.clone(), self.alloc.id, self.task.clone());
+        let made = tokio::task::spawn_blocking(move || shared.dirs.make(alloc, &name)).await;
+        let dirs = match made {
+            Ok(Ok(dirs)) => dirs,
+            Ok(Err(error)) => {
+                let recoverable = matches!(error, crate::DirError::System { .. });
+                return Event::StartFailed { message: error.to_string(), recoverable };
+            }
+            Err(_) => return never("the task's directories could not be made".to_owned()),
+        };
+        let node = &self.shared.options.node;
+        let spec = task_spec(&self.alloc, &self.job.job, group, task, node, driver, dirs);
+        match driver.start(&spec).await {
+            Ok(handle) => Event::Started(handle),
+            Err(error) => start_failed(&error),
+        }
+    }
+}
+
+fn start_failed(error: &DriverError) -> Event {
+    Event::StartFailed { message: error.to_string(), recoverable: error.is_recoverable() }
+}

@@ -1,0 +1,273 @@
+//! The node: restores what it remembers, follows its assignments, and hands each to its runner.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{AllocId, DesiredStatus, NodeId};
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::dirs::Dirs;
+use crate::lifecycle::Lifecycle;
+use crate::record::{Found, Record, RecordError, Store};
+use crate::reports::Reports;
+use crate::runner::{End, Runner, Shared, Wanted};
+use crate::{AllocReport, Assignment, Options, Upstream};
+
+/// The longest wait between attempts to read the assignments.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+
+/// The node cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its records cannot be opened.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+}
+
+/// A node that runs its allocations. Ended by the token it was started with; its tasks run on. Dropped without
+/// [`Self::join`], it stops at once, as if the agent was killed.
+pub struct NodeRuntime {
+    loops: JoinSet<()>,
+    shared: Arc<Shared>,
+    damaged: Vec<String>,
+}
+
+impl NodeRuntime {
+    /// Restores every allocation that this node remembers, then follows its assignments. Returns once the restored ones
+    /// are running; needs no server for that.
+    ///
+    /// # Errors
+    /// When the records' directory cannot be made or listed. A single damaged record is set aside and reported by
+    /// [`Self::damaged`].
+    pub async fn start(
+        options: Options,
+        upstream: Arc<dyn Upstream>,
+        stop: CancellationToken,
+    ) -> Result<Self, NodeError> {
+        let data_dir = options.data_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let store = Store::open(&data_dir)?;
+            let found = store.load()?;
+            Ok::<_, RecordError>((store, found))
+        });
+        let (store, found) = opened.await.map_err(|_| RecordError::Io {
+            act: "read",
+            path: options.data_dir.clone(),
+            source: std::io::Error::other("the reader ended early"),
+        })??;
+        let node = options.node.id;
+        let shared = Arc::new(Shared {
+            dirs: Dirs::new(&options.data_dir),
+            drivers: options.drivers.iter().map(|d| (d.name().to_owned(), d.clone())).collect(),
+            store,
+            reports: Arc::new(Reports::default()),
+            options,
+        });
+        let damaged: Vec<_> = found.damaged.iter().map(|(_, problem)| problem.clone()).collect();
+        for problem in &damaged {
+            tracing::error!(
+                problem,
+                "an allocation's record is damaged and was set aside; its tasks are left alone"
+            );
+        }
+        let mut dispatcher = Dispatcher::new(shared.clone(), stop.clone());
+        dispatcher.restore(found);
+        let mut loops = JoinSet::new();
+        // The reporter ends last, so that what the runners say at their end is sent.
+        let runners_ended = CancellationToken::new();
+        loops.spawn({
+            let (reports, upstream) = (shared.reports.clone(), upstream.clone());
+            let (window, ended) = (shared.options.batch_window, runners_ended.clone());
+            async move { reports.send_all(node, upstream, window, ended).await }
+        });
+        loops.spawn(async move {
+            let _guard = runners_ended.drop_guard();
+            dispatcher.run(node, upstream).await;
+        });
+        Ok(Self { loops, shared, damaged })
+    }
+
+    /// Waits until the node has ended.
+    pub async fn join(mut self) {
+        while self.loops.join_next().await.is_some() {}
+    }
+
+    /// Ends it with no chance to tidy up, as SIGKILL does.
+    #[cfg(test)]
+    pub(crate) async fn kill(mut self) {
+        self.loops.shutdown().await;
+        // Runners are dropped when the runtime next gets to them.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Where a task's log files are: `<task>.stdout.N`, `<task>.stderr.N`. `None` if this node knows no such task.
+    pub fn log_dir(&self, alloc: AllocId, task: &str) -> Option<PathBuf> {
+        let known = self.shared.reports.latest();
+        let report = known.iter().find(|report| report.alloc == alloc)?;
+        report.tasks.contains_key(task).then(|| self.shared.dirs.logs(alloc))
+    }
+
+    /// What this node last said of each of its allocations, whether or not a server heard it.
+    pub fn statuses(&self) -> Vec<AllocReport> {
+        self.shared.reports.latest()
+    }
+
+    /// Records that were set aside at the start, in words.
+    pub fn damaged(&self) -> &[String] {
+        &self.damaged
+    }
+}
+
+/// A runner and how to reach it.
+struct Entry {
+    wanted: watch::Sender<Wanted>,
+    /// What the servers were last known to want of it.
+    desired: DesiredStatus,
+}
+
+/// Hands assignments to runners.
+struct Dispatcher {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    entries: BTreeMap<AllocId, Entry>,
+    runners: JoinSet<(AllocId, End)>,
+    ids: BTreeMap<Id, AllocId>,
+    damaged: BTreeSet<AllocId>,
+    index: u64,
+}
+
+impl Dispatcher {
+    fn new(shared: Arc<Shared>, stop: CancellationToken) -> Self {
+        Self {
+            shared,
+            stop,
+            entries: BTreeMap::new(),
+            runners: JoinSet::new(),
+            ids: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            index: 0,
+        }
+    }
+
+    fn restore(&mut self, found: Found) {
+        self.damaged = found.damaged.into_iter().filter_map(|(alloc, _)| alloc).collect();
+        let now = (self.shared.options.clock)();
+        for mut record in found.records {
+            let Some(group) = record.job.job.group(&record.alloc.group) else { continue };
+            record.lifecycle = record.lifecycle.restored(group, now);
+            self.spawn(record, Wanted::Unsaid);
+        }
+    }
+
+    fn spawn(&mut self, record: Record, wanted: Wanted) {
+        let (id, desired) = (record.alloc.id, record.alloc.desired);
+        let (sender, receiver) = watch::channel(wanted);
+        let runner = Runner::new(self.shared.clone(), record, receiver);
+        let stop = self.stop.clone();
+        let handle = self.runners.spawn(async move { (id, runner.run(stop).await) });
+        self.ids.insert(handle.id(), id);
+        self.entries.insert(id, Entry { wanted: sender, desired });
+    }
+
+    async fn run(mut self, node: NodeId, upstream: Arc<dyn Upstream>) {
+        let stop = self.stop.clone();
+        let mut fetch = Box::pin(fetch(upstream.clone(), node, self.index));
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = self.runners.join_next_with_id() => self.ended(ended),
+                (index, list) = &mut fetch => {
+                    self.dispatch(index, list);
+                    fetch = Box::pin(self::fetch(upstream.clone(), node, self.index));
+                }
+            }
+        }
+        drop(fetch);
+        while self.runners.join_next().await.is_some() {}
+    }
+
+    fn ended(&mut self, ended: Result<(Id, (AllocId, End)), tokio::task::JoinError>) {
+        match ended {
+            Ok((id, (alloc, _))) => {
+                self.ids.remove(&id);
+                self.entries.remove(&alloc);
+            }
+            Err(error) => {
+                let Some(alloc) = self.ids.remove(&error.id()) else { return };
+                tracing::error!(%alloc, %error, "an allocation's runner broke; its tasks run on");
+                self.entries.remove(&alloc);
+            }
+        }
+    }
+
+    fn dispatch(&mut self, index: u64, list: Vec<Assignment>) {
+        let suspicious = list.is_empty() || index < self.index;
+        self.index = index;
+        let mut listed = BTreeSet::new();
+        for assignment in list {
+            let id = assignment.alloc.id;
+            listed.insert(id);
+            match self.entries.get_mut(&id) {
+                Some(entry) => {
+                    entry.desired = assignment.alloc.desired;
+                    entry.wanted.send_replace(Wanted::Assigned(assignment));
+                }
+                None => self.begin(assignment),
+            }
+        }
+        for (id, entry) in &self.entries {
+            if listed.contains(id) || matches!(*entry.wanted.borrow(), Wanted::Gone) {
+                continue;
+            }
+            // Servers stop an allocation before they forget it. One that is to run and is missing from an empty or an
+            // older list is more likely a server that lost its memory than a wish.
+            if suspicious && entry.desired == DesiredStatus::Run {
+                tracing::warn!(alloc = %id, index, "the servers do not know this allocation; it runs on");
+                continue;
+            }
+            entry.wanted.send_replace(Wanted::Gone);
+        }
+    }
+
+    /// An allocation that this node has no record of.
+    fn begin(&mut self, assignment: Assignment) {
+        let Assignment { alloc, version } = &assignment;
+        if alloc.client.is_terminal() {
+            return;
+        }
+        let Some(group) = version.job.group(&alloc.group) else {
+            tracing::error!(alloc = %alloc.id, group = %alloc.group, "the assigned job has no such group");
+            return;
+        };
+        // It may have been started before: by an agent whose record is lost, or whose last report was not the last word.
+        let maybe_running = alloc.client != model::ClientStatus::Pending
+            || alloc.desired != DesiredStatus::Run
+            || self.damaged.contains(&alloc.id);
+        let now = (self.shared.options.clock)();
+        let lifecycle = Lifecycle::new(group, maybe_running, now);
+        let record = Record::new(alloc.clone(), version.clone(), lifecycle);
+        self.spawn(record, Wanted::Assigned(assignment));
+    }
+}
+
+/// Asks until there is an answer.
+async fn fetch(upstream: Arc<dyn Upstream>, node: NodeId, after: u64) -> (u64, Vec<Assignment>) {
+    let mut backoff = Duration::from_millis(100);
+    loop {
+        match upstream.assignments(node, after).await {
+            Ok(answer) => return answer,
+            Err(error) => {
+                tracing::warn!(%error, "assignments cannot be read; what runs, runs on");
+                tokio::time::sleep(backoff).await;
+                backoff = (backoff * 2).min(MAX_BACKOFF);
+            }
+        }
+    }
+}
