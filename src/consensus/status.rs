@@ -1,0 +1,109 @@
+//! Where a node stands, as plain data.
+
+use std::fmt;
+
+use openraft::{RaftMetrics, ServerState};
+
+use crate::types::Types;
+
+/// What a node is to the cluster at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It takes commands.
+    Leader,
+    /// It follows a leader, or waits for one.
+    Follower,
+    /// It asks for votes.
+    Candidate,
+    /// It follows without a vote.
+    Learner,
+    /// It stopped; see the log of the agent for why.
+    Stopped,
+}
+
+impl Role {
+    /// The name as the API writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Candidate => "candidate",
+            Self::Learner => "learner",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the log's file was asked to do since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StorageStatus {
+    /// Transactions.
+    pub commits: u64,
+    /// Entries in them.
+    pub entries: u64,
+    /// Flushes to the disk, those at opening included.
+    pub fsyncs: u64,
+}
+
+/// Where a node stands. Indexes are positions in the log; `None` before there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaftStatus {
+    /// This node.
+    pub node: u64,
+    /// What it is at the moment.
+    pub role: Role,
+    /// The leader, if known.
+    pub leader: Option<u64>,
+    /// The election it knows of.
+    pub term: u64,
+    /// Last entry it has.
+    pub last_log: Option<u64>,
+    /// Last entry that can never be undone.
+    pub committed: Option<u64>,
+    /// Last entry that its state contains.
+    pub applied: Option<u64>,
+    /// Last entry in its newest snapshot.
+    pub snapshot: Option<u64>,
+    /// Last entry that is only in a snapshot any more.
+    pub purged: Option<u64>,
+    /// The nodes with a vote.
+    pub voters: Vec<u64>,
+    /// The nodes without.
+    pub learners: Vec<u64>,
+    /// What the disk did.
+    pub storage: StorageStatus,
+}
+
+impl RaftStatus {
+    pub(crate) fn new(metrics: &RaftMetrics<Types>, storage: StorageStatus) -> Self {
+        let index = |id: &Option<crate::types::LogId>| id.as_ref().map(|id| id.index);
+        let role = match (&metrics.running_state, metrics.state) {
+            (Err(_), _) | (_, ServerState::Shutdown) => Role::Stopped,
+            (_, ServerState::Leader) => Role::Leader,
+            (_, ServerState::Follower) => Role::Follower,
+            (_, ServerState::Candidate) => Role::Candidate,
+            (_, ServerState::Learner) => Role::Learner,
+        };
+        let membership = metrics.membership_config.membership();
+        Self {
+            node: metrics.id,
+            role,
+            leader: metrics.current_leader,
+            term: metrics.current_term,
+            last_log: metrics.last_log_index,
+            committed: index(&metrics.local_committed),
+            applied: index(&metrics.last_applied),
+            snapshot: index(&metrics.snapshot),
+            purged: index(&metrics.purged),
+            voters: membership.voter_ids().collect(),
+            learners: membership.learner_ids().collect(),
+            storage,
+        }
+    }
+}
