@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
-use client::{Client, LogRequest};
+use client::{Client, Listing, LogOrigin, LogQuery, LogSource};
 use model::wire::{AllocListStub, AllocationView};
 use model::{ClientStatus, DesiredStatus, TaskRunState};
 
@@ -68,7 +68,7 @@ pub(crate) fn run(command: &AllocCommand) -> Result<ExitCode, Failure> {
 }
 
 fn list(connection: &Connection) -> Result<ExitCode, Failure> {
-    let allocs = connection.client()?.allocations(None)?;
+    let allocs = connection.client()?.allocations(&Listing::default())?.into_value();
     connection.show(&allocs, || {
         let stubs: Vec<_> = allocs.iter().collect();
         table(connection, &stubs);
@@ -136,7 +136,7 @@ fn health(alloc: &AllocListStub) -> &'static str {
 
 fn show(connection: &Connection, prefix: &str) -> Result<ExitCode, Failure> {
     let client = connection.client()?;
-    let alloc = client.alloc_by_prefix(prefix)?;
+    let alloc = client.allocation(client.alloc_id(prefix)?)?.into_value();
     connection.show(&alloc, || describe(connection, &alloc))
 }
 
@@ -238,7 +238,7 @@ pub(crate) fn logs(arguments: &LogsArguments) -> Result<ExitCode, Failure> {
     let alloc = if arguments.job {
         running_alloc(&client, &arguments.alloc)?
     } else {
-        client.alloc_by_prefix(&arguments.alloc)?
+        client.allocation(client.alloc_id(&arguments.alloc)?)?.into_value()
     };
     let task = match (&arguments.task, alloc.stub.task_states.len()) {
         (Some(task), _) => task.clone(),
@@ -258,16 +258,15 @@ pub(crate) fn logs(arguments: &LogsArguments) -> Result<ExitCode, Failure> {
         }
     };
     let from_end = arguments.tail || arguments.bytes.is_some();
-    let request = LogRequest {
-        alloc: alloc.stub.id,
+    let query = LogQuery {
         task,
-        stderr: arguments.stderr,
+        source: if arguments.stderr { LogSource::Stderr } else { LogSource::Stdout },
         follow: arguments.follow,
-        from_end,
+        origin: if from_end { LogOrigin::End } else { LogOrigin::Start },
         // Nomad's tail shows the last screenful.
         offset: arguments.bytes.unwrap_or(if from_end { 2_000 } else { 0 }),
     };
-    let mut reader = client.logs(&request)?;
+    let mut reader = client.logs(alloc.stub.id, &query)?;
     let mut out = std::io::stdout().lock();
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -282,12 +281,12 @@ pub(crate) fn logs(arguments: &LogsArguments) -> Result<ExitCode, Failure> {
 }
 
 fn running_alloc(client: &Client, job: &str) -> Result<AllocationView, Failure> {
-    let allocs = client.job_allocations(&job.into())?;
+    let allocs = client.job_allocations(job)?.into_value();
     let newest = allocs
         .iter()
         .filter(|alloc| alloc.client_status == ClientStatus::Running)
         .chain(&allocs)
         .next()
         .ok_or_else(|| anyhow!("job `{job}` has no allocations"))?;
-    Ok(client.allocation(newest.id)?)
+    Ok(client.allocation(newest.id)?.into_value())
 }

@@ -11,7 +11,7 @@ use crate::output;
 
 /// Flags of every command that asks an agent.
 #[derive(Args, Clone, Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// Address of the agent's HTTP API
     #[arg(
         long,
@@ -31,7 +31,7 @@ pub struct Connection {
 
 impl Connection {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::new(&self.address, std::env::var("HERDER_TOKEN").ok().as_deref())?)
+        Ok(Client::new(&self.address, std::env::var("HERDER_TOKEN").ok())?)
     }
 
     pub(crate) fn json(&self) -> bool {

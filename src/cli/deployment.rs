@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use client::Listing;
 use model::wire::{DeploymentGroupView, DeploymentView};
 
 use crate::connection::Connection;
@@ -112,7 +113,7 @@ fn find(connection: &Connection, name: &str) -> Result<DeploymentView, Failure> 
 }
 
 fn list(connection: &Connection) -> Result<ExitCode, Failure> {
-    let mut deployments = connection.client()?.deployments(None)?;
+    let mut deployments = connection.client()?.deployments(&Listing::default())?.into_value();
     deployments.sort_by_key(|deployment| std::cmp::Reverse(deployment.create_index));
     connection.show(&deployments, || {
         if deployments.is_empty() {

@@ -40,10 +40,11 @@ pub(crate) fn run(command: &HoldCommand) -> Result<ExitCode, Failure> {
     match command {
         HoldCommand::List(arguments) => list(&arguments.connection),
         HoldCommand::Approve(arguments) => {
+            let jobs = arguments.jobs.iter().map(|job| job.as_str().into()).collect();
             arguments
                 .connection
                 .client()?
-                .approve_removals(arguments.repo.as_deref(), &arguments.jobs)?;
+                .approve_removals(arguments.repo.as_deref(), jobs)?;
             anstream::eprintln!("approved; the jobs stop now");
             Ok(ExitCode::SUCCESS)
         }
@@ -51,7 +52,7 @@ pub(crate) fn run(command: &HoldCommand) -> Result<ExitCode, Failure> {
 }
 
 fn list(connection: &Connection) -> Result<ExitCode, Failure> {
-    let status = connection.client()?.gitops_status()?;
+    let status = connection.client()?.gitops_status(None)?.into_value();
     let held: Vec<_> = status
         .repos
         .iter()

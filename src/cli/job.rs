@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use client::Client;
+use client::{Client, Listing};
 use model::wire::{DeploymentView, JobView};
 
 use crate::connection::Connection;
@@ -51,7 +51,7 @@ pub(crate) fn run(command: &JobCommand) -> Result<ExitCode, Failure> {
 }
 
 pub(crate) fn list(connection: &Connection) -> Result<ExitCode, Failure> {
-    let jobs = connection.client()?.jobs(None)?;
+    let jobs = connection.client()?.jobs(&Listing::default())?.into_value();
     connection.show(&jobs, || {
         if jobs.is_empty() {
             anstream::eprintln!("no jobs");
@@ -90,10 +90,10 @@ pub(crate) fn show(connection: &Connection, job: &str) -> Result<ExitCode, Failu
     let client = connection.client()?;
     let job = find(&client, job)?;
     let id = job.job.id.clone();
-    let summary = client.job_summary(&id)?;
-    let allocs = client.job_allocations(&id)?;
-    let deployment = client.job_deployment(&id)?;
-    let evaluations = client.job_evaluations(&id)?;
+    let summary = client.job_summary(id.as_str())?.into_value();
+    let allocs = client.job_allocations(id.as_str())?.into_value();
+    let deployment = client.job_deployment(id.as_str())?.into_value();
+    let evaluations = client.job_evaluations(id.as_str())?.into_value();
     let all = serde_json::json!({
         "Job": job, "Summary": summary, "Allocations": allocs, "LatestDeployment": deployment,
     });
@@ -137,11 +137,11 @@ pub(crate) fn show(connection: &Connection, job: &str) -> Result<ExitCode, Failu
 
 /// The job of this name, or the only one whose name begins so.
 fn find(client: &Client, name: &str) -> Result<JobView, Failure> {
-    match client.job(&name.into()) {
+    match client.job(name) {
         Err(error) if error.is_not_found() => {
-            let matches = client.jobs(Some(name))?;
+            let matches = client.jobs(&Listing { prefix: name.to_owned(), ..Listing::default() })?.into_value();
             match matches.as_slice() {
-                [only] => Ok(client.job(&only.id)?),
+                [only] => Ok(client.job(only.id.as_str())?.into_value()),
                 [] => {
                     Err(anyhow::anyhow!("there is no job `{name}`; `herder job status` lists all")
                         .into())
@@ -156,7 +156,7 @@ fn find(client: &Client, name: &str) -> Result<JobView, Failure> {
                 }
             }
         }
-        other => Ok(other?),
+        other => Ok(other?.into_value()),
     }
 }
 
@@ -188,7 +188,7 @@ fn describe(job: &JobView) {
 fn history(arguments: &HistoryArguments) -> Result<ExitCode, Failure> {
     let client = arguments.connection.client()?;
     let job = find(&client, &arguments.job)?;
-    let versions = client.job_versions(&job.job.id, arguments.patch)?;
+    let versions = client.job_versions(job.job.id.as_str(), arguments.patch)?.into_value();
     arguments.connection.show(&versions, || {
         let diffs = versions.diffs.as_deref().unwrap_or_default();
         for (position, version) in versions.versions.iter().enumerate() {
@@ -222,5 +222,5 @@ pub(crate) fn latest_deployment(
     job: &str,
 ) -> Result<Option<DeploymentView>, Failure> {
     let job = find(client, job)?;
-    Ok(client.job_deployment(&job.job.id)?)
+    Ok(client.job_deployment(job.job.id.as_str())?.into_value())
 }

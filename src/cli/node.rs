@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use client::Listing;
 use model::Eligibility;
 
 use crate::connection::Connection;
@@ -41,7 +42,7 @@ fn eligibility(eligibility: Eligibility) -> String {
 }
 
 fn list(connection: &Connection) -> Result<ExitCode, Failure> {
-    let nodes = connection.client()?.nodes(None)?;
+    let nodes = connection.client()?.nodes(&Listing { resources: true, ..Listing::default() })?.into_value();
     connection.show(&nodes, || {
         output::table(
             &["ID", "Node Pool", "DC", "Name", "Class", "Drain", "Eligibility", "Status"],
@@ -63,8 +64,8 @@ fn list(connection: &Connection) -> Result<ExitCode, Failure> {
 
 fn one(connection: &Connection, prefix: &str) -> Result<ExitCode, Failure> {
     let client = connection.client()?;
-    let node = client.node_by_prefix(prefix)?;
-    let allocs = client.node_allocations(node.id)?;
+    let node = client.node(client.node_id(prefix)?)?.into_value();
+    let allocs = client.node_allocations(node.id)?.into_value();
     connection.show(&node, || {
         output::pairs([
             ("ID", node.id.to_string()),

@@ -36,7 +36,7 @@ pub(crate) fn heading(text: &str) {
 /// Prints columns with two spaces between them, fitted to the terminal; whole where the output goes elsewhere.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
     let mut table = Table::new();
-    table.load_style(comfy_table::TableStyle::empty());
+    table.load_style(comfy_table::TableStyle::new());
     table.set_header(header.to_vec());
     let terminal = Term::stdout();
     if terminal.is_term() {

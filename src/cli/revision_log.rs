@@ -16,14 +16,14 @@ use crate::output::{self, YELLOW, styled};
 pub struct LogArguments {
     /// How many to show
     #[arg(short = 'n', default_value_t = 20, value_name = "NUMBER")]
-    count: usize,
+    count: u32,
     #[command(flatten)]
     connection: Connection,
 }
 
 pub(crate) fn run(arguments: &LogArguments) -> Result<ExitCode, Failure> {
     let connection = &arguments.connection;
-    let revisions = connection.client()?.revisions(arguments.count)?;
+    let revisions = connection.client()?.revisions(None, Some(arguments.count))?.into_value();
     connection.show(&revisions, || {
         if revisions.is_empty() {
             anstream::eprintln!("no revision was taken in yet");

@@ -42,7 +42,7 @@ pub(crate) fn run(command: &ServiceCommand) -> Result<ExitCode, Failure> {
 }
 
 fn list(connection: &Connection) -> Result<ExitCode, Failure> {
-    let namespaces = connection.client()?.services()?;
+    let namespaces = connection.client()?.services()?.into_value();
     connection.show(&namespaces, || {
         let services: Vec<_> =
             namespaces.iter().flat_map(|namespace| &namespace.services).collect();
@@ -60,7 +60,7 @@ fn list(connection: &Connection) -> Result<ExitCode, Failure> {
 }
 
 fn info(connection: &Connection, name: &str) -> Result<ExitCode, Failure> {
-    let instances = connection.client()?.service(name)?;
+    let instances = connection.client()?.service(name)?.into_value();
     if instances.is_empty() {
         return Err(anyhow!("no instance of service `{name}` is in the catalog").into());
     }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use client::Listing;
 use model::wire::RepoView;
 
 use crate::connection::Connection;
@@ -24,9 +25,9 @@ pub(crate) fn run(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
         return crate::job::show(connection, job);
     }
     let client = connection.client()?;
-    let gitops = client.gitops_status()?;
-    let jobs = client.jobs(None)?;
-    let deployments = client.deployments(None)?;
+    let gitops = client.gitops_status(None)?.into_value();
+    let jobs = client.jobs(&Listing::default())?.into_value();
+    let deployments = client.deployments(&Listing::default())?.into_value();
     let all = serde_json::json!({ "Repos": gitops.repos, "Jobs": jobs });
     connection.show(&all, || {
         for repo in &gitops.repos {

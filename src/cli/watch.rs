@@ -26,7 +26,7 @@ pub(crate) fn deployment(
     let mut current = first;
     let mut seen = BTreeMap::new();
     loop {
-        let allocs = client.deployment_allocations(current.id)?;
+        let allocs = client.deployment_allocations(current.id)?.into_value();
         if connection.json() {
             output::json(&current)?;
         } else {
@@ -53,7 +53,7 @@ pub(crate) fn deployment(
 }
 
 fn next(client: &Client, current: &DeploymentView) -> Result<DeploymentView, Failure> {
-    Ok(client.deployment_after(current.id, current.modify_index, WAIT)?)
+    Ok(client.wait(current.modify_index, WAIT).deployment(current.id)?.into_value())
 }
 
 fn can_go_on_by_itself(deployment: &DeploymentView) -> bool {

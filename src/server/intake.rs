@@ -4,7 +4,7 @@ mod decide;
 mod read;
 
 pub use decide::Budget;
-pub(crate) use decide::{Ancestry, Head, ReadFile, Reading, plan_revision};
+pub(crate) use decide::plan_revision;
 pub(crate) use read::{Reader, read_files, read_head};
 
 /// How a repository's revisions are taken in.

@@ -14,6 +14,6 @@ mod worker;
 
 pub use intake::{Budget, IntakeOptions};
 pub use request::{PlanOutcome, PlanRequest, PlanSource, RepoStatus, ServerError};
-pub use server::{Repository, Server, ServerOptions};
+pub use server::{Clock, Repository, Server, ServerOptions};
 pub use source::{RevisionSource, SourceError};
 pub use worker::{WorkerState, WorkerStatus};

@@ -160,7 +160,7 @@ impl Agent {
 
     /// A job's allocations that are to run and do.
     pub(crate) fn running(&self, job: &str) -> Vec<AllocListStub> {
-        let allocs = self.client().job_allocations(&JobId::from(job)).unwrap_or_default();
+        let allocs = self.client().job_allocations(job).map(client::Answer::into_value).unwrap_or_default();
         allocs
             .into_iter()
             .filter(|alloc| {
@@ -178,7 +178,7 @@ impl Agent {
 
     /// The revision of a commit, once the agent took it in.
     pub(crate) fn revision(&self, commit: &str) -> Option<RevisionEntry> {
-        let revisions = self.client().revisions(100).unwrap_or_default();
+        let revisions = self.client().revisions(None, Some(100)).map(client::Answer::into_value).unwrap_or_default();
         revisions.into_iter().find(|entry| entry.revision.commit.as_str() == commit)
     }
 
@@ -201,9 +201,9 @@ impl Agent {
         self.wait_for(&format!("the deployment of `{job}` to be {what}"), |agent| {
             agent
                 .client()
-                .job_deployment(&JobId::from(job))
+                .job_deployment(job)
                 .ok()
-                .flatten()
+                .and_then(client::Answer::into_value)
                 .filter(|deployment| is(deployment))
         })
     }

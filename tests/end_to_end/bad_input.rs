@@ -58,7 +58,7 @@ fn a_command_that_does_not_exist_is_said_in_words() {
     let mut agent = Agent::start(&repo, &[]);
     agent.wait_revision(&commit);
     let output = agent.wait_for("the event", |agent| {
-        let alloc = agent.client().job_allocations(&"typo".into()).ok()?.into_iter().next()?;
+        let alloc = agent.client().job_allocations("typo").ok()?.into_value().into_iter().next()?;
         let output = agent.herder(&["alloc", "status", &alloc.id.to_string()]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.contains("slepe").then_some(text)
@@ -87,7 +87,7 @@ fn a_port_that_is_taken_is_said_in_words() {
     assert!(text.contains(&port.to_string()), "the port is named: {text}");
     // The first one finds the port held by a stranger: its own output says so.
     agent.wait_for("the task's own words", |agent| {
-        let alloc = agent.client().job_allocations(&"web".into()).ok()?.into_iter().next()?;
+        let alloc = agent.client().job_allocations("web").ok()?.into_value().into_iter().next()?;
         let output = agent.herder(&["alloc", "logs", "-stderr", &alloc.id.to_string()]);
         String::from_utf8_lossy(&output.stdout).contains("listening on").then_some(())
     });

@@ -112,7 +112,7 @@ fn a_remote_that_is_gone_stops_nothing() {
     let away = repo.path().with_extension("away");
     std::fs::rename(repo.path(), &away).expect("moved away");
     let error = agent.wait_for("the failed read to be shown", |agent| {
-        agent.client().gitops_status().ok()?.repos.into_iter().next()?.error
+        agent.client().gitops_status(None).ok()?.into_value().repos.into_iter().next()?.error
     });
     assert!(!error.message.is_empty());
     assert_eq!(agent.running("a").len(), 1);

@@ -104,7 +104,7 @@ fn containers_outlive_the_agent_and_their_output_has_no_gap() {
     assert_eq!(container(&after.id.to_string()), id, "the same container");
     docker(&["stop", "-t", "5", id.trim()]);
     agent.wait_for("the restart", |agent| {
-        let alloc = agent.client().allocation(after.id).ok()?;
+        let alloc = agent.client().allocation(after.id).ok()?.into_value();
         (alloc.stub.task_states.get("server")?.restarts == 1).then_some(())
     });
     let logs = agent.wait_for("both lives in the log", |agent| {
@@ -127,7 +127,7 @@ fn a_missing_image_is_said_in_words() {
     repo.commit("an image that is not there");
     let mut agent = Agent::start(&repo, &[]);
     agent.wait_for("the image to be named", |agent| {
-        let alloc = agent.client().job_allocations(&"web".into()).ok()?.into_iter().next()?;
+        let alloc = agent.client().job_allocations("web").ok()?.into_value().into_iter().next()?;
         let output = agent.herder(&["alloc", "status", &alloc.id.to_string()]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         (text.contains("127.0.0.1:1/no/such:image") && text.contains("Driver Failure"))

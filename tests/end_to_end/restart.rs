@@ -71,7 +71,7 @@ fn exit_codes_of_what_ended_meanwhile_are_known() {
     }
     agent.launch();
     let event = agent.wait_for("the exit code", |agent| {
-        let alloc = agent.client().allocation(alloc.id).ok()?;
+        let alloc = agent.client().allocation(alloc.id).ok()?.into_value();
         let task = alloc.stub.task_states.get("sleep")?;
         task.events.iter().find(|event| event.kind == "Terminated").cloned()
     });
@@ -91,7 +91,7 @@ fn a_rollout_survives_kill_9() {
     let second = repo.commit("web: release 2");
     for healthy in [0, 2, 3] {
         agent.wait_for("the rollout to get on", |agent| {
-            let deployment = agent.client().job_deployment(&"web".into()).ok()??;
+            let deployment = agent.client().job_deployment("web").ok()?.into_value()?;
             let group = deployment.task_groups.get("web")?;
             (deployment.job_version == 1
                 && group.placed_allocs > 0
@@ -105,7 +105,7 @@ fn a_rollout_survives_kill_9() {
     let running = agent.wait_running("web", 6);
     assert!(running.iter().all(|alloc| alloc.job_version == 1));
     // No task ran twice: each allocation started its task once, and as many processes run as there are allocations.
-    for alloc in agent.client().job_allocations(&"web".into()).expect("allocations") {
+    for alloc in agent.client().job_allocations("web").expect("allocations").into_value() {
         for (name, task) in &alloc.task_states {
             let starts = task.events.iter().filter(|event| event.kind == "Started").count();
             assert!(starts <= 1, "{name} of {} started {starts} times", alloc.id);

@@ -117,7 +117,7 @@ fn batch_jobs_run_to_completion_and_system_jobs_run_on_each_node() {
     agent.wait_outcome(&commit, RevisionOutcome::Deployed);
     agent.wait_running("everywhere", 1);
     let alloc = agent.wait_for("the batch job to end", |agent| {
-        let allocs = agent.client().job_allocations(&"once".into()).ok()?;
+        let allocs = agent.client().job_allocations("once").ok()?.into_value();
         allocs.into_iter().find(|alloc| alloc.client_status == model::ClientStatus::Complete)
     });
     let logs = agent.herder(&["alloc", "logs", &alloc.id.to_string()]);
