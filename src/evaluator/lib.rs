@@ -1,1 +1,30 @@
-//! Room: evaluator.
+//! Decides: given what is desired and what is there, what must be placed, stopped, changed and rolled out.
+//!
+//! [`evaluate`] is a pure function from a snapshot to a [`state::Plan`]. The leader, `herder plan` and a preview of a
+//! change call the same one, so that a plan that was shown is the plan that runs. For each job it goes through
+//!
+//! 1. `rollout`: what the job's deployment does next (fail, go back, promote, be overtaken);
+//! 2. `reconcile`: which allocations must go, come or change, and how many the gate lets through now;
+//! 3. `place`: on which node each new allocation runs, and why there.
+//!
+//! What never belongs here: clocks, randomness, sockets, disks, and iteration over anything without an order. Equal
+//! inputs give byte-equal plans.
+
+mod batches;
+mod compare;
+pub mod diff;
+mod evaluate;
+mod execute;
+mod feasible;
+mod place;
+mod ports;
+mod preview;
+mod rank;
+mod reconcile;
+mod rollout;
+#[cfg(test)]
+mod samples;
+
+pub use compare::{Change, compare};
+pub use evaluate::evaluate;
+pub use preview::{JobPreview, Preview, preview};

@@ -1,0 +1,390 @@
+//! Turns what is to be done with a group into plan entries: finds room for what is missing, and lets the gate decide
+//! how many replacements go through now.
+//!
+//! A replacement is stop and start in one plan, so that nothing stops for which there is no room. Where the old one
+//! itself holds the room or the fixed port, it is stopped alone, within the same limits, and its successor is placed
+//! once it is over: a node never holds both.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::{
+    Allocation, DeploymentId, DesiredUpdates, EvalId, Explanation, JobVersion, NodeId,
+    PlacementFailure,
+};
+use state::{InPlaceUpdate, StopAlloc};
+
+use crate::batches::{Ahead, sizes};
+use crate::feasible::Demands;
+use crate::place::{Candidates, Fleet, Presence, Request, Spot, alloc_id};
+use crate::reconcile::{Gate, GroupWork, Scene, Stop, Want, reschedule};
+
+/// What a job's pass adds to the plan.
+#[derive(Default)]
+pub(crate) struct Output {
+    pub(crate) place: Vec<Allocation>,
+    pub(crate) stop: Vec<StopAlloc>,
+    pub(crate) update: Vec<InPlaceUpdate>,
+    /// Where each stopped allocation is in `stop`.
+    stopped: BTreeMap<model::AllocId, usize>,
+    /// Entries of `stop` that stand whether or not anything could be placed.
+    unconditional: usize,
+}
+
+/// What became of a group, for the evaluation and for people.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GroupReport {
+    pub(crate) updates: DesiredUpdates,
+    pub(crate) reasons: Vec<String>,
+    pub(crate) batches: Vec<u32>,
+    pub(crate) failure: Option<PlacementFailure>,
+    /// Whether nothing is left to do and everything is proven.
+    pub(crate) done: bool,
+}
+
+/// One pass over one job, as it fills the plan.
+pub(crate) struct Pass<'a, 'f> {
+    pub(crate) scene: &'f Scene<'a>,
+    pub(crate) fleet: &'f mut Fleet,
+    pub(crate) presence: Presence,
+    pub(crate) candidates: BTreeMap<(u64, String), Arc<Candidates>>,
+    pub(crate) eval: EvalId,
+    pub(crate) ordinal: u32,
+    pub(crate) out: Output,
+}
+
+/// A group's counters while it is carried out.
+#[derive(Default)]
+struct Tally {
+    updates: DesiredUpdates,
+    reasons: BTreeMap<String, u32>,
+    failure: Option<PlacementFailure>,
+    /// Gaps that were filled.
+    filled: u32,
+    /// Gaps that wait for something to end.
+    waiting: u32,
+}
+
+impl Tally {
+    fn because(&mut self, action: &str, reason: &str) {
+        *self.reasons.entry(format!("{action}: {reason}")).or_default() += 1;
+    }
+
+    fn failed(&mut self, failure: PlacementFailure) {
+        match &mut self.failure {
+            Some(known) => known.unplaced += failure.unplaced,
+            None => self.failure = Some(failure),
+        }
+    }
+}
+
+impl<'a> Pass<'a, '_> {
+    /// The nodes that may run a group of a version.
+    pub(crate) fn candidates(&mut self, version: &JobVersion, group: &str) -> Arc<Candidates> {
+        let fleet = &self.fleet;
+        let entry = self.candidates.entry((version.version, group.to_owned()));
+        Arc::clone(entry.or_insert_with(|| {
+            let none = model::Group::default();
+            let group = version.job.group(group).unwrap_or(&none);
+            Arc::new(fleet.candidates(Demands::of(&version.job, group)))
+        }))
+    }
+
+    /// Stops what must go whatever else happens. Comes before anything of the job is placed.
+    pub(crate) fn clear(&mut self, work: &GroupWork<'a>) {
+        for Stop { alloc, description, client } in &work.stops {
+            self.leave(alloc);
+            self.stop(alloc, description, *client);
+        }
+        self.out.unconditional = self.out.stop.len();
+    }
+
+    /// Carries a group's work out as far as room and gate allow.
+    pub(crate) fn carry_out(
+        &mut self,
+        work: &GroupWork<'a>,
+        deployment: Option<DeploymentId>,
+    ) -> GroupReport {
+        let mut tally = Tally::default();
+        tally.updates.ignore = work.ignored;
+        for Stop { alloc, description, .. } in &work.stops {
+            if !alloc.server_terminal() {
+                tally.updates.stop += 1;
+                tally.because("stop", description);
+            }
+        }
+        for (alloc, field) in &work.in_place {
+            self.out.update.push(InPlaceUpdate {
+                alloc: alloc.id,
+                job_version: self.scene.version.version,
+                eval: self.eval,
+                deployment,
+            });
+            tally.updates.in_place_update += 1;
+            tally.because("update in place", &format!("{field} changed"));
+        }
+        self.fill(work, deployment, &mut tally);
+        self.replace(work, deployment, &mut tally);
+
+        let idle = work.stops.is_empty()
+            && work.in_place.is_empty()
+            && work.wants.is_empty()
+            && work.destructive.is_empty();
+        let ahead = Ahead {
+            fresh: tally.updates.place,
+            canaries: tally.updates.canary,
+            replaced: work.destructive.len() as u32,
+            max_parallel: work
+                .group
+                .and_then(|group| group.update.as_ref())
+                .map(|update| update.max_parallel),
+        };
+        GroupReport {
+            updates: tally.updates,
+            reasons: tally
+                .reasons
+                .into_iter()
+                .map(|(reason, times)| match times {
+                    1 => reason,
+                    _ => format!("{reason} ({times} times)"),
+                })
+                .collect(),
+            batches: sizes(ahead),
+            failure: tally.failure,
+            done: idle && work.proven && work.kept >= work.desired,
+        }
+    }
+
+    /// Places what is missing.
+    fn fill(&mut self, work: &GroupWork<'a>, deployment: Option<DeploymentId>, tally: &mut Tally) {
+        // Once a version found no room anywhere, the next of it will find none either.
+        let mut full: Option<u64> = None;
+        for want in &work.wants {
+            let spot = if want.only.is_none() && full == Some(want.version.version) {
+                Err(PlacementFailure { unplaced: 1, ..PlacementFailure::default() })
+            } else {
+                self.find(work, want)
+            };
+            let gap = want.rescheduled.is_none() && !want.canary;
+            match spot {
+                Ok(spot) => {
+                    tally.filled += u32::from(gap);
+                    if want.canary {
+                        tally.updates.canary += 1;
+                    } else {
+                        tally.updates.place += 1;
+                    }
+                    tally.because(if want.canary { "canary" } else { "create" }, &want.reason);
+                    self.put(work, want, spot, deployment);
+                }
+                Err(failure) => {
+                    if want.only.is_none() {
+                        full = Some(want.version.version);
+                    }
+                    if work.stopping {
+                        tally.waiting += u32::from(gap);
+                    } else {
+                        tally.failed(failure);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Replaces what must be replaced, as far as the gate lets it through.
+    fn replace(
+        &mut self,
+        work: &GroupWork<'a>,
+        deployment: Option<DeploymentId>,
+        tally: &mut Tally,
+    ) {
+        let slots = (work.kept + tally.filled + tally.waiting).min(work.desired);
+        let (mut room, mut spare) = match work.gate {
+            Gate::Open => (u32::MAX, u32::MAX),
+            Gate::Shut => (0, 0),
+            Gate::Batch { room, max_parallel } => (
+                room.saturating_sub(tally.filled + tally.waiting),
+                // Law 4: no more may be missing than `max_parallel`, for whatever reason.
+                work.available.saturating_sub(slots.saturating_sub(max_parallel)),
+            ),
+        };
+        for (alloc, field) in &work.destructive {
+            let reason = format!("{field} changed");
+            tally.because("replace", &reason);
+            let serves = self.scene.is_available(alloc);
+            if room == 0 || (serves && spare == 0) {
+                tally.updates.ignore += 1;
+                continue;
+            }
+            let want = Want {
+                index: alloc.index,
+                version: self.scene.version,
+                canary: false,
+                previous: Some((alloc, true)),
+                rescheduled: None,
+                reason: format!("replaces {}: {reason}", alloc.id.short()),
+                only: self.scene.version.job.kind.per_node().then_some(alloc.node),
+            };
+            self.leave(alloc);
+            match self.find(work, &want) {
+                Ok(spot) => self.put(work, &want, spot, deployment),
+                Err(_) if self.makes_room(work, alloc) => {
+                    self.stop(alloc, &format!("alloc is being updated: {reason}"), None);
+                }
+                Err(failure) => {
+                    self.enter(alloc);
+                    tally.updates.ignore += 1;
+                    tally.failed(failure);
+                    continue;
+                }
+            }
+            tally.updates.destructive_update += 1;
+            room = room.saturating_sub(1);
+            spare = spare.saturating_sub(u32::from(serves));
+        }
+    }
+
+    fn find(&mut self, work: &GroupWork<'a>, want: &Want<'a>) -> Result<Spot, PlacementFailure> {
+        let candidates = self.candidates(want.version, &work.name);
+        let Some(group) = want.version.job.group(&work.name) else {
+            return Err(PlacementFailure { unplaced: 1, ..PlacementFailure::default() });
+        };
+        let mut avoid: Vec<NodeId> = Vec::new();
+        if let (Some((previous, _)), Some(_)) = (want.previous, want.rescheduled) {
+            avoid.extend(previous.reschedules.iter().map(|event| event.node));
+            avoid.push(previous.node);
+        }
+        let request = Request {
+            id: self.next_id(want.version, &work.name),
+            group,
+            group_name: &work.name,
+            desired: work.desired,
+            avoid: &avoid,
+            only: want.only,
+        };
+        self.fleet.place(&candidates, &self.presence, &request)
+    }
+
+    fn put(
+        &mut self,
+        work: &GroupWork<'a>,
+        want: &Want<'a>,
+        spot: Spot,
+        deployment: Option<DeploymentId>,
+    ) {
+        let scene = self.scene;
+        let id = self.next_id(want.version, &work.name);
+        self.ordinal += 1;
+        self.presence.enter(spot.node, &work.name);
+        let mut alloc = Allocation {
+            id,
+            name: format!("{}.{}[{}]", scene.record.id, work.name, want.index),
+            index: want.index,
+            job: scene.record.id.clone(),
+            job_version: want.version.version,
+            group: Arc::clone(&work.name),
+            node: spot.node,
+            node_name: spot.node_name,
+            eval: self.eval,
+            // Only the desired version is being rolled out.
+            deployment: deployment.filter(|_| want.version.version == scene.version.version),
+            canary: want.canary,
+            origin: Arc::clone(&want.version.origin),
+            resources: spot.resources,
+            explanation: Some(Arc::new(Explanation {
+                reason: want.reason.clone(),
+                filtered: spot.refused,
+                scores: spot.scores,
+            })),
+            created_at: scene.now,
+            modified_at: scene.now,
+            ..Allocation::default()
+        };
+        if let Some((previous, stop)) = want.previous {
+            alloc.previous = Some(previous.id);
+            if let Some(delay) = want.rescheduled {
+                let policy =
+                    work.group.and_then(|group| reschedule::policy(scene.version.job.kind, group));
+                alloc.reschedules = reschedule::chain(policy.as_ref(), previous, delay, scene.now);
+            } else if previous.job_version == want.version.version {
+                // A lost one takes its history along: moving is no fresh start.
+                alloc.reschedules.clone_from(&previous.reschedules);
+            }
+            if stop {
+                let description = if want.rescheduled.is_some() {
+                    "alloc was rescheduled because it failed"
+                } else {
+                    "alloc is being updated due to job update"
+                };
+                let at = self.stop(previous, description, None);
+                if let Some(stop) = self.out.stop.get_mut(at) {
+                    stop.next = Some(id);
+                }
+            }
+        }
+        self.out.place.push(alloc);
+    }
+
+    /// Whether the replacement would fit on the node once the old one is over.
+    fn makes_room(&mut self, work: &GroupWork<'a>, alloc: &Allocation) -> bool {
+        let candidates = self.candidates(self.scene.version, &work.name);
+        !alloc.client.is_terminal()
+            && work.group.is_some_and(|group| self.fleet.fits_after(&candidates, group, alloc))
+    }
+
+    /// Adds an entry unless there is one; returns where it is.
+    fn stop(
+        &mut self,
+        alloc: &Allocation,
+        description: &str,
+        client: Option<model::ClientStatus>,
+    ) -> usize {
+        let at = *self.out.stopped.entry(alloc.id).or_insert(self.out.stop.len());
+        if at == self.out.stop.len() {
+            self.out.stop.push(StopAlloc {
+                alloc: alloc.id,
+                description: description.to_owned(),
+                client,
+                next: None,
+            });
+        }
+        at
+    }
+
+    fn leave(&mut self, alloc: &Allocation) {
+        if !alloc.terminal() {
+            self.presence.leave(alloc.node, &alloc.group);
+        }
+    }
+
+    fn enter(&mut self, alloc: &Allocation) {
+        if !alloc.terminal() {
+            self.presence.enter(alloc.node, &alloc.group);
+        }
+    }
+
+    fn next_id(&self, version: &JobVersion, group: &str) -> model::AllocId {
+        alloc_id(
+            self.scene.record.id.as_str(),
+            version.version,
+            group,
+            self.scene.state.index(),
+            self.ordinal,
+        )
+    }
+}
+
+impl Output {
+    /// Takes back all that depends on a placement (`all_at_once`).
+    pub(crate) fn take_back(&mut self) {
+        self.place.clear();
+        self.stop.truncate(self.unconditional);
+        for stop in &mut self.stop {
+            stop.next = None;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.place.is_empty() && self.stop.is_empty() && self.update.is_empty()
+    }
+}

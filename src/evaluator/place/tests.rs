@@ -1,0 +1,172 @@
+use model::{AllocResources, JobId, JobType, PortAssignment, Task};
+
+use super::*;
+use crate::samples::{node, service};
+
+fn fleet(nodes: impl IntoIterator<Item = Node>) -> Fleet {
+    let mut state = State::default();
+    for (at, node) in nodes.into_iter().enumerate() {
+        let command = state::Command::RegisterNode {
+            node: Box::new(node),
+            at: model::Timestamp::from_secs(1),
+        };
+        state.apply(at as u64 + 1, &command);
+    }
+    Fleet::of(&state)
+}
+
+/// Places `count` allocations one after the other.
+fn place_all(
+    fleet: &mut Fleet,
+    job: &model::Job,
+    count: u32,
+) -> Vec<Result<Spot, PlacementFailure>> {
+    let group = &job.task_groups[0];
+    let name: Arc<str> = Arc::from(group.name.as_str());
+    let candidates = fleet.candidates(Demands::of(job, group));
+    let mut presence = Presence::default();
+    (0..count)
+        .map(|ordinal| {
+            let request = Request {
+                id: alloc_id(job.id.as_str(), 0, &name, 1, ordinal),
+                group,
+                group_name: &name,
+                desired: count,
+                avoid: &[],
+                only: None,
+            };
+            let spot = fleet.place(&candidates, &presence, &request);
+            if let Ok(spot) = &spot {
+                presence.enter(spot.node, &name);
+            }
+            spot
+        })
+        .collect()
+}
+
+#[test]
+fn a_full_fleet_says_what_is_exhausted() {
+    let mut fleet = fleet([node(1), node(2)]);
+    let mut job = service("a", 3);
+    job.task_groups[0].tasks[0].resources.memory_mb = 5000;
+    let spots = place_all(&mut fleet, &job, 3);
+    assert!(spots[0].is_ok() && spots[1].is_ok());
+    let failure = spots[2].as_ref().err().expect("there is no room for a third");
+    assert_eq!(failure.nodes_evaluated, 2);
+    assert_eq!(failure.exhausted["memory"], 2);
+    assert_eq!(failure.unplaced, 1);
+}
+
+#[test]
+fn instances_stay_apart_and_are_explained() {
+    let mut fleet = fleet([node(1), node(2), node(3)]);
+    let spots = place_all(&mut fleet, &service("a", 3), 3);
+    let mut nodes: Vec<NodeId> = spots.iter().flatten().map(|spot| spot.node).collect();
+    nodes.sort();
+    nodes.dedup();
+    assert_eq!(nodes.len(), 3, "anti-affinity spreads them");
+    let last = spots[2].as_ref().expect("is placed");
+    assert_eq!(last.scores.len(), 3);
+    assert!(last.scores[0].total >= last.scores[1].total);
+    assert!(last.scores[2].parts.contains_key("job-anti-affinity"));
+}
+
+#[test]
+fn static_ports_are_given_once_per_node() {
+    let mut fleet = fleet([node(1), node(2)]);
+    let mut job = service("a", 3);
+    job.task_groups[0].networks[0].reserved_ports =
+        vec![model::Port { label: "fixed".into(), value: 8080, ..model::Port::default() }];
+    let spots = place_all(&mut fleet, &job, 3);
+    let failure = spots[2].as_ref().err().expect("both nodes give 8080 away");
+    assert_eq!(failure.exhausted["network: port 8080 is taken"], 2);
+    let ports = &spots[0].as_ref().expect("is placed").resources.ports;
+    assert_eq!((ports[0].label.as_str(), ports[0].value), ("fixed", 8080));
+    assert!((20_000..=32_000).contains(&ports[1].value));
+}
+
+#[test]
+fn distinct_constraints_hold_within_a_plan() {
+    let racks = (1..=4).map(|n| {
+        let mut node = node(n);
+        node.meta.insert("rack".into(), format!("r{}", n % 2));
+        node
+    });
+    let mut fleet = fleet(racks);
+    let mut job = service("a", 4);
+    job.constraints.push(model::Constraint {
+        attribute: "${meta.rack}".into(),
+        value: "1".into(),
+        operator: "distinct_property".into(),
+    });
+    let spots = place_all(&mut fleet, &job, 3);
+    assert_eq!(spots.iter().flatten().count(), 2, "two racks, one each");
+
+    let mut job = service("b", 4);
+    job.constraints.push(model::Constraint {
+        operator: "distinct_hosts".into(),
+        ..model::Constraint::default()
+    });
+    let spots = place_all(&mut fleet, &job, 5);
+    assert_eq!(spots.iter().flatten().count(), 4, "four nodes, one each");
+    let failure = spots[4].as_ref().err().expect("no node is left");
+    assert_eq!(failure.filtered["distinct_hosts"], 4);
+}
+
+#[test]
+fn tasks_that_never_overlap_share_their_room() {
+    let task = |cpu, hook, sidecar| Task {
+        resources: model::Resources { cpu, memory_mb: 10, memory_max_mb: 0 },
+        lifecycle: Some(model::Lifecycle { hook, sidecar }),
+        ..Task::default()
+    };
+    let mut job = service("a", 1);
+    job.task_groups[0].tasks.extend([
+        task(500, LifecycleHook::Prestart, false),
+        task(50, LifecycleHook::Prestart, true),
+        task(70, LifecycleHook::Poststop, false),
+    ]);
+    assert_eq!(Need::of(&job.task_groups[0]).cpu, 500);
+    job.task_groups[0].tasks[0].resources.cpu = 1000;
+    assert_eq!(Need::of(&job.task_groups[0]).cpu, 1050);
+}
+
+#[test]
+fn what_is_told_to_stop_holds_its_room_until_it_is_over() {
+    let mut state = State::default();
+    let host = node(1);
+    let register = state::Command::RegisterNode {
+        node: Box::new(host.clone()),
+        at: model::Timestamp::from_secs(1),
+    };
+    state.apply(1, &register);
+    let alloc = |client, port| Allocation {
+        id: alloc_id("x", 0, "web", 1, u32::from(port)),
+        job: JobId::from("x"),
+        group: Arc::from("web"),
+        node: host.id,
+        desired: model::DesiredStatus::Stop,
+        client,
+        resources: AllocResources {
+            cpu: 3000,
+            ports: vec![PortAssignment { value: port, ..PortAssignment::default() }],
+            ..AllocResources::default()
+        },
+        ..Allocation::default()
+    };
+    let stopping = alloc(model::ClientStatus::Running, 1000);
+    let over = alloc(model::ClientStatus::Complete, 1001);
+    let plan =
+        state::Plan { basis: 1, place: vec![stopping.clone(), over], ..state::Plan::default() };
+    state.apply(2, &state::Command::ApplyPlan(Box::new(plan)));
+    let mut fleet = Fleet::of(&state);
+    let mut job = crate::samples::of_kind("a", JobType::Service, 1);
+    job.task_groups[0].tasks[0].resources.cpu = 2000;
+    job.task_groups[0].networks[0].reserved_ports =
+        vec![model::Port { label: "p".into(), value: 1001, ..model::Port::default() }];
+    let spots = place_all(&mut fleet, &job, 1);
+    assert_eq!(spots[0].as_ref().err().expect("is full").exhausted["cpu"], 1);
+    let group = &job.task_groups[0];
+    let candidates = fleet.candidates(Demands::of(&job, group));
+    assert!(fleet.fits_after(&candidates, group, &stopping));
+}

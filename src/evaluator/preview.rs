@@ -1,0 +1,172 @@
+//! What a revision would do, without doing it. The same functions as the real thing (law 2), on a copy of the state.
+
+use std::collections::BTreeMap;
+
+use model::{
+    DesiredUpdates, Diagnostic, EvalTrigger, FileChangeKind, Job, JobId, PlacementFailure,
+    Timestamp,
+};
+use state::{Command, Event, Plan, Rejection, State, TakeRevision};
+
+use crate::compare::{Change, compare};
+use crate::diff::{DiffType, JobDiff, diff_jobs};
+use crate::evaluate::{JobReport, evaluate_explained};
+
+/// What a revision would do.
+#[derive(Clone, Debug, Default)]
+pub struct Preview {
+    /// The first plan after it.
+    pub plan: Plan,
+    /// Each job that it touches, in the order of their files; then those that are stopped without a file saying so.
+    pub jobs: Vec<JobPreview>,
+    /// Why the revision would not be taken in at all.
+    pub rejection: Option<Rejection>,
+}
+
+/// What a revision would do to a job.
+#[derive(Clone, Debug, Default)]
+pub struct JobPreview {
+    /// The job.
+    pub job: JobId,
+    /// What the revision does with its file; `None` for a job whose file declares another one now.
+    pub change: Option<FileChangeKind>,
+    /// What differs from what is desired now, annotated with what follows.
+    pub diff: JobDiff,
+    /// What the first pass does, by group.
+    pub updates: BTreeMap<String, DesiredUpdates>,
+    /// Why each action, by group.
+    pub reasons: BTreeMap<String, Vec<String>>,
+    /// Sizes of the batches to come, by group: canaries first.
+    pub batches: BTreeMap<String, Vec<u32>>,
+    /// What does not fit, by group.
+    pub failures: BTreeMap<String, PlacementFailure>,
+    /// Findings in the file.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// What a revision would do: it is applied to a copy of the state, and the jobs that it touches are evaluated there.
+pub fn preview(state: &State, revision: &TakeRevision, now: Timestamp) -> Preview {
+    let mut after = state.clone();
+    let command = Command::TakeRevision(Box::new(revision.clone()));
+    let applied = after.apply(state.index() + 1, &command);
+    if applied.rejection.is_some() {
+        return Preview { rejection: applied.rejection, ..Preview::default() };
+    }
+    let triggers: BTreeMap<JobId, EvalTrigger> = applied
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Job(id) => {
+                let stopped = after.job(id).is_some_and(|record| record.stopped);
+                let trigger =
+                    if stopped { EvalTrigger::JobDeregister } else { EvalTrigger::JobRegister };
+                Some((id.clone(), trigger))
+            }
+            _ => None,
+        })
+        .collect();
+    let (plan, reports) = evaluate_explained(&after, &triggers, now);
+    let files = after.revisions().next().map(|revision| revision.files.clone()).unwrap_or_default();
+    let mut jobs: Vec<JobPreview> = Vec::new();
+    for file in files {
+        let Some(id) = file.job else { continue };
+        let report = reports.get(&id);
+        let mut shown = describe(state, &after, &id, Some(file.change), report);
+        shown.warnings = file.problems;
+        jobs.push(shown);
+    }
+    for id in triggers.keys() {
+        if !jobs.iter().any(|shown| shown.job == *id) {
+            jobs.push(describe(state, &after, id, None, reports.get(id)));
+        }
+    }
+    Preview { plan, jobs, rejection: None }
+}
+
+fn describe(
+    before: &State,
+    after: &State,
+    id: &JobId,
+    change: Option<FileChangeKind>,
+    report: Option<&JobReport>,
+) -> JobPreview {
+    let (old, new) = (desired(before, id), desired(after, id));
+    let mut shown =
+        JobPreview { job: id.clone(), change, diff: diff_jobs(old, new), ..JobPreview::default() };
+    for (name, group) in report.into_iter().flatten() {
+        shown.updates.insert(name.clone(), group.updates.clone());
+        shown.reasons.insert(name.clone(), group.reasons.clone());
+        shown.batches.insert(name.clone(), group.batches.clone());
+        if let Some(failure) = &group.failure {
+            shown.failures.insert(name.clone(), failure.clone());
+        }
+    }
+    annotate(&mut shown.diff, old, new, &shown.updates);
+    shown
+}
+
+fn desired<'a>(state: &'a State, id: &JobId) -> Option<&'a Job> {
+    let record = state.job(id).filter(|record| !record.stopped)?;
+    record.job().map(AsRef::as_ref)
+}
+
+/// Says in the diff what its parts lead to, in Nomad's words.
+fn annotate(
+    diff: &mut JobDiff,
+    old: Option<&Job>,
+    new: Option<&Job>,
+    updates: &BTreeMap<String, DesiredUpdates>,
+) {
+    for group in &mut diff.task_groups {
+        if let Some(updates) = updates.get(&group.name) {
+            group.updates = [
+                ("create", updates.place),
+                ("destroy", updates.stop),
+                ("migrate", updates.migrate),
+                ("canary", updates.canary),
+                ("in-place update", updates.in_place_update),
+                ("create/destroy update", updates.destructive_update),
+                ("ignore", updates.ignore),
+            ]
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| (name.to_owned(), u64::from(count)))
+            .collect();
+        }
+        let count = |job: Option<&Job>| {
+            job.and_then(|job| job.group(&group.name)).map_or(0, |group| group.count)
+        };
+        let more = count(new) > count(old);
+        for field in group.fields.iter_mut().filter(|field| field.name == "Count") {
+            let words = if more { "forces create" } else { "forces destroy" };
+            field.annotations.push(words.to_owned());
+        }
+        let whole = group.kind;
+        for task in &mut group.tasks {
+            let words = match (whole, task.kind) {
+                (DiffType::Added, _) => "forces create",
+                (DiffType::Deleted, _) => "forces destroy",
+                (_, DiffType::Added | DiffType::Deleted) => "forces create/destroy update",
+                _ if replaces(old, new, &group.name, &task.name) => "forces create/destroy update",
+                _ => "forces in-place update",
+            };
+            task.annotations.push(words.to_owned());
+        }
+    }
+}
+
+/// Whether the task's own change replaces allocations: the new job with only this task as it was would not.
+fn replaces(old: Option<&Job>, new: Option<&Job>, group: &str, task: &str) -> bool {
+    let (Some(old), Some(new)) = (old, new) else { return true };
+    let mut only = old.clone();
+    let changed = new.group(group).and_then(|group| group.task(task));
+    for part in only.task_groups.iter_mut().filter(|part| part.name == group) {
+        for known in part.tasks.iter_mut().filter(|known| known.name == task) {
+            if let Some(changed) = changed {
+                known.clone_from(changed);
+            }
+        }
+    }
+    only.gitops = new.gitops.clone();
+    matches!(compare(old, &only, group), Change::Destructive(_))
+}

@@ -1,0 +1,249 @@
+//! Which allocations of a group must go, come or change (nomad.md 2.3). Says *what*; `execute` finds room and lets the
+//! gate decide how many of the replacements go through now.
+
+mod per_count;
+mod per_node;
+pub(crate) mod reschedule;
+mod standing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{
+    Allocation, ClientStatus, Deployment, DeploymentStatus, Group, JobVersion, NodeId, Timestamp,
+};
+use state::{JobRecord, State};
+
+use crate::compare::{Change, compare};
+use crate::place::Candidates;
+
+/// What a pass over one job looks at.
+pub(crate) struct Scene<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) record: &'a JobRecord,
+    /// The desired version.
+    pub(crate) version: &'a Arc<JobVersion>,
+    /// The deployment of the desired version.
+    pub(crate) deployment: Option<&'a Arc<Deployment>>,
+    pub(crate) now: Timestamp,
+}
+
+/// An allocation to stop.
+pub(crate) struct Stop<'a> {
+    pub(crate) alloc: &'a Allocation,
+    pub(crate) description: String,
+    pub(crate) client: Option<ClientStatus>,
+}
+
+/// An allocation that is missing.
+pub(crate) struct Want<'a> {
+    pub(crate) index: u32,
+    /// The version to run: usually the desired one, an older one where the desired one is not proven.
+    pub(crate) version: &'a Arc<JobVersion>,
+    pub(crate) canary: bool,
+    /// What it replaces, and whether that one must be stopped once a place is found.
+    pub(crate) previous: Option<(&'a Allocation, bool)>,
+    /// For a failed one: the wait before this replacement.
+    pub(crate) rescheduled: Option<Duration>,
+    pub(crate) reason: String,
+    pub(crate) only: Option<NodeId>,
+}
+
+/// How many replacements the gate lets through now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// All: the group has no rolling updates.
+    Open,
+    /// None: the deployment waits or is over.
+    Shut,
+    /// Some (law 4).
+    Batch {
+        /// Replacements that may be unproven at once, less those that are.
+        room: u32,
+        /// Instances that may be missing because of us.
+        max_parallel: u32,
+    },
+}
+
+/// What is to be done with a group.
+pub(crate) struct GroupWork<'a> {
+    pub(crate) name: Arc<str>,
+    /// As desired; `None` when the group or the job is to go.
+    pub(crate) group: Option<&'a Group>,
+    pub(crate) stops: Vec<Stop<'a>>,
+    pub(crate) in_place: Vec<(&'a Allocation, String)>,
+    pub(crate) wants: Vec<Want<'a>>,
+    /// To be replaced, in the order in which the gate lets them through.
+    pub(crate) destructive: Vec<(&'a Allocation, String)>,
+    pub(crate) gate: Gate,
+    /// Left as they are.
+    pub(crate) ignored: u32,
+    /// Kept allocations that serve now.
+    pub(crate) available: u32,
+    /// Kept allocations, whatever their standing.
+    pub(crate) kept: u32,
+    /// Allocations wanted.
+    pub(crate) desired: u32,
+    /// Whether something that was told to stop still holds its room.
+    pub(crate) stopping: bool,
+    /// Whether every kept allocation is healthy in the deployment.
+    pub(crate) proven: bool,
+    /// When a wait is over.
+    pub(crate) wake: Option<Timestamp>,
+}
+
+impl<'a> GroupWork<'a> {
+    pub(crate) fn new(name: &str, group: Option<&'a Group>) -> Self {
+        Self {
+            name: Arc::from(name),
+            group,
+            stops: Vec::new(),
+            in_place: Vec::new(),
+            wants: Vec::new(),
+            destructive: Vec::new(),
+            gate: Gate::Shut,
+            ignored: 0,
+            available: 0,
+            kept: 0,
+            desired: group.map_or(0, |group| group.count),
+            stopping: false,
+            proven: true,
+            wake: None,
+        }
+    }
+
+    fn wake_at(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    fn stop(&mut self, alloc: &'a Allocation, description: impl Into<String>) {
+        self.stops.push(Stop { alloc, description: description.into(), client: None });
+    }
+
+    fn stop_lost(&mut self, alloc: &'a Allocation) {
+        self.stops.push(Stop {
+            alloc,
+            description: format!("alloc is lost since its node {} is down", alloc.node_name),
+            client: Some(ClientStatus::Lost),
+        });
+    }
+}
+
+/// Where a group's rollout stands.
+pub(crate) enum Phase {
+    /// Nothing is being rolled out, or the group has no rolling updates.
+    Free,
+    /// Batches go through the gate.
+    Rolling,
+    /// Canaries run and wait for promotion.
+    Canarying(u32),
+    /// The deployment is paused or failed: nothing new of its version starts.
+    Held,
+}
+
+impl<'a> Scene<'a> {
+    /// Reconciles one group of the desired version.
+    pub(crate) fn reconcile(
+        &self,
+        group: &'a Group,
+        allocs: &[&'a Allocation],
+        candidates: &Candidates,
+        feasible: &[NodeId],
+    ) -> GroupWork<'a> {
+        if self.version.job.kind.per_node() {
+            per_node::reconcile(self, group, allocs, candidates, feasible)
+        } else {
+            per_count::reconcile(self, group, allocs, candidates)
+        }
+    }
+
+    /// Stops all of a group that is desired no more.
+    pub(crate) fn remove(
+        &self,
+        name: &str,
+        allocs: &[&'a Allocation],
+        description: &str,
+    ) -> GroupWork<'a> {
+        let mut work = GroupWork::new(name, None);
+        for alloc in allocs.iter().filter(|alloc| !alloc.client.is_terminal()) {
+            if self.is_gone(alloc.node) {
+                work.stop_lost(alloc);
+            } else if alloc.server_terminal() {
+                work.stopping = true;
+            } else {
+                work.stop(alloc, description);
+            }
+        }
+        work
+    }
+
+    /// What the desired version makes of an allocation. A constraint that its node does not meet any more moves it.
+    pub(crate) fn change(&self, alloc: &Allocation, candidates: &Candidates) -> Change {
+        if alloc.job_version == self.version.version {
+            return Change::None;
+        }
+        let Some(old) = self.record.version(alloc.job_version) else {
+            return Change::Destructive(format!("version {} is forgotten", alloc.job_version));
+        };
+        let change = if old.hash == self.version.hash {
+            Change::None
+        } else {
+            compare(&old.job, &self.version.job, &alloc.group)
+        };
+        if matches!(change, Change::Destructive(_)) {
+            return change;
+        }
+        if let Some(Err(reason)) =
+            self.state.node(alloc.node).map(|node| candidates.demands.suits(node))
+        {
+            return Change::Destructive(format!("constraint {reason}"));
+        }
+        match change {
+            Change::None => Change::InPlace(format!(
+                "version {} says the same as version {}",
+                self.version.version, alloc.job_version
+            )),
+            other => other,
+        }
+    }
+
+    /// The phase of a group of which `destructive` says whether anything must be replaced.
+    pub(crate) fn phase(&self, group: &Group, destructive: bool) -> Phase {
+        let Some(update) = &group.update else { return Phase::Free };
+        let Some(deployment) = self.deployment else {
+            if self.version.stable {
+                return Phase::Free;
+            }
+            // It is about to be created.
+            return match update.canary {
+                canaries if canaries > 0 && destructive && !self.version.job.kind.per_node() => {
+                    Phase::Canarying(canaries)
+                }
+                _ => Phase::Rolling,
+            };
+        };
+        let Some(part) = deployment.groups.get(&group.name) else { return Phase::Free };
+        match deployment.status {
+            DeploymentStatus::Successful | DeploymentStatus::Cancelled => Phase::Free,
+            DeploymentStatus::Paused | DeploymentStatus::Failed => Phase::Held,
+            DeploymentStatus::Running if part.desired_canaries > 0 && !part.promoted => {
+                Phase::Canarying(part.desired_canaries)
+            }
+            DeploymentStatus::Running => Phase::Rolling,
+        }
+    }
+
+    /// The version that an allocation runs; the last proven one, or the desired one, when its own is forgotten.
+    pub(crate) fn own_version(&self, alloc: &Allocation) -> &'a Arc<JobVersion> {
+        self.record
+            .version(alloc.job_version)
+            .or_else(|| self.record.stable())
+            .filter(|version| version.job.group(&alloc.group).is_some())
+            .unwrap_or(self.version)
+    }
+
+    /// Whether the node is known to run nothing any more.
+    pub(crate) fn is_gone(&self, node: NodeId) -> bool {
+        self.state.node(node).is_none_or(|node| node.status == model::NodeStatus::Down)
+    }
+}

@@ -1,0 +1,158 @@
+//! Groups that run once on each feasible node: system and sysbatch (nomad.md 2.9).
+
+use std::collections::BTreeMap;
+
+use model::{Allocation, ClientStatus, Group, JobType, NodeId};
+
+use super::reschedule::{self, Next};
+use super::{Gate, GroupWork, Phase, Scene, Want};
+use crate::compare::Change;
+use crate::place::Candidates;
+
+pub(super) fn reconcile<'a>(
+    scene: &Scene<'a>,
+    group: &'a Group,
+    allocs: &[&'a Allocation],
+    candidates: &Candidates,
+    feasible: &[NodeId],
+) -> GroupWork<'a> {
+    if group.count == 0 {
+        return scene.remove(&group.name, allocs, "alloc not needed due to job update");
+    }
+    let mut work = GroupWork::new(&group.name, Some(group));
+    work.desired = feasible.len() as u32;
+    let mut past: BTreeMap<NodeId, &'a Allocation> = BTreeMap::new();
+    let kept = sort_out(scene, allocs, candidates, &mut past, &mut work);
+
+    let changes: BTreeMap<_, _> =
+        kept.values().map(|alloc| (alloc.id, scene.change(alloc, candidates))).collect();
+    let phase =
+        scene.phase(group, changes.values().any(|change| matches!(change, Change::Destructive(_))));
+    work.gate = match (&phase, &group.update) {
+        (Phase::Held | Phase::Canarying(_), _) => Gate::Shut,
+        (_, None) => Gate::Open,
+        (_, Some(update)) => scene.batch_gate(update.max_parallel, kept.values().copied()),
+    };
+    let policy = reschedule::policy(scene.version.job.kind, group);
+    for (node, &alloc) in &kept {
+        let ready = scene.state.node(*node).is_some_and(|node| node.is_ready());
+        let is_feasible = feasible.binary_search(node).is_ok();
+        match changes.get(&alloc.id) {
+            // Nothing new starts on a node that takes nothing: what is outdated there only goes.
+            Some(Change::Destructive(field)) if !ready || field.starts_with("constraint ") => {
+                work.stop(alloc, "alloc not needed due to job update");
+                continue;
+            }
+            Some(Change::Destructive(field)) if work.gate != Gate::Shut => {
+                work.destructive.push((alloc, field.clone()));
+            }
+            _ if scene.has_failed(alloc) => {
+                replace_failed(scene, alloc, policy.as_ref(), is_feasible, &mut work);
+            }
+            Some(Change::InPlace(field))
+                if work.gate != Gate::Shut && !alloc.client.is_terminal() =>
+            {
+                work.in_place.push((alloc, field.clone()));
+            }
+            _ => work.ignored += 1,
+        }
+        work.kept += 1;
+        work.available += u32::from(scene.is_available(alloc));
+        // A node that is not ready cannot prove anything and holds nothing up.
+        work.proven &= !ready || scene.is_proven(alloc);
+    }
+    work.destructive.sort_by_key(|(alloc, _)| (scene.is_available(alloc), alloc.node));
+    for node in feasible.iter().filter(|node| !kept.contains_key(node)) {
+        let version = match phase {
+            Phase::Held => scene.record.stable().unwrap_or(scene.version),
+            Phase::Free | Phase::Rolling | Phase::Canarying(_) => scene.version,
+        };
+        let previous = past.get(node).filter(|alloc| alloc.next.is_none()).copied();
+        work.wants.push(Want {
+            index: 0,
+            version,
+            canary: false,
+            previous: previous.map(|alloc| (alloc, false)),
+            rescheduled: None,
+            reason: "one on each feasible node".to_owned(),
+            only: Some(*node),
+        });
+    }
+    work
+}
+
+/// What is kept, by node. What is on nodes that are gone or out of bounds is stopped.
+fn sort_out<'a>(
+    scene: &Scene<'a>,
+    allocs: &[&'a Allocation],
+    candidates: &Candidates,
+    past: &mut BTreeMap<NodeId, &'a Allocation>,
+    work: &mut GroupWork<'a>,
+) -> BTreeMap<NodeId, &'a Allocation> {
+    let sysbatch = scene.version.job.kind == JobType::Sysbatch;
+    let mut kept: BTreeMap<NodeId, &'a Allocation> = BTreeMap::new();
+    for &alloc in allocs {
+        let gone = !alloc.client.is_terminal() && scene.is_gone(alloc.node);
+        let outside = scene
+            .state
+            .node(alloc.node)
+            .is_some_and(|node| candidates.demands.located(node).is_err());
+        if gone {
+            work.stop_lost(alloc);
+        } else if alloc.server_terminal() {
+            work.stopping |= !alloc.client.is_terminal();
+            past.insert(alloc.node, alloc);
+        } else if alloc.client == ClientStatus::Lost
+            || (alloc.client.is_terminal() && alloc.next.is_some())
+            || (sysbatch
+                && alloc.client.is_terminal()
+                && alloc.job_version != scene.version.version)
+        {
+            past.insert(alloc.node, alloc);
+        } else if outside || scene.is_stale_canary(alloc) {
+            if !alloc.client.is_terminal() {
+                work.stop(alloc, "alloc not needed due to job update");
+                work.stopping = true;
+            }
+        } else {
+            let newer = |other: &Allocation| {
+                (alloc.create_index, alloc.id) > (other.create_index, other.id)
+            };
+            // One is enough on a node: the newest stays.
+            if let Some(other) = kept.get(&alloc.node).copied() {
+                let surplus = if newer(other) { other } else { alloc };
+                work.stop(surplus, "alloc not needed: another one runs on its node");
+                if surplus.id == alloc.id {
+                    continue;
+                }
+            }
+            kept.insert(alloc.node, alloc);
+        }
+    }
+    kept
+}
+
+fn replace_failed<'a>(
+    scene: &Scene<'a>,
+    alloc: &'a Allocation,
+    policy: Option<&model::Reschedule>,
+    feasible: bool,
+    work: &mut GroupWork<'a>,
+) {
+    match reschedule::next(policy, alloc) {
+        Next::At(at, delay) if at <= scene.now && feasible => work.wants.push(Want {
+            index: 0,
+            version: if work.gate == Gate::Shut { scene.own_version(alloc) } else { scene.version },
+            canary: false,
+            previous: Some((alloc, true)),
+            rescheduled: Some(delay),
+            reason: format!("replaces {}, which failed", alloc.id.short()),
+            only: Some(alloc.node),
+        }),
+        Next::At(at, _) if at > scene.now => {
+            work.wake_at(at);
+            work.ignored += 1;
+        }
+        Next::At(..) | Next::Never => work.ignored += 1,
+    }
+}
