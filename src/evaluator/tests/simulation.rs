@@ -1,0 +1,21 @@
+//! A small cluster with virtual time: evaluate, apply, and nodes that start, heal and fail. Checks at every step what
+//! must never happen.
+
+#[path = "simulation/canary.rs"]
+mod canary;
+#[path = "simulation/cluster.rs"]
+mod cluster;
+#[path = "simulation/kinds.rs"]
+mod kinds;
+#[path = "simulation/laws.rs"]
+mod laws;
+#[path = "simulation/preview.rs"]
+mod preview;
+#[path = "simulation/property.rs"]
+mod property;
+#[path = "simulation/rollout.rs"]
+mod rollout;
+#[path = "../samples.rs"]
+mod samples;
+#[path = "simulation/scale.rs"]
+mod scale;

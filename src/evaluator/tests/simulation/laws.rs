@@ -1,0 +1,120 @@
+//! What must hold whatever happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{Allocation, ClientStatus, DeploymentStatus, JobId, NodeStatus};
+use state::{Plan, State};
+
+/// A plan by itself: never more than is asked for, nothing for what is stopped or failed.
+pub(crate) fn check_plan(state: &State, plan: &Plan) {
+    let mut placed: BTreeMap<(&JobId, &str), (usize, usize)> = BTreeMap::new();
+    for alloc in &plan.place {
+        let count = placed.entry((&alloc.job, &alloc.group)).or_default();
+        if alloc.canary {
+            count.1 += 1
+        } else {
+            count.0 += 1
+        }
+        assert!(alloc.explanation.is_some(), "each placement is explained");
+        assert!(!alloc.origin.commit.as_str().is_empty(), "each allocation knows its commit");
+        assert!(state.node(alloc.node).is_some_and(|node| node.is_ready()));
+    }
+    for ((job, group), (places, canaries)) in placed {
+        let record = state.job(job).expect("is known");
+        assert!(!record.stopped, "nothing is placed of a stopped job");
+        let job = record.job().expect("has a version");
+        let Some(group) = job.group(group) else { panic!("a group that is gone is placed") };
+        let nodes = state.nodes().count();
+        let wanted = if job.kind.per_node() { nodes } else { group.count as usize };
+        assert!(places <= wanted, "{places} placed of {wanted}");
+        let most = group.update.as_ref().map_or(0, |update| update.canary as usize);
+        assert!(canaries <= most, "{canaries} canaries of {most}");
+    }
+    for deployment in &plan.deployments {
+        let record = state.job(&deployment.job).expect("is known");
+        assert!(!record.stopped, "a stopped job gets no deployment");
+        let again = state.deployments_of_job(&deployment.job).any(|other| {
+            other.job_version == deployment.job_version && other.status != DeploymentStatus::Running
+        });
+        assert!(!again, "a version is rolled out once");
+    }
+    let mut ids = BTreeSet::new();
+    for alloc in &plan.place {
+        assert!(ids.insert(alloc.id), "ids are unique");
+        assert!(state.alloc(alloc.id).is_none(), "ids are new");
+    }
+    let mut stopped = BTreeSet::new();
+    for stop in &plan.stop {
+        assert!(stopped.insert(stop.alloc), "each is stopped once");
+        assert!(state.alloc(stop.alloc).is_some());
+        assert!(!stop.description.is_empty(), "each stop has a reason");
+    }
+    for update in &plan.update {
+        assert!(!stopped.contains(&update.alloc), "nothing is both stopped and changed");
+    }
+}
+
+/// A state by itself: no node over-committed, no port twice, no more of a group than wanted.
+pub(crate) fn check_state(state: &State) {
+    for node in state.nodes().filter(|node| node.status == NodeStatus::Ready) {
+        let (mut cpu, mut memory, mut disk) = (0, 0, 0);
+        let mut ports = BTreeSet::new();
+        for alloc in state.allocs_on_node(node.id).filter(|alloc| !alloc.client.is_terminal()) {
+            cpu += alloc.resources.cpu;
+            memory += alloc.resources.memory_mb;
+            disk += alloc.resources.disk_mb;
+            for port in &alloc.resources.ports {
+                assert!(ports.insert(port.value), "port {} is given twice", port.value);
+                assert!(!node.resources.reserved_ports.contains(&port.value));
+            }
+        }
+        assert!(cpu <= node.resources.cpu, "{cpu} MHz on {}", node.name);
+        assert!(memory <= node.resources.memory_mb, "{memory} MB on {}", node.name);
+        assert!(disk <= node.resources.disk_mb);
+    }
+    for record in state.jobs() {
+        let Some(job) = record.job().filter(|job| !job.kind.per_node()) else { continue };
+        for group in &job.task_groups {
+            let live = state
+                .allocs_of_job(&record.id)
+                .filter(|alloc| *alloc.group == *group.name && !alloc.terminal())
+                .count();
+            let canaries = group.update.as_ref().map_or(0, |update| update.canary as usize);
+            assert!(live <= group.count as usize + canaries, "{live} of {}", group.count);
+        }
+    }
+}
+
+/// A step: a plan alone never brings what serves below what the gate allows (law 4).
+pub(crate) fn check_step(before: &State, after: &State) {
+    for record in after.jobs().filter(|record| !record.stopped) {
+        let Some(job) = record.job().filter(|job| !job.kind.per_node()) else { continue };
+        for group in &job.task_groups {
+            let Some(update) = &group.update else { continue };
+            let of_group = |state: &State| -> Vec<_> {
+                state
+                    .allocs_of_job(&record.id)
+                    .filter(|alloc| *alloc.group == *group.name && !alloc.server_terminal())
+                    .cloned()
+                    .collect()
+            };
+            let runs = |alloc: &Allocation| {
+                // Canaries come on top of what is owed.
+                alloc.client == ClientStatus::Running
+                    && !alloc.canary
+                    && !alloc.is_unhealthy()
+                    && after.node(alloc.node).is_some_and(|node| node.status == NodeStatus::Ready)
+            };
+            let (old, new) = (of_group(before), of_group(after));
+            let serving_before = old.iter().filter(|alloc| runs(alloc)).count();
+            let serving = new.iter().filter(|alloc| runs(alloc)).count();
+            let floor =
+                old.len().min(group.count as usize).saturating_sub(update.max_parallel as usize);
+            assert!(
+                serving >= serving_before.min(floor),
+                "{}: {serving_before} served, {serving} do now, at least {floor} must",
+                record.id
+            );
+        }
+    }
+}
