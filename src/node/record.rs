@@ -51,7 +51,16 @@ impl Record {
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        serde_json::to_vec(self).map_err(|error| RecordError::Encode {
+        self.json(self)
+    }
+
+    /// The part that changes while the job stays: small, and enough to tell whether the record must be written again.
+    pub(crate) fn encode_moving(&self) -> Result<Vec<u8>, RecordError> {
+        self.json(&(&self.lifecycle, &self.gate, &self.checks))
+    }
+
+    fn json(&self, value: &impl Serialize) -> Result<Vec<u8>, RecordError> {
+        serde_json::to_vec(value).map_err(|error| RecordError::Encode {
             alloc: self.alloc.id,
             problem: error.to_string(),
         })

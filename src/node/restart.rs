@@ -173,6 +173,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn never_more_restarts_than_attempts_in_one_interval(
             attempts in 1_u32..6, gaps in prop::collection::vec(0_i64..5, 1..20), seed: u64,

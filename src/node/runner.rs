@@ -13,7 +13,7 @@ use std::time::Duration;
 use driver::Driver;
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use model::{DesiredStatus, Group, TaskRunState, Timestamp, Update};
+use model::{Allocation, DesiredStatus, Group, JobVersion, TaskRunState, Timestamp, Update};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -78,11 +78,18 @@ struct Current {
     cancel: CancellationToken,
 }
 
+/// What is on the disk. Allocation and job are never changed in place, so that comparing pointers is enough.
+struct Saved {
+    alloc: Arc<Allocation>,
+    job: Arc<JobVersion>,
+    moving: Vec<u8>,
+}
+
 /// Owns one allocation.
 pub(crate) struct Runner {
     shared: Arc<Shared>,
     record: Record,
-    saved: Vec<u8>,
+    saved: Option<Saved>,
     wanted: watch::Receiver<Wanted>,
     ops: FuturesUnordered<BoxFuture<'static, Done>>,
     current: BTreeMap<String, Current>,
@@ -100,7 +107,7 @@ impl Runner {
         let mut runner = Self {
             shared,
             record,
-            saved: Vec::new(),
+            saved: None,
             wanted,
             ops: FuturesUnordered::new(),
             current: BTreeMap::new(),
@@ -293,15 +300,22 @@ impl Runner {
 
     /// Writes the record if it differs from what is on the disk.
     async fn save(&mut self) -> Result<(), String> {
-        let bytes = self.record.encode().map_err(|error| error.to_string())?;
-        if bytes == self.saved {
+        let Record { alloc, job, .. } = &self.record;
+        let moving = self.record.encode_moving().map_err(|error| error.to_string())?;
+        let same = self.saved.as_ref().is_some_and(|saved| {
+            Arc::ptr_eq(&saved.alloc, alloc)
+                && Arc::ptr_eq(&saved.job, job)
+                && saved.moving == moving
+        });
+        if same {
             return Ok(());
         }
+        let saved = Saved { alloc: alloc.clone(), job: job.clone(), moving };
+        let bytes = self.record.encode().map_err(|error| error.to_string())?;
         let (store, alloc) = (self.shared.store.clone(), self.record.alloc.id);
-        let write = tokio::task::spawn_blocking(move || store.save(alloc, &bytes).map(|()| bytes));
-        match write.await {
-            Ok(Ok(bytes)) => {
-                self.saved = bytes;
+        match tokio::task::spawn_blocking(move || store.save(alloc, &bytes)).await {
+            Ok(Ok(())) => {
+                self.saved = Some(saved);
                 Ok(())
             }
             Ok(Err(error)) => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{AllocId, DesiredStatus, NodeId};
+use model::{AllocId, DeploymentId, DesiredStatus, NodeId};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -129,6 +129,29 @@ struct Entry {
     wanted: watch::Sender<Wanted>,
     /// What the servers were last known to want of it.
     desired: DesiredStatus,
+    /// What the runner was last told.
+    told: Option<Gist>,
+}
+
+/// What of an assignment matters to a runner; the rest mostly echoes what this node reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Gist {
+    desired: DesiredStatus,
+    job_version: u64,
+    version_index: u64,
+    deployment: Option<DeploymentId>,
+}
+
+impl Gist {
+    fn of(assignment: &Assignment) -> Self {
+        let Assignment { alloc, version } = assignment;
+        Self {
+            desired: alloc.desired,
+            job_version: alloc.job_version,
+            version_index: version.create_index,
+            deployment: alloc.deployment,
+        }
+    }
 }
 
 /// Hands assignments to runners.
@@ -167,12 +190,16 @@ impl Dispatcher {
 
     fn spawn(&mut self, record: Record, wanted: Wanted) {
         let (id, desired) = (record.alloc.id, record.alloc.desired);
+        let told = match &wanted {
+            Wanted::Assigned(assignment) => Some(Gist::of(assignment)),
+            Wanted::Unsaid | Wanted::Gone => None,
+        };
         let (sender, receiver) = watch::channel(wanted);
         let runner = Runner::new(self.shared.clone(), record, receiver);
         let stop = self.stop.clone();
         let handle = self.runners.spawn(async move { (id, runner.run(stop).await) });
         self.ids.insert(handle.id(), id);
-        self.entries.insert(id, Entry { wanted: sender, desired });
+        self.entries.insert(id, Entry { wanted: sender, desired, told });
     }
 
     async fn run(mut self, node: NodeId, upstream: Arc<dyn Upstream>) {
@@ -216,13 +243,17 @@ impl Dispatcher {
             listed.insert(id);
             match self.entries.get_mut(&id) {
                 Some(entry) => {
-                    entry.desired = assignment.alloc.desired;
-                    entry.wanted.send_replace(Wanted::Assigned(assignment));
+                    let gist = Some(Gist::of(&assignment));
+                    if entry.told != gist {
+                        entry.told = gist;
+                        entry.desired = assignment.alloc.desired;
+                        entry.wanted.send_replace(Wanted::Assigned(assignment));
+                    }
                 }
                 None => self.begin(assignment),
             }
         }
-        for (id, entry) in &self.entries {
+        for (id, entry) in &mut self.entries {
             if listed.contains(id) || matches!(*entry.wanted.borrow(), Wanted::Gone) {
                 continue;
             }
@@ -232,6 +263,7 @@ impl Dispatcher {
                 tracing::warn!(alloc = %id, index, "the servers do not know this allocation; it runs on");
                 continue;
             }
+            entry.told = None;
             entry.wanted.send_replace(Wanted::Gone);
         }
     }

@@ -177,8 +177,11 @@ async fn a_stopped_agent_leaves_tasks_and_the_next_finds_them() {
     stage.world.until("start web", 2).await;
     assert_eq!(stage.world.running(), ["web"]);
     stage.upstream.down(false);
-    let report = stage.newest(ClientStatus::Running).await;
-    assert_eq!(report.tasks["web"].restarts, 1);
+    // Nothing is lost: what happened meanwhile is reported when somebody listens.
+    let again = |report: &AllocReport| {
+        report.client == ClientStatus::Running && report.tasks["web"].restarts == 1
+    };
+    stage.upstream.newest(again).await;
     stage.stop().await;
 }
 
