@@ -6,6 +6,8 @@ mod functions;
 mod operators;
 mod scope;
 mod template;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub(crate) use convert::{Type, convert, parse_type};

@@ -71,14 +71,20 @@ fn syntax_fault(text: &str, scan: &Scan, error: &hcl_edit::parser::Error) -> Fau
         return Fault::new("syntax", to_line_end(text, opened), "this text block never ends")
             .help("close it with its word on a line of its own");
     }
-    if let Some(opened) = scan.open_string.filter(|opened| *opened <= at) {
+    if let Some(opened) = scan.open_string.filter(|opened| *opened <= line_start + line.len()) {
         return Fault::new("syntax", to_line_end(text, opened), "this string is not closed")
             .help("add a `\"`; text of several lines is written as <<EOF … EOF");
     }
     if let Some(opened) = scan.unclosed.filter(|_| ends_here) {
-        let bracket = text.get(opened..=opened).unwrap_or("{");
-        let message = format!("this `{bracket}` is never closed");
-        return Fault::new("syntax", Span::new(opened, opened + 1), message);
+        let likely = scan.askew.unwrap_or(opened);
+        let bracket = text.get(likely..=likely).unwrap_or("{");
+        let message = match scan.askew {
+            Some(_) => {
+                format!("this `{bracket}` seems not to be closed, one is missing at the end")
+            }
+            None => format!("this `{bracket}` is never closed"),
+        };
+        return Fault::new("syntax", to_line_end(text, likely), message);
     }
     if let Some(stray) = scan.stray.filter(|stray| *stray == at) {
         let bracket = text.get(stray..=stray).unwrap_or("}");

@@ -15,6 +15,9 @@ pub(crate) struct Scan {
     pub(crate) too_wide: Option<usize>,
     /// The innermost bracket that is never closed.
     pub(crate) unclosed: Option<usize>,
+    /// The first bracket whose closing bracket is indented otherwise than its line: where one is missing, it is most
+    /// likely missing there.
+    pub(crate) askew: Option<usize>,
     /// A closing bracket that closes nothing, or the wrong one.
     pub(crate) stray: Option<usize>,
     /// A quoted string that runs into the end of its line.
@@ -89,6 +92,18 @@ impl<'a> Scanner<'a> {
         self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(with.as_bytes()))
     }
 
+    /// The indentation of the line around a place, and whether nothing else stands before the place.
+    fn indent(&self, at: usize) -> Option<(&'a str, bool)> {
+        // Lines that go on for ever are not indented by hand.
+        let from = at.saturating_sub(400);
+        let before = self.bytes.get(from..at)?;
+        let start =
+            from + before.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
+        let line = self.text.get(start..at)?;
+        let rest = line.trim_start_matches([' ', '\t']);
+        Some((line.strip_suffix(rest)?, rest.is_empty()))
+    }
+
     fn open(&mut self, mode: Mode<'a>) {
         if self.modes.len() >= MAX_DEPTH {
             self.found.too_deep = Some(self.at);
@@ -120,7 +135,13 @@ impl<'a> Scanner<'a> {
             }
             b'}' | b']' | b')' => {
                 match self.modes.last() {
-                    Some(Mode::Code { close, .. }) if *close == byte => {
+                    Some(Mode::Code { close, opened, .. }) if *close == byte => {
+                        let (opened, here) = (*opened, self.indent(self.at));
+                        let is_first = here.is_some_and(|(_, first)| first);
+                        let as_opened = self.indent(opened).map(|(indent, _)| indent);
+                        if is_first && here.map(|(indent, _)| indent) != as_opened {
+                            self.found.askew.get_or_insert(opened);
+                        }
                         self.modes.pop();
                     }
                     _ => {
@@ -241,6 +262,8 @@ mod tests {
         assert_eq!(scan("a = \"b\nc = 1").open_string, Some(4));
         assert_eq!(scan("a = <<EOF\nb\n").open_heredoc, Some(4));
         assert_eq!(scan("a = 1 }").stray, Some(6));
+        assert_eq!(scan("job \"a\" {\n  x {\n    y {\n  }\n}\n").askew, Some(22));
+        assert_eq!(scan("job \"a\" {\n  x {\n    y {\n    }\n  }\n}\n").askew, None);
     }
 
     #[test]

@@ -83,6 +83,10 @@ fn check_update(rules: &Rules<'_>, group: &str, update: &Update) {
 }
 
 fn check_migrate(rules: &Rules<'_>, block: &str, migrate: &Migrate) {
+    // Nomad lets the two be the same here, and only here.
+    if migrate.min_healthy_time == migrate.healthy_deadline {
+        return;
+    }
     let deadline = ("healthy_deadline", migrate.healthy_deadline);
     before(
         rules,

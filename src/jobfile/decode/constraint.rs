@@ -5,7 +5,7 @@ use model::Constraint;
 use super::reader::Reader;
 
 /// Operators and how they are kept: the many spellings of one become one, so that equal jobs are equal.
-pub(crate) const OPERATORS: [(&str, &str); 21] = [
+pub(crate) const OPERATORS: [(&str, &str); 19] = [
     ("=", "="),
     ("==", "="),
     ("is", "="),
@@ -23,8 +23,6 @@ pub(crate) const OPERATORS: [(&str, &str); 21] = [
     ("set_contains_any", "set_contains_any"),
     ("is_set", "is_set"),
     ("is_not_set", "is_not_set"),
-    ("attribute_is_set", "is_set"),
-    ("attribute_is_not_set", "is_not_set"),
     ("distinct_hosts", "distinct_hosts"),
     ("distinct_property", "distinct_property"),
 ];
@@ -44,7 +42,7 @@ fn one(reader: &Reader<'_>) -> Option<Constraint> {
         value: reader.text("value").unwrap_or_default(),
         operator: reader
             .choice("operator", &OPERATORS)
-            .unwrap_or(if reader.is_set("operator") { "" } else { "=" })
+            .unwrap_or_else(|| if reader.is_set("operator") { "" } else { "=" })
             .to_owned(),
     };
     for name in SUGAR {

@@ -49,7 +49,19 @@ pub(super) fn read(reader: &Reader<'_>, name: &str, job: &Inherited) -> (Group, 
         group.tasks.push(read);
         place.tasks.push(inner.path.clone());
     }
+    name_script_tasks(&mut group);
     (group, place)
+}
+
+/// A script check of the group runs in its only task, unless the file names one.
+fn name_script_tasks(group: &mut Group) {
+    let [only] = group.tasks.as_slice() else { return };
+    let checks = group.services.iter_mut().flat_map(|service| &mut service.checks);
+    for check in checks.filter(|check| check.kind == model::CheckType::Script) {
+        if check.task_name.is_empty() {
+            check.task_name.clone_from(&only.name);
+        }
+    }
 }
 
 /// A group that says nothing itself: what a job's own task is wrapped in.

@@ -100,7 +100,8 @@ impl<'a> Reader<'a> {
             let help = format!("write {name} \"name\" {{ … }}");
             self.fault("missing-label", block.header_span(), message, help);
         } else if given > wanted {
-            let span = block.labels.get(wanted).map_or(block.header_span(), |label| label.span);
+            let span =
+                block.labels.get(wanted).map_or_else(|| block.header_span(), |label| label.span);
             let message = match wanted {
                 0 => format!("`{name}` takes no label"),
                 _ => format!("`{name}` takes one label only"),

@@ -44,7 +44,7 @@ const IMPURE: [&str; 11] = [
 ];
 
 /// Nomad has these, Herder not yet.
-const LATER: [&str; 9] = [
+const LATER: [&str; 11] = [
     "cidrhost",
     "cidrnetmask",
     "cidrsubnet",
@@ -54,6 +54,8 @@ const LATER: [&str; 9] = [
     "rsadecrypt",
     "timeadd",
     "uuidv5",
+    "md5",
+    "sha1",
 ];
 
 /// Why a call failed.

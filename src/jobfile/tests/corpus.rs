@@ -1,11 +1,13 @@
 //! Job files that strangers have written must parse. They lie outside the repository, where there are any.
 
+#![expect(clippy::disallowed_methods, reason = "the corpus is files")]
+
 use std::path::{Path, PathBuf};
 
 use jobfile::{Inputs, Source, holds_job, is_job_file_name, parse, render};
 
 /// Of all job files there, so many in a hundred must be free of errors.
-const MIN_PERCENT: usize = 95;
+const MIN_PERCENT: usize = 96;
 
 fn corpus() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus/nomad");

@@ -1,5 +1,7 @@
 //! Files and what they come to: jobs as JSON, mistakes as people see them.
 
+#![expect(clippy::disallowed_methods, reason = "the fixtures are files")]
+
 use std::path::{Path, PathBuf};
 
 use jobfile::{Inputs, Parsed, Source, parse, render};
@@ -97,11 +99,11 @@ job "a" {
   }
 }
 "#;
-    let variables = [("n", "4"), ("tags", "[\"a\", upper(\"b\")]"), ("name", "${x}"), ("other", "1")];
+    let variables =
+        [("n", "4"), ("tags", "[\"a\", upper(\"b\")]"), ("name", "${x}"), ("other", "1")];
     let variables =
         variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let parsed =
-        parse(Source { path: "a.hcl", bytes: text.as_bytes() }, &Inputs { variables });
+    let parsed = parse(Source { path: "a.hcl", bytes: text.as_bytes() }, &Inputs { variables });
     assert_eq!(parsed.diagnostics, []);
     let group = &parsed.jobs[0].task_groups[0];
     assert_eq!(group.count, 4);

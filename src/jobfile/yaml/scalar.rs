@@ -33,7 +33,7 @@ fn number(text: &str) -> Option<Number> {
     }
     let leading_zero = digits.len() > 1
         && digits.starts_with('0')
-        && digits.bytes().nth(1).is_some_and(|b| b.is_ascii_digit());
+        && digits.as_bytes().get(1).is_some_and(u8::is_ascii_digit);
     let starts_like_one = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     if leading_zero || !starts_like_one { None } else { Number::parse(text) }
 }

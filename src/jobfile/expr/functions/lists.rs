@@ -129,7 +129,9 @@ fn product(a: &Args<'_>) -> Result<Value, String> {
         }
         rows = rows
             .iter()
-            .flat_map(|row| list.iter().map(move |item| [row.as_slice(), &[item.clone()]].concat()))
+            .flat_map(|row| {
+                list.iter().map(move |item| [row.as_slice(), std::slice::from_ref(item)].concat())
+            })
             .collect();
     }
     Ok(Value::List(rows.into_iter().map(Value::List).collect()))
