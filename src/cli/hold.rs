@@ -41,10 +41,7 @@ pub(crate) fn run(command: &HoldCommand) -> Result<ExitCode, Failure> {
         HoldCommand::List(arguments) => list(&arguments.connection),
         HoldCommand::Approve(arguments) => {
             let jobs = arguments.jobs.iter().map(|job| job.as_str().into()).collect();
-            arguments
-                .connection
-                .client()?
-                .approve_removals(arguments.repo.as_deref(), jobs)?;
+            arguments.connection.client()?.approve_removals(arguments.repo.as_deref(), jobs)?;
             anstream::eprintln!("approved; the jobs stop now");
             Ok(ExitCode::SUCCESS)
         }

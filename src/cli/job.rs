@@ -139,7 +139,9 @@ pub(crate) fn show(connection: &Connection, job: &str) -> Result<ExitCode, Failu
 fn find(client: &Client, name: &str) -> Result<JobView, Failure> {
     match client.job(name) {
         Err(error) if error.is_not_found() => {
-            let matches = client.jobs(&Listing { prefix: name.to_owned(), ..Listing::default() })?.into_value();
+            let matches = client
+                .jobs(&Listing { prefix: name.to_owned(), ..Listing::default() })?
+                .into_value();
             match matches.as_slice() {
                 [only] => Ok(client.job(only.id.as_str())?.into_value()),
                 [] => {

@@ -42,7 +42,10 @@ fn eligibility(eligibility: Eligibility) -> String {
 }
 
 fn list(connection: &Connection) -> Result<ExitCode, Failure> {
-    let nodes = connection.client()?.nodes(&Listing { resources: true, ..Listing::default() })?.into_value();
+    let nodes = connection
+        .client()?
+        .nodes(&Listing { resources: true, ..Listing::default() })?
+        .into_value();
     connection.show(&nodes, || {
         output::table(
             &["ID", "Node Pool", "DC", "Name", "Class", "Drain", "Eligibility", "Status"],

@@ -3,8 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ContentArrangement, Table};
-use console::Term;
+use console::{Term, measure_text_width};
 use model::{
     CheckStatus, ClientStatus, DeploymentStatus, RevisionOutcome, Timestamp, format_duration,
 };
@@ -16,6 +15,9 @@ pub(crate) const YELLOW: Style =
     Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow)));
 pub(crate) const CYAN: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Cyan)));
 pub(crate) const BOLD: Style = Style::new().bold();
+
+/// A column is never made narrower than this.
+const NARROWEST: usize = 6;
 
 /// Prints a value as JSON.
 pub(crate) fn json<T: Serialize>(value: &T) -> serde_json::Result<()> {
@@ -33,28 +35,47 @@ pub(crate) fn heading(text: &str) {
     anstream::println!("\n{}", styled(BOLD, text));
 }
 
-/// Prints columns with two spaces between them, fitted to the terminal; whole where the output goes elsewhere.
+/// Prints columns with two spaces between them. On a terminal, cells are shortened until a row fits its width, the
+/// widest column first; elsewhere they are whole.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-    let mut table = Table::new();
-    table.load_style(comfy_table::TableStyle::new());
-    table.set_header(header.to_vec());
+    let header = header.iter().map(|cell| styled(BOLD, cell)).collect();
+    let mut rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
     let terminal = Term::stdout();
-    if terminal.is_term() {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(terminal.size().1.max(40));
-    } else {
-        table.set_content_arrangement(ContentArrangement::Disabled);
+    let limit =
+        if terminal.is_term() { usize::from(terminal.size().1).max(40) } else { usize::MAX };
+    for line in fitted(&mut rows, limit) {
+        anstream::println!("{line}");
     }
-    for row in rows {
-        table.add_row(row);
+}
+
+fn fitted(rows: &mut [Vec<String>], limit: usize) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let mut widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| measure_text_width(cell))
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let gaps = 2 * columns.saturating_sub(1);
+    while widths.iter().sum::<usize>() + gaps > limit {
+        let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > NARROWEST) else {
+            break;
+        };
+        *widest -= 1;
     }
-    let count = table.column_count();
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, if index + 1 == count { 0 } else { 2 }));
-    }
-    for line in table.to_string().lines() {
-        anstream::println!("{}", line.trim_end());
-    }
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| {
+                let cell = console::truncate_str(cell, *width, "…");
+                let blank = width.saturating_sub(measure_text_width(&cell));
+                format!("{cell}{:blank$}", "")
+            });
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect()
 }
 
 /// Prints `key = value` lines, aligned.
@@ -138,4 +159,42 @@ pub(crate) fn check_status(status: &str) -> String {
         _ => RED,
     };
     styled(style, status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(cells: &[&str]) -> Vec<String> {
+        cells.iter().map(|cell| (*cell).to_owned()).collect()
+    }
+
+    #[test]
+    fn columns_line_up_whatever_their_colour() {
+        let mut rows = [
+            row(&["ID", "Status"]),
+            vec!["a".to_owned(), styled(GREEN, "running")],
+            row(&["bcd", "x"]),
+        ];
+        let lines: Vec<_> = fitted(&mut rows, 80)
+            .iter()
+            .map(|line| console::strip_ansi_codes(line).into_owned())
+            .collect();
+        assert_eq!(lines, ["ID   Status", "a    running", "bcd  x"]);
+    }
+
+    #[test]
+    fn a_row_fits_the_terminal() {
+        let mut rows = [row(&["name", &"long ".repeat(40)]), row(&["other", "short"])];
+        for line in fitted(&mut rows, 40) {
+            assert!(measure_text_width(&line) <= 40, "{line}");
+        }
+    }
+
+    #[test]
+    fn spans_have_two_units_at_most() {
+        for (secs, text) in [(5, "5s"), (65, "1m5s"), (3_700, "1h1m"), (90_000, "1d1h")] {
+            assert_eq!(span(Duration::from_secs(secs)), text);
+        }
+    }
 }
