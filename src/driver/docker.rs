@@ -6,8 +6,10 @@
 mod api;
 mod config;
 mod container;
+mod daemon;
 mod exec;
 mod follow;
+mod handle;
 mod image;
 mod inspect;
 mod position;
@@ -18,13 +20,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
-    StartContainerOptions, WaitContainerOptionsBuilder,
-};
-use futures_util::StreamExt;
+use bollard::query_parameters::StartContainerOptions;
 use model::{AllocId, DriverInfo, LogConfig};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -32,9 +29,10 @@ use crate::{
     Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskDirs, TaskHandle, TaskSpec,
     exit,
 };
-use api::{Api, Endpoint, encode, refusal};
+use api::{Api, Endpoint, encode};
 use follow::Follower;
-use inspect::{Container, State};
+use handle::Handle;
+use inspect::State;
 
 const NAME: &str = "docker";
 
@@ -43,12 +41,6 @@ const OLDEST_API: (u32, u32) = (1, 41);
 
 /// How many images are pulled at once.
 const PULLS: usize = 3;
-
-/// How long a change may take the daemon; starting a container on a busy machine takes seconds.
-const CHANGE_LIMIT: Duration = Duration::from_secs(120);
-
-/// How long the last output of a container that has ended is waited for.
-const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a killed container may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
@@ -90,49 +82,6 @@ pub struct Docker {
     followers: Mutex<HashMap<String, Follower>>,
 }
 
-/// What a handle holds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Handle {
-    container: String,
-    name: String,
-    alloc: AllocId,
-    task: String,
-    logs: PathBuf,
-    log: LogConfig,
-}
-
-impl Handle {
-    fn of(handle: &TaskHandle) -> Result<Self, DriverError> {
-        let wrong =
-            |problem: String| DriverError::Handle { task_id: handle.task_id.clone(), problem };
-        if handle.driver != NAME {
-            return Err(wrong(format!("it is of the driver {}", handle.driver)));
-        }
-        Self::deserialize(&handle.state).map_err(|error| wrong(error.to_string()))
-    }
-
-    fn task_id(&self) -> String {
-        TaskHandle::id(self.alloc, &self.task)
-    }
-
-    fn path(&self) -> String {
-        format!("/containers/{}/json", encode(&self.container))
-    }
-
-    fn out(&self) -> TaskHandle {
-        TaskHandle {
-            driver: NAME.to_owned(),
-            task_id: self.task_id(),
-            state: serde_json::to_value(self).unwrap_or_default(),
-        }
-    }
-
-    /// Whether a container is the one of this handle.
-    fn owns(&self, found: &Container) -> bool {
-        found.alloc == self.alloc.to_string() && found.task == self.task
-    }
-}
-
 impl Docker {
     /// A driver with these options. Does not need the daemon to be there yet.
     pub fn new(options: DockerOptions) -> Self {
@@ -144,159 +93,6 @@ impl Docker {
             api: Api { endpoint },
             pulls: Semaphore::new(PULLS),
             followers: Mutex::default(),
-        }
-    }
-
-    /// The container of a handle; `None` if there is none, an error if it is not the handle's.
-    async fn find(&self, handle: &Handle) -> Result<Option<Container>, DriverError> {
-        let Some(value) = self.api.get(&handle.path()).await? else { return Ok(None) };
-        let found = Container::read(&value);
-        if handle.owns(&found) {
-            return Ok(Some(found));
-        }
-        let what = format!("the container {}", handle.name);
-        Err(DriverError::NotOurs { what, task_id: handle.task_id() })
-    }
-
-    /// Sees to it that a container's output is copied.
-    fn follow(&self, handle: &Handle) {
-        if handle.log.disabled {
-            return;
-        }
-        if let Ok(mut followers) = self.followers.lock() {
-            followers
-                .entry(handle.container.clone())
-                .or_insert_with(|| Follower::start(self.api.clone(), handle.clone()));
-        }
-    }
-
-    /// Waits, not for ever, until the output of a container that has ended is copied.
-    async fn drain(&self, handle: &Handle) {
-        let done = self.followers.lock().ok().and_then(|f| Some(f.get(&handle.container)?.done()));
-        if let Some(mut done) = done {
-            let copied = tokio::time::timeout(DRAIN_LIMIT, done.wait_for(|done| *done)).await;
-            if copied.is_err() {
-                tracing::warn!(task = handle.task, "the last output of a container may be missing");
-            }
-        }
-    }
-
-    /// A change that the daemon makes in bounded time.
-    async fn change<T>(
-        &self,
-        doing: impl Fn() -> String,
-        work: impl Future<Output = Result<T, bollard::errors::Error>>,
-    ) -> Result<Result<T, (u16, String)>, DriverError> {
-        match tokio::time::timeout(CHANGE_LIMIT, work).await {
-            Ok(result) => Ok(result.map_err(|error| refusal(&error))),
-            Err(_) => Err(DriverError::Timeout { doing: doing(), limit: CHANGE_LIMIT }),
-        }
-    }
-
-    /// Creates the container, or takes over one that an agent started and did not live to remember.
-    async fn create(
-        &self,
-        spec: &TaskSpec,
-        config: &config::Config,
-        name: &str,
-    ) -> Result<(String, bool), DriverError> {
-        let client = self.api.client()?;
-        let (dirs, asked) = (spec.clone(), config.mounts.clone());
-        let mounts = tokio::task::spawn_blocking(move || container::mounts(&dirs, &asked)).await;
-        let mounts = mounts
-            .map_err(|error| DriverError::failed("prepare volumes", error))?
-            .map_err(DriverError::StartNever)?;
-        let body = container::body(spec, config, &self.options.instance, mounts)
-            .map_err(DriverError::StartNever)?;
-        for _ in 0..2 {
-            let options = CreateContainerOptionsBuilder::default().name(name).build();
-            let doing = || format!("creating the container {name}");
-            let create = client.create_container(Some(options), body.clone());
-            let problem = match self.change(doing, create).await? {
-                Ok(created) => return Ok((created.id, false)),
-                Err(problem) => problem,
-            };
-            let message = format!("the container {name} cannot be created: {}", problem.1);
-            match problem.0 {
-                409 => {
-                    let path = format!("/containers/{}/json", encode(name));
-                    let Some(value) = self.api.get(&path).await? else { continue };
-                    let found = Container::read(&value);
-                    if found.alloc != spec.alloc.to_string() || found.task != spec.task {
-                        let what = format!("the container {name}");
-                        let task_id = TaskHandle::id(spec.alloc, &spec.task);
-                        return Err(DriverError::NotOurs { what, task_id });
-                    }
-                    if found.state == State::Running && found.spec == container::fingerprint(spec) {
-                        return Ok((found.id, true));
-                    }
-                    self.remove(&found.id).await?;
-                }
-                400 | 404 => return Err(DriverError::StartNever(message)),
-                _ => return Err(DriverError::Start(message)),
-            }
-        }
-        Err(DriverError::Start(format!("the container {name} is being removed")))
-    }
-
-    async fn remove(&self, container: &str) -> Result<(), DriverError> {
-        let client = self.api.client()?;
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        let doing = || format!("removing the container {container}");
-        match self.change(doing, client.remove_container(container, Some(options))).await? {
-            // Gone, or being removed by somebody else.
-            Ok(()) | Err((404 | 409, _)) => Ok(()),
-            Err((_, said)) => {
-                Err(DriverError::failed(format!("remove the container {container}"), said))
-            }
-        }
-    }
-
-    async fn kill(&self, handle: &Handle, signal: &str) -> Result<bool, DriverError> {
-        let client = self.api.client()?;
-        let options = KillContainerOptionsBuilder::default().signal(signal).build();
-        let doing = || format!("sending {signal} to {}", handle.name);
-        match self.change(doing, client.kill_container(&handle.container, Some(options))).await? {
-            Ok(()) => Ok(true),
-            // Not running, or not there.
-            Err((404 | 409, _)) => Ok(false),
-            Err((_, said)) => {
-                Err(DriverError::failed(format!("send {signal} to {}", handle.name), said))
-            }
-        }
-    }
-
-    /// Waits for the end, through restarts of the daemon.
-    async fn end(&self, handle: &Handle) -> Result<ExitStatus, DriverError> {
-        let mut pause = Duration::from_millis(50);
-        loop {
-            match self.find(handle).await {
-                Ok(None) => return Ok(ExitStatus::unknown("the container was removed")),
-                Ok(Some(Container { state: State::Ended(status), .. })) => return Ok(status),
-                Ok(Some(Container { state: State::Created, .. })) => {
-                    return Ok(ExitStatus::unknown("the container was never started"));
-                }
-                Ok(Some(_)) => {
-                    let begin = tokio::time::Instant::now();
-                    let client = self.api.client()?;
-                    let options =
-                        WaitContainerOptionsBuilder::default().condition("not-running").build();
-                    let mut waiting =
-                        Box::pin(client.wait_container(&handle.container, Some(options)));
-                    // Whatever it says, what counts is what the next look finds.
-                    let _ = waiting.next().await;
-                    if begin.elapsed() > pause {
-                        pause = Duration::from_millis(50);
-                        continue;
-                    }
-                }
-                Err(error @ DriverError::NotOurs { .. }) => return Err(error),
-                Err(error) => {
-                    tracing::debug!(task = handle.task, %error, "waiting for the Docker daemon");
-                }
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
         }
     }
 }
@@ -353,10 +149,7 @@ impl Driver for Docker {
         if config.sets_logging {
             tracing::warn!(task = spec.task, "`logging` has no effect: Herder keeps the output");
         }
-        {
-            let _turn = self.pulls.acquire().await;
-            image::ensure(&self.api, &config).await?;
-        }
+        image::ensure(&self.api, &self.pulls, &config).await?;
         let name = container::name(spec);
         let (container, runs) = self.create(spec, &config, &name).await?;
         let handle = Handle {
@@ -426,12 +219,13 @@ impl Driver for Docker {
         signal: &str,
         timeout: Duration,
     ) -> Result<ExitStatus, DriverError> {
-        let signal = if signal.is_empty() { "SIGTERM" } else { signal };
-        let number =
-            exit::parse_signal(signal).ok_or_else(|| DriverError::Signal(signal.to_owned()))?;
         let handle = Handle::of(handle)?;
         let mut ended = None;
-        if self.find(&handle).await?.is_some() {
+        if let Some(found) = self.find(&handle).await? {
+            // What the image's own author chose, where the file chooses nothing.
+            let signal = if signal.is_empty() { &found.stop_signal } else { signal };
+            let number =
+                exit::parse_signal(signal).ok_or_else(|| DriverError::Signal(signal.to_owned()))?;
             self.kill(&handle, number.as_str()).await?;
             ended = tokio::time::timeout(timeout, self.end(&handle)).await.ok();
             if ended.is_none() {

@@ -42,7 +42,7 @@ pub struct TaskDirs {
 }
 
 /// A task, ready to run: every reference is resolved.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TaskSpec {
     /// The allocation.
     pub alloc: AllocId,
@@ -70,6 +70,18 @@ pub struct TaskSpec {
     pub log: LogConfig,
     /// Marks for drivers that can carry them; ours (`herder.*`) are added by the driver.
     pub labels: BTreeMap<String, String>,
+}
+
+/// Without what may be secret: the environment and the driver's settings.
+impl std::fmt::Debug for TaskSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskSpec")
+            .field("alloc", &self.alloc)
+            .field("job", &self.job)
+            .field("task", &self.task)
+            .field("dirs", &self.dirs)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What finds a started task again. The node stores it before it reports the task as running.

@@ -4,6 +4,7 @@
 //! taken apart field by field: bollard refuses a whole answer for one word it does not know, and a container must not
 //! be lost because a newer daemon, or Podman, has a new name for its state.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -145,7 +146,8 @@ pub(super) fn encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded += &format!("%{byte:02X}");
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

@@ -141,7 +141,7 @@ fn published(spec: &TaskSpec, config: &Config) -> Result<Vec<(String, PortBindin
             .iter()
             .find(|port| port.label == *label)
             .ok_or_else(|| format!("port `{label}` is not in the group's network block"))?;
-        let inside = to.or((port.to != 0).then_some(port.to)).unwrap_or(port.value);
+        let inside = to.unwrap_or(if port.to == 0 { port.value } else { port.to });
         let binding = PortBinding {
             host_ip: (!port.host_ip.is_empty()).then(|| port.host_ip.clone()),
             host_port: Some(port.value.to_string()),

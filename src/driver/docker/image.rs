@@ -5,6 +5,7 @@ use std::time::Duration;
 use bollard::auth::DockerCredentials;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
+use tokio::sync::Semaphore;
 
 use super::api::{Api, refusal};
 use super::config::Config;
@@ -15,13 +16,19 @@ const REFRESH_LIMIT: Duration = Duration::from_secs(60);
 
 /// Sees to it that the image is there. A tag that moves is asked for every time; if the registry cannot be reached, a
 /// copy that is at hand will do.
-pub(super) async fn ensure(api: &Api, config: &Config) -> Result<(), DriverError> {
+pub(super) async fn ensure(
+    api: &Api,
+    turns: &Semaphore,
+    config: &Config,
+) -> Result<(), DriverError> {
     let image = &config.image;
     let at_hand = api.get(&format!("/images/{image}/json")).await?.is_some();
     if at_hand && !config.force_pull && !moves(image) {
         return Ok(());
     }
     let limit = if at_hand { config.pull_timeout.min(REFRESH_LIMIT) } else { config.pull_timeout };
+    // Closed never: an error would mean no more than no limit.
+    let _turn = turns.acquire().await;
     let pulled = tokio::time::timeout(limit, pull(api, config)).await.unwrap_or_else(|_| {
         Err(DriverError::Timeout { doing: format!("pulling the image {image}"), limit })
     });

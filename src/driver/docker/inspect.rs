@@ -13,6 +13,8 @@ pub(super) struct Container {
     pub(super) alloc: String,
     pub(super) task: String,
     pub(super) spec: String,
+    /// The image's own, else SIGTERM.
+    pub(super) stop_signal: String,
     pub(super) state: State,
 }
 
@@ -44,6 +46,9 @@ impl Container {
             alloc: label(ALLOC),
             task: label(TASK),
             spec: label(SPEC),
+            stop_signal: Some(text("/Config/StopSignal"))
+                .filter(|signal| exit::parse_signal(signal).is_some())
+                .unwrap_or_else(|| "SIGTERM".to_owned()),
             state: state(value.get("State").unwrap_or(&Value::Null)),
         }
     }

@@ -47,12 +47,14 @@ pub struct LogFollower {
     follow: bool,
 }
 
+type Chunk = Result<Option<LogChunk>, LogError>;
+
 /// A cursor, or the read that holds it. A read goes on when the call that began it is dropped, and the next call takes
 /// its result: nothing is lost by a `select!`.
 #[derive(Debug)]
 enum State {
     Idle(Box<Cursor>),
-    Reading(JoinHandle<(Box<Cursor>, Result<Option<LogChunk>, LogError>)>),
+    Reading(JoinHandle<(Box<Cursor>, Chunk)>),
     Broken,
 }
 

@@ -27,7 +27,7 @@ const EXIT_RESERVE: &str = "exit.reserve";
 const RESERVED: usize = 1024;
 
 /// A command and what surrounds it. Sent through a pipe and never stored, for it holds secrets.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct CommandSpec {
     pub(super) command: String,
     pub(super) args: Vec<String>,
@@ -42,7 +42,7 @@ pub(super) struct CommandSpec {
 }
 
 /// What the shim is to run.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct ShimSpec {
     pub(super) task_id: String,
     pub(super) command: CommandSpec,

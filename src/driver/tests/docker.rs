@@ -250,6 +250,73 @@ async fn a_new_agent_goes_on_without_gap_or_repetition() {
     assert_eq!(numbers, expected);
 }
 
+/// Stands between the driver and the daemon, and can be taken away as if the daemon were restarted.
+struct Between {
+    path: std::path::PathBuf,
+    task: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Between {
+    fn open(path: std::path::PathBuf) -> Self {
+        let mut between = Self { path, task: None };
+        between.restore();
+        between
+    }
+
+    fn restore(&mut self) {
+        let listener = tokio::net::UnixListener::bind(&self.path).expect("binds");
+        self.task = Some(tokio::spawn(async move {
+            // Dropped with the task, and all connections with it.
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((mut here, _)) = listener.accept().await {
+                connections.spawn(async move {
+                    if let Ok(mut there) = tokio::net::UnixStream::connect(SOCKET).await {
+                        let _ = tokio::io::copy_bidirectional(&mut here, &mut there).await;
+                    }
+                });
+            }
+        }));
+    }
+
+    async fn cut(&mut self) {
+        let task = self.task.take().expect("is open");
+        task.abort();
+        let _ = task.await;
+        fs::remove_file(&self.path).expect("removes");
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_comes_back_is_found_again() {
+    needs_docker!();
+    let place = Place::new();
+    let mut between = Between::open(place.path().join("docker.sock"));
+    let host = Some(between.path.to_string_lossy().into_owned());
+    let driver = Docker::new(DockerOptions { host, ..DockerOptions::new(place.instance()) });
+    let script = "i=0; while ! test -e /local/go; do i=$((i+1)); echo $i; sleep 0.01; done; exit 5";
+    let handle = driver.start(&place.script(script)).await.expect("starts");
+    let waiting = driver.wait(&handle);
+    tokio::pin!(waiting);
+    for _ in 0..3 {
+        let lines = place.logs(LogStream::Stdout).await.lines().count();
+        let more = (lines + 20).to_string();
+        tokio::select! {
+            status = &mut waiting => panic!("it runs still: {status:?}"),
+            () = place.said(&more) => {}
+        }
+        between.cut().await;
+        let pause = Duration::from_millis(200);
+        assert!(tokio::time::timeout(pause, &mut waiting).await.is_err(), "it runs still");
+        between.restore();
+    }
+    fs::write(place.path().join("web/local/go"), "").expect("writes");
+    let status = tokio::time::timeout(LIMIT, waiting).await.expect("in time").expect("ends");
+    assert_eq!(status.code, Some(5));
+    let all = place.logs(LogStream::Stdout).await;
+    let expected: Vec<String> = (1..=all.lines().count()).map(|n| n.to_string()).collect();
+    assert_eq!(all.lines().collect::<Vec<_>>(), expected);
+}
+
 #[tokio::test]
 async fn no_task_runs_twice() {
     needs_docker!();

@@ -141,8 +141,7 @@ impl Drop for Place {
 }
 
 fn driver(root: &Path) -> RawExec {
-    let shim = std::env::current_exe().expect("this binary");
-    RawExec::new(RawExecOptions { enabled: true, shim, ..RawExecOptions::new(root) })
+    RawExec::new(RawExecOptions { enabled: true, ..RawExecOptions::new(root) })
 }
 
 fn spec(root: &Path, config: Value) -> TaskSpec {
