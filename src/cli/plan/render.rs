@@ -53,7 +53,7 @@ fn job_lines(job: &PlannedJob, verbose: bool) -> Vec<String> {
         lines.push(format!(
             "  ({}{})",
             job.path,
-            if job.change == FileChangeKind::Removed { ", removed" } else { "" }
+            if job.change == Some(FileChangeKind::Removed) { ", removed" } else { "" }
         ));
     }
     lines.push(String::new());
