@@ -20,8 +20,6 @@ use crate::view::CatalogHandle;
 const PORT_TRIES: usize = 32;
 /// The largest query over UDP; more would be cut off and then fail to parse.
 const LARGEST_QUERY: usize = 4096;
-/// Answers in a row before others on the runtime get their turn.
-const BURST: u32 = 64;
 /// Wait after an error that is likely to come again at once, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -92,7 +90,6 @@ async fn answer_udp(socket: UdpSocket, catalog: CatalogHandle, config: Arc<Confi
     let mut query = vec![0; LARGEST_QUERY];
     let mut reply = Vec::with_capacity(LARGEST_QUERY);
     let mut seed = fresh_seed();
-    let mut burst = 0;
     loop {
         let (len, peer) = match socket.recv_from(&mut query).await {
             Ok(received) => received,
@@ -111,11 +108,6 @@ async fn answer_udp(socket: UdpSocket, catalog: CatalogHandle, config: Arc<Confi
             if let Err(error) = socket.send_to(&reply, peer).await {
                 tracing::debug!(%error, %peer, "a DNS answer could not be sent");
             }
-        }
-        burst += 1;
-        if burst == BURST {
-            burst = 0;
-            tokio::task::yield_now().await;
         }
     }
 }
@@ -181,4 +173,102 @@ async fn answer_tcp(
 
 fn fresh_seed() -> u64 {
     RandomState::new().hash_one(0_u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::{Message, MessageType, OpCode, Query};
+    use hickory_proto::rr::{Name, RecordType};
+
+    use super::*;
+    use crate::sample::World;
+    use crate::view::Catalog;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+    }
+
+    async fn bound() -> Server {
+        Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port")
+    }
+
+    fn framed(kind: RecordType) -> Vec<u8> {
+        let mut message = Message::new(1, MessageType::Query, OpCode::Query);
+        message.add_query(Query::query(
+            Name::from_ascii("web.service.consul.").expect("a name"),
+            kind,
+        ));
+        let bytes = message.to_vec().expect("encodes");
+        let len = u16::try_from(bytes.len()).expect("short");
+        [&len.to_be_bytes()[..], &bytes].concat()
+    }
+
+    async fn reply(stream: &mut TcpStream) -> Message {
+        let len = stream.read_u16().await.expect("a length");
+        let mut bytes = vec![0; len.into()];
+        stream.read_exact(&mut bytes).await.expect("a reply");
+        Message::from_vec(&bytes).expect("a message")
+    }
+
+    fn small() -> CatalogHandle {
+        CatalogHandle::new(Catalog::rebuild(&World::small().state))
+    }
+
+    #[test]
+    fn both_protocols_share_a_port_and_a_taken_one_is_named() {
+        runtime().block_on(async {
+            let first = bound().await;
+            assert_eq!(first.udp.local_addr().expect("bound"), first.address());
+            assert_eq!(first.tcp.local_addr().expect("bound"), first.address());
+            let Err(error) = Server::bind(first.address()).await else {
+                panic!("bound twice");
+            };
+            assert!(error.to_string().contains(&first.address().to_string()), "{error}");
+        });
+    }
+
+    #[test]
+    fn queries_may_come_together_and_in_pieces() {
+        runtime().block_on(async {
+            let server = bound().await;
+            let address = server.address();
+            let stop = CancellationToken::new();
+            let client = async {
+                let mut stream = TcpStream::connect(address).await.expect("connects");
+                let both = [framed(RecordType::A), framed(RecordType::SRV)].concat();
+                let (head, tail) = both.split_at(both.len() - 5);
+                stream.write_all(head).await.expect("writes");
+                assert_eq!(reply(&mut stream).await.queries[0].query_type(), RecordType::A);
+                stream.write_all(tail).await.expect("writes");
+                assert_eq!(reply(&mut stream).await.queries[0].query_type(), RecordType::SRV);
+                stop.cancel();
+            };
+            tokio::join!(server.run(small(), Config::default(), stop.clone()), client);
+        });
+    }
+
+    #[test]
+    fn an_idle_connection_makes_way_for_one_that_waits() {
+        runtime().block_on(async {
+            let server = bound().await;
+            let address = server.address();
+            let stop = CancellationToken::new();
+            let config = Config {
+                tcp_connections: 1,
+                tcp_idle: Duration::from_millis(200),
+                ..Config::default()
+            };
+            let client = async {
+                let mut idle = TcpStream::connect(address).await.expect("connects");
+                idle.write_all(&framed(RecordType::A)).await.expect("writes");
+                reply(&mut idle).await;
+                let mut waiting = TcpStream::connect(address).await.expect("connects");
+                waiting.write_all(&framed(RecordType::A)).await.expect("writes");
+                assert_eq!(reply(&mut waiting).await.answers.len(), 2);
+                assert_eq!(idle.read(&mut [0]).await.expect("an end"), 0, "it was closed");
+                stop.cancel();
+            };
+            tokio::join!(server.run(small(), config, stop.clone()), client);
+        });
+    }
 }
