@@ -126,11 +126,10 @@ pub struct PlanRequest {
     /// Job files by path from the repository's root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<BTreeMap<String, String>>,
-    /// The folder that `Files` are all job files of, or the one file that they are; the whole repository if left out.
+    /// The folder that `Files` are all job files of, so that one that is missing is gone, or the one file that was
+    /// looked at; the whole repository when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub under: Option<String>,
-    /// Whether `Files` are all job files there are, so that one that is missing is gone.
-    pub whole: bool,
     /// A branch, tag or commit that the agent's mirror has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rev: Option<String>,
@@ -168,8 +167,8 @@ pub struct PlannedJob {
     pub job_id: JobId,
     /// Its file, from the repository's root.
     pub path: String,
-    /// What happens with the file.
-    pub change: FileChangeKind,
+    /// What happens with the file; null for a job whose file declares another one now.
+    pub change: Option<FileChangeKind>,
     /// The difference of the versions; null when nothing differs.
     pub diff: Option<JobDiff>,
     /// What starts, stops and changes, by group.
@@ -178,7 +177,7 @@ pub struct PlannedJob {
     /// Why, by group.
     #[serde(default)]
     pub reasons: BTreeMap<String, Vec<String>>,
-    /// The batches of the rollout, by group: how many are replaced in each.
+    /// Sizes of the batches to come, by group: canaries first.
     #[serde(default)]
     pub batches: BTreeMap<String, Vec<u32>>,
     /// What would not fit, by group.
