@@ -1,0 +1,86 @@
+//! What the API needs of the server behind it. A seam, so that the faces can be tested without Raft and Git.
+
+mod server;
+
+use async_trait::async_trait;
+use model::wire::{GitopsError, PlanRequest, PlanResponse};
+use model::{CommitId, DeploymentId, JobId, Timestamp};
+use state::State;
+use tokio::sync::watch;
+
+use crate::refusal::Refusal;
+
+/// Where Raft stands, as seen from here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RaftView {
+    /// This server's number.
+    pub node: u64,
+    /// The leader's number; none while there is no leader.
+    pub leader: Option<u64>,
+    /// What this server is: `leader`, `follower` …
+    pub role: String,
+    /// Numbers of all that vote.
+    pub voters: Vec<u64>,
+    /// The current term.
+    pub term: u64,
+    /// Index of the last entry of the log.
+    pub last_log: u64,
+    /// Index of the last entry that was applied.
+    pub applied: u64,
+}
+
+/// How this agent follows a repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RepoPoll {
+    /// Its name.
+    pub name: String,
+    /// Where it is, without credentials.
+    pub url: String,
+    /// The branch that is followed; empty until it is known.
+    pub branch: String,
+    /// Last look; zero before the first.
+    pub last_poll: Timestamp,
+    /// Last look that worked.
+    pub last_success: Timestamp,
+    /// Next look.
+    pub next_poll: Timestamp,
+    /// The newest commit that was seen, which may not be desired yet.
+    pub seen: Option<CommitId>,
+    /// Looks so far.
+    pub polls: u64,
+    /// Looks that brought something new.
+    pub fetches: u64,
+    /// What is wrong.
+    pub error: Option<GitopsError>,
+}
+
+/// The server behind the API.
+#[async_trait]
+pub trait Control: Send + Sync + 'static {
+    /// The state now.
+    fn state(&self) -> State;
+
+    /// The index of the last command applied, for those who wait for a change.
+    fn index(&self) -> watch::Receiver<u64>;
+
+    /// Where Raft stands.
+    fn raft(&self) -> RaftView;
+
+    /// How each repository is followed, by name.
+    fn repos(&self) -> Vec<RepoPoll>;
+
+    /// Promotes a deployment's canaries; of all groups if none is named. Returns the index of the change.
+    async fn promote(&self, id: DeploymentId, groups: Vec<String>) -> Result<u64, Refusal>;
+
+    /// Fails a deployment. Returns the index of the change.
+    async fn fail_deployment(&self, id: DeploymentId) -> Result<u64, Refusal>;
+
+    /// Lets removals go on that were held; all if no job is named. Returns the index of the change.
+    async fn approve(&self, repo: Option<String>, jobs: Vec<JobId>) -> Result<u64, Refusal>;
+
+    /// What would happen.
+    async fn plan(&self, request: PlanRequest) -> Result<PlanResponse, Refusal>;
+
+    /// Asks the pollers to look now; all of them if none is named.
+    async fn check_now(&self, repo: Option<String>) -> Result<(), Refusal>;
+}

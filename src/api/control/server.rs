@@ -1,0 +1,141 @@
+//! The real server behind the seam.
+
+use async_trait::async_trait;
+use evaluator::diff::DiffType;
+use model::wire::{GitopsError, PlanRequest, PlanResponse, PlannedJob};
+use model::{DeploymentId, JobId};
+use server::{PlanOutcome, PlanSource, Server, ServerError};
+use state::State;
+use tokio::sync::watch;
+
+use super::{Control, RaftView, RepoPoll};
+use crate::orchestration::job_diff;
+use crate::refusal::Refusal;
+
+#[async_trait]
+impl Control for Server {
+    fn state(&self) -> State {
+        Self::state(self)
+    }
+
+    fn index(&self) -> watch::Receiver<u64> {
+        Self::index(self)
+    }
+
+    fn raft(&self) -> RaftView {
+        let status = self.raft_status();
+        RaftView {
+            node: status.node,
+            leader: status.leader,
+            role: status.role.to_string(),
+            voters: status.voters,
+            term: status.term,
+            last_log: status.last_log.unwrap_or_default(),
+            applied: status.applied.unwrap_or_default(),
+        }
+    }
+
+    fn repos(&self) -> Vec<RepoPoll> {
+        Self::repos(self)
+            .into_iter()
+            .map(|repo| {
+                let polling = repo.poll.error.map(|failure| GitopsError {
+                    kind: failure.kind.to_owned(),
+                    message: failure.message,
+                });
+                let intake = repo
+                    .intake_error
+                    .map(|message| GitopsError { kind: "intake".to_owned(), message });
+                RepoPoll {
+                    name: repo.name,
+                    url: repo.url,
+                    branch: repo.branch,
+                    last_poll: repo.poll.last_poll_at.unwrap_or_default(),
+                    last_success: repo.poll.last_success_at.unwrap_or_default(),
+                    next_poll: repo.poll.next_poll_at.unwrap_or_default(),
+                    seen: repo.poll.head.map(|commit| commit.id),
+                    polls: repo.poll.polls,
+                    fetches: repo.poll.fetches,
+                    error: polling.or(intake),
+                }
+            })
+            .collect()
+    }
+
+    async fn promote(&self, id: DeploymentId, groups: Vec<String>) -> Result<u64, Refusal> {
+        Ok(Self::promote(self, id, groups).await?)
+    }
+
+    async fn fail_deployment(&self, id: DeploymentId) -> Result<u64, Refusal> {
+        Ok(Self::fail_deployment(self, id).await?)
+    }
+
+    async fn approve(&self, repo: Option<String>, jobs: Vec<JobId>) -> Result<u64, Refusal> {
+        Ok(self.approve_removals(repo.as_deref(), jobs).await?)
+    }
+
+    async fn plan(&self, request: PlanRequest) -> Result<PlanResponse, Refusal> {
+        let source = match (request.files, request.rev) {
+            (Some(files), _) => PlanSource::Files {
+                files: files.into_iter().map(|(path, text)| (path, text.into_bytes())).collect(),
+                under: request.under.unwrap_or_default(),
+            },
+            (None, Some(revision)) => PlanSource::Revision(revision),
+            (None, None) => PlanSource::Head,
+        };
+        let outcome = Self::plan(self, server::PlanRequest { repo: request.repo, source }).await?;
+        plan_response(outcome)
+    }
+
+    async fn check_now(&self, repo: Option<String>) -> Result<(), Refusal> {
+        Ok(Self::check_now(self, repo.as_deref()).await?)
+    }
+}
+
+impl From<ServerError> for Refusal {
+    fn from(error: ServerError) -> Self {
+        let words = error.to_string();
+        match error {
+            ServerError::NotFound { .. } => Self::not_found(words),
+            ServerError::Conflict(_) => Self::conflict(words),
+            ServerError::Invalid(_) => Self::invalid(words),
+            ServerError::Unavailable(_) => Self::unavailable(words),
+        }
+    }
+}
+
+fn plan_response(outcome: PlanOutcome) -> Result<PlanResponse, Refusal> {
+    let PlanOutcome { repo, commit, preview, mut paths, problems, notes } = outcome;
+    if let Some(rejection) = preview.rejection {
+        return Err(Refusal::conflict(rejection.to_string()));
+    }
+    let jobs: Vec<PlannedJob> = preview
+        .jobs
+        .into_iter()
+        .map(|job| PlannedJob {
+            path: paths.remove(&job.job).unwrap_or_default(),
+            change: job.change,
+            diff: (job.diff.kind != DiffType::None).then(|| job_diff(&job.diff)),
+            updates: job.updates,
+            reasons: job.reasons,
+            batches: job.batches,
+            failures: job.failures,
+            job_id: job.job,
+        })
+        .collect();
+    let acts = !(preview.plan.place.is_empty()
+        && preview.plan.stop.is_empty()
+        && preview.plan.update.is_empty());
+    Ok(PlanResponse {
+        repo,
+        commit,
+        changes: acts || jobs.iter().any(|job| job.diff.is_some()),
+        disruptive: jobs
+            .iter()
+            .flat_map(|job| job.updates.values())
+            .any(model::DesiredUpdates::is_disruptive),
+        jobs,
+        problems,
+        notes,
+    })
+}

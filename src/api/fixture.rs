@@ -1,0 +1,420 @@
+//! A small cluster for tests: one node, one job with one running allocation, no Raft and no Git.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use catalog::{Catalog, CatalogHandle};
+use futures_util::StreamExt;
+use model::wire::{GitopsError, PlanRequest, PlanResponse};
+use model::{
+    AllocHealth, AllocId, AllocResources, Allocation, Check, CheckState, CheckStatus, ClientStatus,
+    Deployment, DeploymentGroup, DeploymentId, Diagnostic, DriverInfo, EvalId, Evaluation, Group,
+    Job, JobId, Network, Node, NodeId, NodeResources, Port, PortAssignment, Service, Task,
+    TaskEvent, TaskRunState, TaskState, Timestamp, Update, seeded_uuid,
+};
+use state::{AllocUpdate, Command, FileOutcome, JobSubmission, Plan, State, TakeRevision};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use crate::app::AgentInfo;
+pub(crate) use crate::app::App;
+use crate::control::{Control, RaftView, RepoPoll};
+use crate::logs::{LogError, LogOutput, LogPiece, LogPieces, LogRequest, TaskLogs};
+use crate::refusal::Refusal;
+
+pub(crate) fn node_id() -> NodeId {
+    NodeId::new(seeded_uuid(&[b"node"]))
+}
+
+pub(crate) fn alloc_id() -> AllocId {
+    AllocId::new(seeded_uuid(&[b"alloc"]))
+}
+
+pub(crate) fn deployment_id() -> DeploymentId {
+    DeploymentId::new(seeded_uuid(&[b"deployment"]))
+}
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_secs(1_795_000_000 + secs)
+}
+
+fn node() -> Node {
+    Node {
+        id: node_id(),
+        name: "n1".to_owned(),
+        datacenter: "dc1".to_owned(),
+        pool: "default".to_owned(),
+        address: "10.0.0.1".to_owned(),
+        http_address: "10.0.0.1:4646".to_owned(),
+        version: "0.1.0".to_owned(),
+        attributes: [("kernel.name".to_owned(), "linux".to_owned())].into(),
+        drivers: [(
+            "docker".to_owned(),
+            DriverInfo { detected: true, healthy: true, ..DriverInfo::default() },
+        )]
+        .into(),
+        resources: NodeResources {
+            cpu: 4_000,
+            memory_mb: 8_192,
+            disk_mb: 50_000,
+            min_dynamic_port: 20_000,
+            max_dynamic_port: 32_000,
+            reserved_ports: vec![22],
+        },
+        ..Node::default()
+    }
+}
+
+fn job(image: &str) -> Job {
+    Job {
+        id: "team/web".into(),
+        name: "web".to_owned(),
+        namespace: "default".to_owned(),
+        region: "global".to_owned(),
+        priority: 50,
+        datacenters: vec!["*".to_owned()],
+        node_pool: "default".to_owned(),
+        task_groups: vec![Group {
+            name: "app".to_owned(),
+            count: 1,
+            networks: vec![Network {
+                mode: "bridge".to_owned(),
+                dynamic_ports: vec![Port { label: "http".to_owned(), to: 80, ..Port::default() }],
+                reserved_ports: vec![Port {
+                    label: "admin".to_owned(),
+                    value: 9_000,
+                    ..Port::default()
+                }],
+                ..Network::default()
+            }],
+            services: vec![Service {
+                name: "web".to_owned(),
+                provider: "consul".to_owned(),
+                port_label: "http".to_owned(),
+                tags: vec!["traefik.enable=true".to_owned()],
+                checks: vec![Check { path: "/".to_owned(), ..Check::default() }],
+                ..Service::default()
+            }],
+            tasks: vec![Task {
+                name: "main".to_owned(),
+                driver: "docker".to_owned(),
+                config: [("image".to_owned(), image.into())].into(),
+                ..Task::default()
+            }],
+            update: Some(Update::default()),
+            ..Group::default()
+        }],
+        ..Job::default()
+    }
+}
+
+fn take(number: u8, image: &str, expected: Option<u8>) -> Command {
+    let id = |number: u8| format!("{number:040x}");
+    let mut files = std::collections::BTreeMap::new();
+    files.insert(
+        "jobs/web.hcl".to_owned(),
+        FileOutcome::Job {
+            blob: id(number).into(),
+            submission: JobSubmission { job: Arc::new(job(image)) },
+            problems: Vec::new(),
+        },
+    );
+    if expected.is_some() {
+        let problem =
+            Diagnostic::file_error("syntax", "jobs/bad.hcl", "it does not end", "close the block");
+        files.insert(
+            "jobs/bad.hcl".to_owned(),
+            FileOutcome::Broken { blob: id(99).into(), problems: vec![problem] },
+        );
+    }
+    Command::TakeRevision(Box::new(TakeRevision {
+        repo: "fleet".to_owned(),
+        branch: "main".to_owned(),
+        expected_head: expected.map(|number| id(number).into()),
+        commit: id(number).into(),
+        author: "Ada <ada@example.org>".to_owned(),
+        subject: format!("web: {image}"),
+        committed_at: at(i64::from(number)),
+        seen_at: at(i64::from(number) + 1),
+        files,
+        at: at(i64::from(number) + 1),
+        ..TakeRevision::default()
+    }))
+}
+
+fn allocation() -> Allocation {
+    let port = |label: &str, value, to| PortAssignment {
+        label: label.to_owned(),
+        value,
+        to,
+        host_ip: "10.0.0.1".to_owned(),
+    };
+    Allocation {
+        id: alloc_id(),
+        name: "team/web.app[0]".to_owned(),
+        job: "team/web".into(),
+        job_version: 1,
+        group: "app".into(),
+        node: node_id(),
+        node_name: "n1".into(),
+        eval: EvalId::new(seeded_uuid(&[b"eval"])),
+        deployment: Some(deployment_id()),
+        resources: AllocResources {
+            cpu: 100,
+            memory_mb: 300,
+            disk_mb: 300,
+            ports: vec![port("admin", 9_000, 9_000), port("http", 20_123, 80)],
+        },
+        created_at: at(5),
+        modified_at: at(5),
+        ..Allocation::default()
+    }
+}
+
+fn plan() -> Command {
+    let group = DeploymentGroup {
+        desired_total: 1,
+        placed: 1,
+        progress_deadline: Duration::from_secs(600),
+        require_progress_by: Some(at(605)),
+        ..DeploymentGroup::default()
+    };
+    Command::ApplyPlan(Box::new(Plan {
+        // The plan saw everything before it.
+        basis: u64::MAX,
+        at: at(5),
+        place: vec![allocation()],
+        deployments: vec![Deployment {
+            id: deployment_id(),
+            job: "team/web".into(),
+            job_version: 1,
+            commit: format!("{:040x}", 2).into(),
+            description: "Deployment is running".to_owned(),
+            groups: [("app".to_owned(), group)].into(),
+            created_at: at(5),
+            ..Deployment::default()
+        }],
+        evaluations: vec![Evaluation {
+            id: EvalId::new(seeded_uuid(&[b"eval"])),
+            job: "team/web".into(),
+            job_version: 1,
+            priority: 50,
+            deployment: Some(deployment_id()),
+            updates: [("app".to_owned(), model::DesiredUpdates { place: 1, ..Default::default() })]
+                .into(),
+            created_at: at(5),
+            ..Evaluation::default()
+        }],
+        ..Plan::default()
+    }))
+}
+
+fn report() -> Command {
+    let started = TaskEvent {
+        kind: "Started".to_owned(),
+        time: at(6),
+        message: "Task started by client".to_owned(),
+        ..TaskEvent::default()
+    };
+    let task = TaskState {
+        state: TaskRunState::Running,
+        started_at: at(6),
+        events: vec![started],
+        ..TaskState::default()
+    };
+    let check = CheckState {
+        service: "web".to_owned(),
+        name: "service: \"web\" check".to_owned(),
+        status: CheckStatus::Passing,
+        output: "200 OK".to_owned(),
+        since: at(7),
+    };
+    Command::UpdateAllocs {
+        updates: vec![AllocUpdate {
+            alloc: alloc_id(),
+            client: ClientStatus::Running,
+            tasks: [("main".to_owned(), task)].into(),
+            checks: [("0.0".to_owned(), check)].into(),
+            health: Some(AllocHealth { healthy: true, at: at(17), reason: String::new() }),
+            deployment: Some(deployment_id()),
+            ..AllocUpdate::default()
+        }],
+        at: at(17),
+    }
+}
+
+fn state() -> State {
+    let mut state = State::default();
+    let commands = [
+        Command::RegisterNode { node: Box::new(node()), at: at(0) },
+        take(1, "web:1", None),
+        take(2, "web:2", Some(1)),
+        plan(),
+        report(),
+    ];
+    for command in &commands {
+        let applied = state.apply(state.index() + 1, command);
+        assert_eq!(applied.rejection, None, "{command:?}");
+    }
+    state
+}
+
+/// An app over the small cluster, without jitter.
+pub(crate) fn app() -> App {
+    let state = state();
+    let catalog = CatalogHandle::new(Catalog::rebuild(&state));
+    let (index, _) = watch::channel(state.index());
+    let agent = AgentInfo {
+        version: "0.1.0".to_owned(),
+        node: Arc::new(node()),
+        name: "n1".to_owned(),
+        datacenter: "dc1".to_owned(),
+        http_address: "10.0.0.1:4646".to_owned(),
+        rpc_address: "10.0.0.1:4647".to_owned(),
+        started_at: at(0),
+        ..AgentInfo::default()
+    };
+    let control = Arc::new(Fake { state, index });
+    App::new(control, catalog, Arc::new(agent), Arc::new(TwoLines)).with_jitter(|| 0.0)
+}
+
+struct Fake {
+    state: State,
+    index: watch::Sender<u64>,
+}
+
+#[async_trait]
+impl Control for Fake {
+    fn state(&self) -> State {
+        self.state.clone()
+    }
+
+    fn index(&self) -> watch::Receiver<u64> {
+        self.index.subscribe()
+    }
+
+    fn raft(&self) -> RaftView {
+        RaftView {
+            node: 1,
+            leader: Some(1),
+            role: "leader".to_owned(),
+            voters: vec![1],
+            term: 3,
+            last_log: 9,
+            applied: 9,
+        }
+    }
+
+    fn repos(&self) -> Vec<RepoPoll> {
+        vec![RepoPoll {
+            name: "fleet".to_owned(),
+            url: "https://git.example/fleet".to_owned(),
+            branch: "main".to_owned(),
+            last_poll: at(30),
+            last_success: at(20),
+            next_poll: at(40),
+            error: Some(GitopsError {
+                kind: "network".to_owned(),
+                message: "no route to git.example".to_owned(),
+            }),
+            ..RepoPoll::default()
+        }]
+    }
+
+    async fn promote(&self, _: DeploymentId, _: Vec<String>) -> Result<u64, Refusal> {
+        Ok(77)
+    }
+
+    async fn fail_deployment(&self, _: DeploymentId) -> Result<u64, Refusal> {
+        Ok(78)
+    }
+
+    async fn approve(&self, _: Option<String>, _: Vec<JobId>) -> Result<u64, Refusal> {
+        Ok(79)
+    }
+
+    async fn plan(&self, _: PlanRequest) -> Result<PlanResponse, Refusal> {
+        Ok(PlanResponse { repo: "fleet".to_owned(), ..PlanResponse::default() })
+    }
+
+    async fn check_now(&self, _: Option<String>) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+/// A task that has written two lines, and nothing to its other output.
+struct TwoLines;
+
+#[async_trait]
+impl TaskLogs for TwoLines {
+    async fn read(&self, request: LogRequest) -> Result<LogPieces, LogError> {
+        if request.output == LogOutput::Stderr {
+            return Err(LogError::NotFound("nothing was written".to_owned()));
+        }
+        let piece = |offset, data: &'static str| {
+            Ok(LogPiece { file: "main.stdout.0".to_owned(), offset, data: data.into() })
+        };
+        Ok(futures_util::stream::iter([piece(0, "one\n"), piece(4, "two\n")]).boxed())
+    }
+}
+
+/// What came back.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Reply {
+    /// A header's value, or nothing.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The body, for a person to read.
+    pub(crate) fn pretty(&self) -> String {
+        serde_json::to_string_pretty(&self.json()).expect("JSON")
+    }
+}
+
+async fn send(router: Router, request: Request<Body>) -> Reply {
+    let response = router.oneshot(request).await.expect("routers do not fail");
+    let (parts, body) = response.into_parts();
+    let bytes = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Reply { status: parts.status, headers: parts.headers, text }
+}
+
+/// Sends a request to the orchestration face.
+pub(crate) async fn call(app: &App, request: Request<Body>) -> Reply {
+    send(crate::orchestration(app.clone()), request).await
+}
+
+/// Reads from the orchestration face.
+pub(crate) async fn get(app: &App, path: &str) -> Reply {
+    call(app, Request::get(path).body(Body::empty()).expect("a request")).await
+}
+
+/// Sends a body to the orchestration face, as a program on the same machine would.
+pub(crate) async fn post(app: &App, path: &str, body: &str) -> Reply {
+    let request = Request::post(path).header("host", "127.0.0.1:4646");
+    call(app, request.body(Body::from(body.to_owned())).expect("a request")).await
+}
+
+/// Sends a request to the discovery face.
+pub(crate) async fn ask_discovery(app: &App, request: Request<Body>) -> Reply {
+    send(crate::discovery(app.clone()), request).await
+}
+
+/// Reads from the discovery face.
+pub(crate) async fn discover(app: &App, path: &str) -> Reply {
+    ask_discovery(app, Request::get(path).body(Body::empty()).expect("a request")).await
+}

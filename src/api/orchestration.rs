@@ -1,0 +1,77 @@
+//! The orchestration dialect: Nomad's paths and shapes, and Herder's own under `/v1/gitops`.
+
+mod agent;
+mod allocations;
+mod deployments;
+mod evaluations;
+mod gitops;
+mod jobs;
+mod list;
+mod logs;
+mod nodes;
+mod read;
+mod services;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use agent::{leader_address, server_addresses};
+pub(crate) use shape::job_diff;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+
+use crate::app::App;
+use crate::guard::guard;
+use crate::refusal::Refusal;
+use crate::stack::dress;
+
+/// The routes of port 4646.
+pub fn orchestration(app: App) -> Router {
+    let routes = Router::new()
+        .route("/v1/jobs", get(jobs::list))
+        .route("/v1/job/{id}", get(jobs::one))
+        .route("/v1/job/{id}/allocations", get(jobs::allocations))
+        .route("/v1/job/{id}/evaluations", get(jobs::evaluations))
+        .route("/v1/job/{id}/deployments", get(jobs::deployments))
+        .route("/v1/job/{id}/deployment", get(jobs::deployment))
+        .route("/v1/job/{id}/summary", get(jobs::summary))
+        .route("/v1/job/{id}/versions", get(jobs::versions))
+        .route("/v1/allocations", get(allocations::list))
+        .route("/v1/allocation/{id}", get(allocations::one))
+        .route("/v1/client/fs/logs/{id}", get(logs::logs))
+        .route("/v1/nodes", get(nodes::list))
+        .route("/v1/node/{id}", get(nodes::one))
+        .route("/v1/node/{id}/allocations", get(nodes::allocations))
+        .route("/v1/evaluations", get(evaluations::list))
+        .route("/v1/evaluation/{id}", get(evaluations::one))
+        .route("/v1/evaluation/{id}/allocations", get(evaluations::allocations))
+        .route("/v1/deployments", get(deployments::list))
+        .route("/v1/deployment/{id}", get(deployments::one))
+        .route("/v1/deployment/allocations/{id}", get(deployments::allocations))
+        .route("/v1/deployment/promote/{id}", post(deployments::promote).put(deployments::promote))
+        .route("/v1/deployment/fail/{id}", post(deployments::fail).put(deployments::fail))
+        .route("/v1/services", get(services::list))
+        .route("/v1/service/{name}", get(services::one))
+        .route("/v1/status/leader", get(agent::leader))
+        .route("/v1/status/peers", get(agent::peers))
+        .route("/v1/agent/self", get(agent::own))
+        .route("/v1/agent/health", get(agent::health))
+        .route("/v1/agent/members", get(agent::members))
+        .route("/v1/regions", get(agent::regions))
+        .route("/v1/namespaces", get(agent::namespaces))
+        .route("/v1/metrics", get(agent::metrics))
+        .route("/v1/gitops/status", get(gitops::status))
+        .route("/v1/gitops/revisions", get(gitops::revisions))
+        .route("/v1/gitops/plan", post(gitops::plan))
+        .route("/v1/gitops/check", post(gitops::check))
+        .route("/v1/gitops/approve", post(gitops::approve))
+        .fallback(async |uri: axum::http::Uri| {
+            Refusal::not_found(format!("there is no endpoint {}", uri.path()))
+        })
+        .method_not_allowed_fallback(async || Refusal::wrong_method("Invalid method"))
+        .layer(from_fn_with_state(app.clone(), guard))
+        .with_state(app.clone());
+    dress(routes, &app, "orchestration")
+}

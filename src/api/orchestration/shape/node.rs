@@ -1,0 +1,79 @@
+//! Nodes.
+
+use std::collections::BTreeMap;
+
+use model::Node;
+use model::wire::{
+    DriverView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView, NodeView,
+};
+
+pub(crate) fn node_stub(node: &Node, resources: bool) -> NodeListStub {
+    NodeListStub {
+        address: node.address.clone(),
+        id: node.id,
+        datacenter: node.datacenter.clone(),
+        name: node.name.clone(),
+        node_pool: node.pool.clone(),
+        node_class: node.class.clone(),
+        version: node.version.clone(),
+        drain: node.draining,
+        scheduling_eligibility: node.eligibility,
+        status: node.status,
+        status_description: String::new(),
+        drivers: drivers(node),
+        node_resources: resources.then(|| self::resources(node)),
+        create_index: node.create_index,
+        modify_index: node.modify_index,
+    }
+}
+
+pub(crate) fn node_view(node: &Node) -> NodeView {
+    NodeView {
+        id: node.id,
+        datacenter: node.datacenter.clone(),
+        node_pool: node.pool.clone(),
+        name: node.name.clone(),
+        address: node.address.clone(),
+        http_addr: node.http_address.clone(),
+        tls_enabled: false,
+        attributes: node.attributes.clone(),
+        node_resources: resources(node),
+        meta: node.meta.clone(),
+        node_class: node.class.clone(),
+        version: node.version.clone(),
+        drain: node.draining,
+        scheduling_eligibility: node.eligibility,
+        status: node.status,
+        status_description: String::new(),
+        status_updated_at: node.status_at.0 / 1_000_000_000,
+        drivers: drivers(node),
+        create_index: node.create_index,
+        modify_index: node.modify_index,
+    }
+}
+
+fn drivers(node: &Node) -> BTreeMap<String, DriverView> {
+    let shape = |(name, driver): (&String, &model::DriverInfo)| {
+        let view = DriverView {
+            attributes: driver.attributes.clone(),
+            detected: driver.detected,
+            healthy: driver.healthy,
+            health_description: driver.description.clone(),
+            update_time: node.status_at,
+        };
+        (name.clone(), view)
+    };
+    node.drivers.iter().map(shape).collect()
+}
+
+fn resources(node: &Node) -> NodeResourcesView {
+    let own = &node.resources;
+    NodeResourcesView {
+        cpu: NodeCpu { cpu_shares: own.cpu },
+        memory: NodeMemory { memory_mb: own.memory_mb },
+        disk: NodeDisk { disk_mb: own.disk_mb },
+        min_dynamic_port: own.min_dynamic_port,
+        max_dynamic_port: own.max_dynamic_port,
+        reserved_ports: own.reserved_ports.clone(),
+    }
+}

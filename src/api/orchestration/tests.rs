@@ -1,0 +1,220 @@
+//! The router, from a request to an answer, over a state that is built by commands.
+
+use axum::http::StatusCode;
+
+use crate::fixture::{App, alloc_id, app, call, deployment_id, get, node_id, post};
+use crate::params::Stopping;
+
+#[tokio::test]
+async fn lists_and_objects_have_nomads_shapes() {
+    let app = app();
+    for (name, path) in [
+        ("jobs", "/v1/jobs".to_owned()),
+        ("job", "/v1/job/team%2Fweb".to_owned()),
+        ("summary", "/v1/job/team%2Fweb/summary".to_owned()),
+        ("versions", "/v1/job/team%2Fweb/versions?diffs=true".to_owned()),
+        ("allocations", "/v1/allocations?resources=true".to_owned()),
+        ("allocation", format!("/v1/allocation/{}", alloc_id())),
+        ("deployments", "/v1/deployments".to_owned()),
+        ("evaluations", "/v1/job/team%2Fweb/evaluations".to_owned()),
+        ("nodes", "/v1/nodes".to_owned()),
+        ("node", format!("/v1/node/{}", node_id())),
+        ("services", "/v1/services".to_owned()),
+        ("service", "/v1/service/web".to_owned()),
+        ("gitops_status", "/v1/gitops/status".to_owned()),
+        ("revisions", "/v1/gitops/revisions".to_owned()),
+        ("self", "/v1/agent/self".to_owned()),
+    ] {
+        let answer = get(&app, &path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+        insta::assert_snapshot!(name, answer.pretty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_in_nomads_words() {
+    let app = app();
+    let nobody = "00000000-0000-0000-0000-000000000000";
+    for (path, words) in [
+        ("/v1/job/nope".to_owned(), "job not found"),
+        ("/v1/job/nope/summary".to_owned(), "job not found"),
+        ("/v1/job/nope/versions".to_owned(), "job versions not found"),
+        (format!("/v1/allocation/{nobody}"), "alloc not found"),
+        ("/v1/allocation/0000".to_owned(), "alloc not found"),
+        (format!("/v1/node/{nobody}"), "node not found"),
+        (format!("/v1/evaluation/{nobody}"), "eval not found"),
+        (format!("/v1/deployment/{nobody}"), "deployment not found"),
+        ("/v1/nonsense".to_owned(), "there is no endpoint /v1/nonsense"),
+    ] {
+        let answer = get(&app, &path).await;
+        assert_eq!((answer.status, answer.text.as_str()), (StatusCode::NOT_FOUND, words), "{path}");
+        assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
+    }
+    for path in ["/v1/job/nope/allocations", "/v1/job/nope/deployments", "/v1/service/nope"] {
+        assert_eq!(get(&app, path).await.text, "[]", "{path}");
+    }
+    assert_eq!(get(&app, "/v1/job/nope/deployment").await.text, "null");
+    assert_eq!(post(&app, "/v1/jobs", "{}").await.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn reads_say_how_fresh_they_are() {
+    let app = app();
+    let answer = get(&app, "/v1/jobs?pretty").await;
+    assert_ne!(answer.header("x-nomad-index"), "0");
+    assert_eq!(answer.header("x-nomad-knownleader"), "true");
+    assert_eq!(answer.header("x-nomad-lastcontact"), "0");
+    assert!(answer.text.starts_with("[\n    {"));
+    assert!(answer.text.ends_with('\n'));
+}
+
+#[tokio::test]
+async fn lists_are_narrowed_down() {
+    let app = app();
+    let id = alloc_id().to_string();
+    let found = get(&app, &format!("/v1/allocations?prefix={}", &id[..5])).await.json();
+    assert_eq!(found.as_array().map(Vec::len), Some(1));
+    for path in ["/v1/allocations?prefix=zz", "/v1/jobs?namespace=other", "/v1/jobs?prefix=x"] {
+        assert_eq!(get(&app, path).await.text, "[]", "{path}");
+    }
+    let refused = get(&app, "/v1/jobs?filter=ID").await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocking_read_ends_with_its_wait() {
+    let app = app();
+    let begin = tokio::time::Instant::now();
+    let seen = get(&app, "/v1/jobs").await.header("x-nomad-index").to_owned();
+    let again = get(&app, &format!("/v1/jobs?index={seen}&wait=10s")).await;
+    assert_eq!(begin.elapsed(), std::time::Duration::from_secs(10));
+    assert_eq!(again.header("x-nomad-index"), seen);
+    assert_eq!(get(&app, "/v1/jobs?index=x").await.text, "Invalid index");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocking_read_ends_when_the_agent_stops() {
+    let app = app();
+    let stopping = Stopping::default();
+    stopping.0.cancel();
+    let begin = tokio::time::Instant::now();
+    let request = axum::http::Request::get("/v1/jobs?index=999&wait=10s").extension(stopping);
+    let answer = call(&app, request.body(axum::body::Body::empty()).expect("a request")).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(begin.elapsed(), std::time::Duration::ZERO);
+}
+
+#[tokio::test]
+async fn deployments_are_promoted_and_failed() {
+    let app = app();
+    let id = deployment_id();
+    let promoted = post(&app, &format!("/v1/deployment/promote/{id}"), "{\"All\":true}").await;
+    assert_eq!(promoted.json()["DeploymentModifyIndex"], 77);
+    assert_eq!(promoted.header("x-nomad-index"), "77");
+    let body = format!("{{\"DeploymentID\":\"{id}\"}}");
+    let failed = post(&app, &format!("/v1/deployment/fail/{id}"), &body).await;
+    assert_eq!(failed.status, StatusCode::OK);
+    for (path, body) in [
+        (format!("/v1/deployment/promote/{id}"), "{}".to_owned()),
+        (format!("/v1/deployment/promote/{id}"), "{\"All\":true,\"Groups\":[\"a\"]}".to_owned()),
+        (format!("/v1/deployment/fail/{id}"), "{\"DeploymentID\":\"other\"}".to_owned()),
+        (format!("/v1/deployment/fail/{id}"), "{".to_owned()),
+        ("/v1/gitops/plan".to_owned(), "{}".to_owned()),
+        ("/v1/gitops/plan".to_owned(), "{\"Head\":true,\"Rev\":\"x\"}".to_owned()),
+    ] {
+        let refused = post(&app, &path, &body).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path} {body}: {}", refused.text);
+    }
+    let planned = post(&app, "/v1/gitops/plan", "{\"Head\":true}").await;
+    assert_eq!(planned.json()["Repo"], "fleet");
+    let checked = post(&app, "/v1/gitops/check", "").await;
+    assert_eq!(checked.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn foreign_pages_change_nothing() {
+    let app = app();
+    let path = format!("/v1/deployment/fail/{}", deployment_id());
+    let send = async |headers: &[(&str, &str)]| {
+        let mut request = axum::http::Request::post(&path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        call(&app, request.body(axum::body::Body::empty()).expect("a request")).await.status
+    };
+    assert_eq!(send(&[("host", "127.0.0.1:4646")]).await, StatusCode::OK);
+    assert_eq!(send(&[("host", "n1:4646")]).await, StatusCode::OK);
+    assert_eq!(send(&[("host", "rebound.example:4646")]).await, StatusCode::FORBIDDEN);
+    let foreign = [("host", "127.0.0.1:4646"), ("origin", "https://evil.example")];
+    assert_eq!(send(&foreign).await, StatusCode::FORBIDDEN);
+    // Reading stays possible under any name, as Prometheus does it.
+    let read = axum::http::Request::get("/v1/metrics").header("host", "herder.service.consul");
+    let read = call(&app, read.body(axum::body::Body::empty()).expect("a request")).await;
+    assert_eq!(read.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn logs_come_plain_and_framed() {
+    let app = app();
+    let path = format!("/v1/client/fs/logs/{}", alloc_id());
+    let plain = get(&app, &format!("{path}?task=main&plain=true")).await;
+    assert_eq!(plain.text, "one\ntwo\n");
+    let framed = get(&app, &format!("{path}?task=main&follow=true")).await;
+    let frames: Vec<&str> = framed.text.lines().collect();
+    assert_eq!(
+        frames,
+        [
+            r#"{"Data":"b25lCg==","File":"main.stdout.0","Offset":0}"#,
+            r#"{"Data":"dHdvCg==","File":"main.stdout.0","Offset":4}"#,
+        ]
+    );
+    for (query, status) in [
+        ("?task=other", StatusCode::NOT_FOUND),
+        ("?type=both", StatusCode::BAD_REQUEST),
+        ("?origin=middle", StatusCode::BAD_REQUEST),
+        ("?offset=-1", StatusCode::BAD_REQUEST),
+        ("?type=stderr", StatusCode::NOT_FOUND),
+    ] {
+        assert_eq!(get(&app, &format!("{path}{query}")).await.status, status, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn logs_of_another_node_are_asked_for_there() {
+    let mut app = app();
+    elsewhere(&mut app);
+    let path = format!("/v1/client/fs/logs/{}?task=main", alloc_id());
+    let moved = get(&app, &path).await;
+    assert_eq!(moved.status, StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(moved.header("location"), format!("http://10.0.0.1:4646{path}"));
+}
+
+fn elsewhere(app: &mut App) {
+    let mut agent = (*app.agent).clone();
+    agent.node = std::sync::Arc::default();
+    app.agent = agent.into();
+}
+
+#[tokio::test]
+async fn metrics_have_two_forms() {
+    let app = app();
+    let text = get(&app, "/v1/metrics?format=prometheus").await;
+    assert!(text.header("content-type").starts_with("application/openmetrics-text"));
+    assert!(text.text.contains("herder_allocations{status=\"running\"} 1\n"), "{}", text.text);
+    assert!(text.text.ends_with("# EOF\n"));
+    let json = get(&app, "/v1/metrics").await.json();
+    assert!(json["Gauges"].as_array().is_some_and(|all| !all.is_empty()));
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed_for_those_who_can() {
+    let app = app();
+    let ask = |path: &str| {
+        let request = axum::http::Request::get(path).header("accept-encoding", "gzip");
+        call(&app, request.body(axum::body::Body::empty()).expect("a request"))
+    };
+    assert_eq!(ask("/v1/allocations?resources=true").await.header("content-encoding"), "gzip");
+    assert_eq!(ask("/v1/regions").await.header("content-encoding"), "");
+    let log = format!("/v1/client/fs/logs/{}?task=main&follow=true", alloc_id());
+    assert_eq!(ask(&log).await.header("content-encoding"), "");
+}
