@@ -40,6 +40,16 @@ impl Fault {
         Self { code, span, message: message.into(), help: String::new() }
     }
 
+    /// What follows from something that has been reported already, and is passed on without another word.
+    pub(crate) const fn reported() -> Self {
+        Self {
+            code: "",
+            span: Span { start: 0, end: 0 },
+            message: String::new(),
+            help: String::new(),
+        }
+    }
+
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = help.into();
         self
@@ -90,6 +100,9 @@ impl<'a> Sink<'a> {
     }
 
     fn add(&self, severity: Severity, fault: Fault) {
+        if fault.code.is_empty() {
+            return;
+        }
         let (line, column) = self.position(fault.span.start);
         let diagnostic = Diagnostic {
             severity,

@@ -206,4 +206,11 @@ fn check_names(block: &Block<Expr>, known: &[&str], sink: &Sink<'_>) {
             sink.error(Fault::new("unknown-attribute", attribute.name_span, message).help(help));
         }
     }
+    for inner in &block.body.blocks {
+        if block.kind != "variable" || inner.kind != "validation" {
+            let message = format!("`{}` has no block `{}`", block.kind, inner.kind);
+            let help = did_you_mean(&inner.kind, ["validation"]).unwrap_or_default();
+            sink.error(Fault::new("unknown-block", inner.header_span(), message).help(help));
+        }
+    }
 }

@@ -11,13 +11,22 @@ use super::convert::{convert, parse_type};
 use super::scope::{Budget, Scope};
 use super::{Number, Value, functions, operators, template};
 use crate::report::{Fault, Span};
-use crate::suggest::nearest;
 
 /// Result of evaluating an expression.
 pub(crate) type Evaluation = Result<Value, Fault>;
 
-/// Names that look like ours: whoever writes one of these most likely means `var` or `local`.
-const OUR_ROOTS: [&str; 2] = ["var", "local"];
+/// Slips of the pen, and what is meant.
+const SLIPS: [(&str, &str); 9] = [
+    ("vars", "var"),
+    ("vra", "var"),
+    ("vr", "var"),
+    ("variable", "var"),
+    ("variables", "var"),
+    ("locals", "local"),
+    ("loacl", "local"),
+    ("lcoal", "local"),
+    ("loca", "local"),
+];
 
 /// Evaluates expressions of one text in one scope.
 #[derive(Clone, Copy)]
@@ -27,23 +36,25 @@ pub(crate) struct Evaluator<'a> {
     text: &'a str,
     /// Where that text lies: nothing for the file itself, else the place of the YAML scalar.
     within: Option<Span>,
+    /// Inside `try` and `can`, where a mistake is no mistake.
+    quiet: bool,
 }
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn in_file(scope: Scope<'a>) -> Self {
-        Self { scope, text: scope.globals.text, within: None }
+        Self { scope, text: scope.globals.text, within: None, quiet: false }
     }
 
     /// For a template that stands in a YAML scalar.
     pub(crate) fn in_scalar(scope: Scope<'a>, text: &'a str, place: Span) -> Self {
-        Self { scope, text, within: Some(place) }
+        Self { scope, text, within: Some(place), quiet: false }
     }
 
     pub(super) fn with_scope<'b>(&self, scope: Scope<'b>) -> Evaluator<'b>
     where
         'a: 'b,
     {
-        Evaluator { scope, text: self.text, within: self.within }
+        Evaluator { scope, text: self.text, within: self.within, quiet: self.quiet }
     }
 
     pub(super) fn place(&self, span: Option<std::ops::Range<usize>>) -> Span {
@@ -82,10 +93,7 @@ impl<'a> Evaluator<'a> {
                 self.budget().charge(span, text.len())?;
                 Ok(Value::String(text.value().clone()))
             }
-            Expression::Array(items) => {
-                let items = items.iter().map(|item| self.eval(item)).collect::<Result<_, _>>()?;
-                Ok(Value::List(items))
-            }
+            Expression::Array(items) => self.all(items.iter()).map(Value::List),
             Expression::Object(object) => self.object(object),
             Expression::StringTemplate(parts) => template::evaluate(self, parts, span),
             Expression::HeredocTemplate(heredoc) => template::heredoc(self, heredoc, span),
@@ -106,9 +114,29 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// All of these, or all that is wrong with them.
+    fn all<'e>(&self, items: impl Iterator<Item = &'e Expression>) -> Result<Vec<Value>, Fault> {
+        let mut values = Vec::new();
+        let mut failed = false;
+        for item in items {
+            match self.eval(item) {
+                Ok(value) => values.push(value),
+                Err(fault) if self.quiet => return Err(fault),
+                Err(fault) => {
+                    self.scope.globals.sink.error(fault);
+                    failed = true;
+                }
+            }
+        }
+        if failed { Err(Fault::reported()) } else { Ok(values) }
+    }
+
     /// A condition must be a bool.
     pub(super) fn condition(&self, expression: &Expression) -> Result<bool, Fault> {
         let value = self.eval(expression)?;
+        if value == Value::Failed {
+            return Err(Fault::reported());
+        }
         value.as_bool().ok_or_else(|| {
             let span = self.place(expression.span());
             Fault::new(
@@ -120,19 +148,23 @@ impl<'a> Evaluator<'a> {
     }
 
     fn object(&self, object: &Object) -> Evaluation {
+        let values = self.all(object.iter().map(|(_, value)| value.expr()))?;
         let mut items = BTreeMap::new();
-        for (key, value) in object.iter() {
+        for ((key, _), value) in object.iter().zip(values) {
             let name = match key {
                 ObjectKey::Ident(name) => name.as_str().to_owned(),
                 ObjectKey::Expression(expression) => self.key(expression)?,
             };
-            items.insert(name, self.eval(value.expr())?);
+            items.insert(name, value);
         }
         Ok(Value::Object(items))
     }
 
     fn key(&self, expression: &Expression) -> Result<String, Fault> {
         let value = self.eval(expression)?;
+        if value == Value::Failed {
+            return Err(Fault::reported());
+        }
         value.as_text().map(|text| text.into_owned()).ok_or_else(|| {
             Fault::new(
                 "wrong-type",
@@ -148,27 +180,18 @@ impl<'a> Evaluator<'a> {
             self.budget().charge(span, value.size())?;
             return Ok(value);
         }
-        self.scope.globals.whole(name, span).unwrap_or_else(|| {
-            self.suspect(name, span);
-            Ok(Value::String(format!("${{{name}}}")))
-        })
+        self.scope
+            .globals
+            .whole(name, span)
+            .unwrap_or_else(|| Ok(Value::String(format!("${{{name}}}"))))
     }
 
     /// What nobody knows here is for the node to fill in; but a name that is nearly ours is worth a word.
     fn suspect(&self, name: &str, span: Span) {
-        let is_ours = OUR_ROOTS
-            .iter()
-            .any(|ours| name == format!("{ours}s") || name == format!("{ours}iable"))
-            || (name.len() == 3 && nearest(name, ["var"]).is_some() && name != "env");
-        if is_ours && let Some(meant) = nearest(name, OUR_ROOTS).or(Some("var")) {
-            self.scope.globals.sink.warning(
-                Fault::new(
-                    "unknown-reference",
-                    span,
-                    format!("nothing is called `{name}`, so that the text stays as it is"),
-                )
-                .help(format!("did you mean `{meant}`?")),
-            );
+        if let Some((_, meant)) = SLIPS.iter().find(|(slip, _)| *slip == name) {
+            let message = format!("nothing is called `{name}`, so that the text stays as it is");
+            let fault = Fault::new("unknown-reference", span, message);
+            self.scope.globals.sink.warning(fault.help(format!("did you mean `{meant}`?")));
         }
     }
 
@@ -288,11 +311,12 @@ impl<'a> Evaluator<'a> {
 
     fn call(&self, call: &FuncCall, span: Span) -> Evaluation {
         let name = call.name.name.as_str();
+        let quietly = Self { quiet: true, ..*self };
         match name {
             "try" => {
                 let mut last = Fault::new("wrong-arguments", span, "try needs an argument");
                 for argument in call.args.iter() {
-                    match self.eval(argument) {
+                    match quietly.eval(argument) {
                         Ok(value) => return Ok(value),
                         Err(fault) => last = fault,
                     }
@@ -301,7 +325,9 @@ impl<'a> Evaluator<'a> {
             }
             "can" => {
                 let first = call.args.iter().next();
-                return Ok(Value::Bool(first.is_some_and(|argument| self.eval(argument).is_ok())));
+                return Ok(Value::Bool(
+                    first.is_some_and(|argument| quietly.eval(argument).is_ok()),
+                ));
             }
             "convert" => {
                 let mut arguments = call.args.iter();
@@ -315,10 +341,7 @@ impl<'a> Evaluator<'a> {
             }
             _ => {}
         }
-        let mut arguments = Vec::with_capacity(call.args.len());
-        for argument in call.args.iter() {
-            arguments.push(self.eval(argument)?);
-        }
+        let mut arguments = self.all(call.args.iter())?;
         if call.args.expand_final() {
             match arguments.pop() {
                 Some(Value::List(items)) => arguments.extend(items),

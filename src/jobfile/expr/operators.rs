@@ -9,6 +9,9 @@ use crate::report::{Fault, Span};
 use crate::suggest::did_you_mean;
 
 pub(super) fn unary(operator: UnaryOperator, value: &Value, span: Span) -> Result<Value, Fault> {
+    if value.has_failed() {
+        return Err(Fault::reported());
+    }
     let wrong = |needs: &str| {
         let message = format!("`{}` needs {needs}, this is {}", operator.as_str(), value.kind());
         Fault::new("wrong-type", span, message)
@@ -59,6 +62,9 @@ fn apply(
     span: Span,
 ) -> Result<Value, Fault> {
     use BinaryOperator as Op;
+    if left.has_failed() || right.has_failed() {
+        return Err(Fault::reported());
+    }
     let wrong = |needs: &str| {
         let (name, a, b) = (operator.as_str(), left.kind(), right.kind());
         Fault::new("wrong-type", span, format!("`{name}` needs {needs}, these are {a} and {b}"))

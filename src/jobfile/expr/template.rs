@@ -159,6 +159,9 @@ fn render_element(
         Element::Literal(literal) => out.push(literal.value()),
         Element::Interpolation(part) => {
             let value = evaluator.eval(&part.expr)?;
+            if value.has_failed() {
+                return Err(Fault::reported());
+            }
             let text = value.as_text().ok_or_else(|| {
                 let place = evaluator.place(part.expr.span());
                 let message = format!("only text fits into text, this is {}", value.kind());

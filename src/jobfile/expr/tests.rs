@@ -94,6 +94,19 @@ fn mistakes_are_where_they_are() {
         ("5 ? 1 : 2", "wrong-type", 0..1),
     ] {
         let fault = eval_fault(expression);
-        assert_eq!((fault.code, fault.span), (code, at.into()), "{expression}: {}", fault.message);
+        assert_eq!(fault.code, code, "{expression}: {}", fault.message);
+        assert_eq!(fault.span, Some((at.start, at.end)), "{expression}");
+    }
+}
+
+#[test]
+fn try_and_can_keep_quiet() {
+    for (expression, expected) in [
+        ("try([var.x, 1], \"d\")", r#""d""#),
+        ("try({a = nonsense()}, var.y, 2)", "2"),
+        ("can([1 / 0])", "false"),
+        ("can([1])", "true"),
+    ] {
+        assert_eq!(json(expression), expected, "{expression}");
     }
 }
