@@ -10,7 +10,7 @@ use api::{AgentInfo, App};
 use catalog::{Catalog, CatalogHandle, Change, Changes};
 use consensus::{Consensus, Subscription, SubscriptionError};
 use driver::{Docker, DockerOptions, Driver, RawExec, RawExecOptions};
-use model::{ClientStatus, Node};
+use model::{ClientStatus, Node, NodeId};
 use node::{NodeRuntime, NodeSettings};
 use server::{Server, ServerOptions};
 use state::Command;
@@ -62,7 +62,7 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         Consensus::open(consensus::Options::new(settings.data_dir.join("raft"), 1)).await?;
     let node_id = node::load_or_create_node_id(&settings.data_dir)?;
 
-    let drivers = drivers(&settings);
+    let drivers = drivers(&settings, node_id);
     let http_address = http.local_addr()?;
     let describe = Describe {
         settings: settings.clone(),
@@ -70,7 +70,7 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         drivers: drivers.clone(),
         http_address,
     };
-    let me = Arc::new(describe.node().await?);
+    let me = Arc::new(describe.node().await);
     let registration = Command::RegisterNode { node: Box::new(Node::clone(&me)), at: clock::now() };
     consensus.propose(registration).await.context("registering this node")?;
 
@@ -183,14 +183,12 @@ async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationTo
     }
 }
 
-fn drivers(settings: &Settings) -> Vec<Arc<dyn Driver>> {
+fn drivers(settings: &Settings, node: NodeId) -> Vec<Arc<dyn Driver>> {
     let mut raw_exec = RawExecOptions::new(settings.data_dir.join("alloc"));
     raw_exec.enabled = settings.raw_exec;
     let docker = &settings.docker.config;
-    let mut options = DockerOptions { ..DockerOptions::default() };
-    if let Some(endpoint) = &docker.endpoint {
-        options.socket = Some(endpoint.trim_start_matches("unix://").into());
-    }
+    let mut options = DockerOptions::new(node.to_string());
+    options.host.clone_from(&docker.endpoint);
     options.allow_privileged = docker.allow_privileged.unwrap_or(false);
     options.volumes_enabled = docker.volumes.enabled.unwrap_or(false);
     let mut drivers: Vec<Arc<dyn Driver>> = vec![Arc::new(RawExec::new(raw_exec))];
@@ -209,36 +207,33 @@ struct Describe {
 }
 
 impl Describe {
-    async fn node(&self) -> anyhow::Result<Node> {
-        let client = &self.settings.client;
+    async fn node(&self) -> Node {
+        let (all, client) = (&self.settings, &self.settings.client);
+        let defaults = NodeSettings::default();
         let settings = NodeSettings {
             id: self.id,
-            name: self.settings.name.clone(),
-            datacenter: self.settings.datacenter.clone(),
-            ..NodeSettings::default()
+            name: all.name.clone(),
+            datacenter: all.datacenter.clone(),
+            pool: client.node_pool.clone().unwrap_or(defaults.pool),
+            class: client.node_class.clone().unwrap_or_default(),
+            // On all addresses means: found by the one that others reach.
+            address: if all.bind.is_unspecified() { String::new() } else { all.bind.to_string() },
+            http_address: self.http_address.to_string(),
+            version: VERSION.to_owned(),
+            meta: client.meta.clone(),
+            data_dir: all.data_dir.clone(),
+            cpu_total: client.cpu_total_compute,
+            memory_total_mb: client.memory_total_mb,
+            reserved_cpu: client.reserved.cpu,
+            reserved_memory_mb: client.reserved.memory,
+            reserved_disk_mb: client.reserved.disk,
+            dynamic_ports: (
+                client.min_dynamic_port.unwrap_or(defaults.dynamic_ports.0),
+                client.max_dynamic_port.unwrap_or(defaults.dynamic_ports.1),
+            ),
+            reserved_ports: all.reserved_ports.clone(),
         };
-        let mut node = node::fingerprint(&settings, &self.drivers).await;
-        if let Some(pool) = &client.node_pool {
-            node.pool.clone_from(pool);
-        }
-        node.class = client.node_class.clone().unwrap_or_default();
-        node.meta.clone_from(&client.meta);
-        node.address = self.settings.bind.to_string();
-        node.http_address = self.http_address.to_string();
-        node.version = VERSION.to_owned();
-        let resources = &mut node.resources;
-        let reserved = &client.reserved;
-        resources.cpu =
-            client.cpu_total_compute.unwrap_or(resources.cpu).saturating_sub(reserved.cpu);
-        resources.memory_mb =
-            client.memory_total_mb.unwrap_or(resources.memory_mb).saturating_sub(reserved.memory);
-        resources.disk_mb = resources.disk_mb.saturating_sub(reserved.disk);
-        resources.min_dynamic_port = client.min_dynamic_port.unwrap_or(resources.min_dynamic_port);
-        resources.max_dynamic_port = client.max_dynamic_port.unwrap_or(resources.max_dynamic_port);
-        resources.reserved_ports.extend(&self.settings.reserved_ports);
-        resources.reserved_ports.sort_unstable();
-        resources.reserved_ports.dedup();
-        Ok(node)
+        node::fingerprint(&settings, &self.drivers).await
     }
 }
 
@@ -254,17 +249,9 @@ async fn keep_registered(
             () = stop.cancelled() => return,
             () = tokio::time::sleep(FINGERPRINT_INTERVAL) => {}
         }
-        let node = match describe.node().await {
-            Ok(mut node) => {
-                // Free disk space changes all the time; that alone is no news.
-                node.resources.disk_mb = last.resources.disk_mb;
-                node
-            }
-            Err(error) => {
-                tracing::warn!("this node could not be looked at: {error:#}");
-                continue;
-            }
-        };
+        let mut node = describe.node().await;
+        // Free disk space changes all the time; that alone is no news.
+        node.resources.disk_mb = last.resources.disk_mb;
         if node == last {
             continue;
         }

@@ -26,7 +26,7 @@ impl TaskLogs for NodeLogs {
         };
         let start = match request.origin {
             LogOrigin::Start => LogStart::Offset(request.offset),
-            LogOrigin::End => LogStart::LastBytes(request.offset),
+            LogOrigin::End => LogStart::TailBytes(request.offset),
         };
         let follower = driver::read_logs(&dir, &request.task, stream, start, request.follow)
             .await

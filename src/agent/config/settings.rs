@@ -140,7 +140,7 @@ fn repository(name: &str, block: &RepoBlock) -> anyhow::Result<RepoSettings> {
             bail!("repo \"{name}\" has both `token_file` and `token_env`; keep one")
         }
         (Some(file), None) => Some(SecretSource::File(file.clone())),
-        (None, Some(variable)) => Some(SecretSource::Environment(variable.clone())),
+        (None, Some(variable)) => Some(SecretSource::Env(variable.clone())),
         (None, None) => None,
     };
     config.credentials = Credentials {
