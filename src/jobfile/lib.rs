@@ -1,8 +1,8 @@
 //! Room: jobfile. Text in, [`model::Job`] out, with a place for everything that is wrong.
 //!
-//! The way: bytes → text ([`source`]) → tree of attributes and blocks, the same for HCL and YAML ([`hcl`], [`yaml`],
-//! [`tree`]) → values ([`resolve`], [`expr`]) → job ([`decode`]) → rules ([`check`]). All findings of a file are
-//! gathered on the way ([`report`]); a job comes out only where none is an error.
+//! The way: bytes → text (`source`) → tree of attributes and blocks, the same for HCL and YAML (`hcl`, `yaml`,
+//! `tree`) → values (`resolve`, `expr`) → job (`decode`) → rules (`check`). All findings of a file are
+//! gathered on the way (`report`); a job comes out only where none is an error.
 //!
 //! This room is pure: it reads no file, clock or environment, and the same bytes and inputs give the same job. Nothing
 //! it is given makes it panic, recurse without bound or grow without bound. Rules of what *happens* with a job do not
