@@ -230,6 +230,8 @@ impl Dispatcher {
                 let Some(alloc) = self.ids.remove(&error.id()) else { return };
                 tracing::error!(%alloc, %error, "an allocation's runner broke; its tasks run on");
                 self.entries.remove(&alloc);
+                // The next list brings it back; whatever runs must then be found and not started again.
+                self.damaged.insert(alloc);
             }
         }
     }
