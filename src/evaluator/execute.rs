@@ -17,7 +17,7 @@ use state::{InPlaceUpdate, StopAlloc};
 use crate::batches::{Ahead, sizes};
 use crate::feasible::Demands;
 use crate::place::{Candidates, Fleet, Presence, Request, Spot, alloc_id};
-use crate::reconcile::{Gate, GroupWork, Scene, Stop, Want, reschedule};
+use crate::reconcile::{Gate, GroupWork, Replaced, Scene, Stop, Want, reschedule};
 
 /// What a job's pass adds to the plan.
 #[derive(Default)]
@@ -208,7 +208,7 @@ impl<'a> Pass<'a, '_> {
                 work.available.saturating_sub(slots.saturating_sub(max_parallel)),
             ),
         };
-        for (alloc, field) in &work.destructive {
+        for Replaced { alloc, field, index } in &work.destructive {
             let reason = format!("{field} changed");
             tally.because("replace", &reason);
             let serves = self.scene.is_available(alloc);
@@ -217,7 +217,7 @@ impl<'a> Pass<'a, '_> {
                 continue;
             }
             let want = Want {
-                index: alloc.index,
+                index: *index,
                 version: self.scene.version,
                 canary: false,
                 previous: Some((alloc, true)),

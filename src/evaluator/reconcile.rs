@@ -35,6 +35,15 @@ pub(crate) struct Stop<'a> {
     pub(crate) client: Option<ClientStatus>,
 }
 
+/// An allocation to replace by choice.
+pub(crate) struct Replaced<'a> {
+    pub(crate) alloc: &'a Allocation,
+    /// The field that makes it necessary.
+    pub(crate) field: String,
+    /// The name of its successor: its own, unless another one has that too.
+    pub(crate) index: u32,
+}
+
 /// An allocation that is missing.
 pub(crate) struct Want<'a> {
     pub(crate) index: u32,
@@ -74,7 +83,7 @@ pub(crate) struct GroupWork<'a> {
     pub(crate) in_place: Vec<(&'a Allocation, String)>,
     pub(crate) wants: Vec<Want<'a>>,
     /// To be replaced, in the order in which the gate lets them through.
-    pub(crate) destructive: Vec<(&'a Allocation, String)>,
+    pub(crate) destructive: Vec<Replaced<'a>>,
     pub(crate) gate: Gate,
     /// Left as they are.
     pub(crate) ignored: u32,

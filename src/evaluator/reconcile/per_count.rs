@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Allocation, ClientStatus, Group, JobType};
 
 use super::reschedule::{self, Next};
-use super::{Gate, GroupWork, Phase, Scene, Want};
+use super::{Gate, GroupWork, Phase, Replaced, Scene, Want};
 use crate::compare::Change;
 use crate::place::Candidates;
 
@@ -53,7 +53,7 @@ pub(super) fn reconcile<'a>(
         work.proven &= scene.is_proven(alloc);
         match changes.get(&alloc.id) {
             Some(Change::Destructive(field)) if batches => {
-                work.destructive.push((alloc, field.clone()));
+                work.destructive.push(Replaced { alloc, field: field.clone(), index: alloc.index });
             }
             _ if scene.has_failed(alloc) => {
                 let version = match changes.get(&alloc.id) {
@@ -74,7 +74,10 @@ pub(super) fn reconcile<'a>(
     }
     work.kept = sorted.mains.len() as u32;
     // What does not serve anyway goes first: replacing it costs no traffic.
-    work.destructive.sort_by_key(|(alloc, _)| (scene.is_available(alloc), alloc.index, alloc.id));
+    work.destructive.sort_by_key(|replaced| {
+        (scene.is_available(replaced.alloc), replaced.alloc.index, replaced.alloc.id)
+    });
+    rename(&sorted.mains, &mut names, &mut work);
 
     fill_gaps(scene, group, &sorted, candidates, &phase, &mut names, &mut work);
     if let Phase::Canarying(wanted) = phase {
@@ -162,6 +165,24 @@ fn remove_surplus<'a>(
         work.stop(alloc, "alloc not needed due to job update");
         work.stopping |= !alloc.client.is_terminal();
         mains.retain(|kept| kept.id != alloc.id);
+    }
+}
+
+/// Canaries share the names of what they were to replace. Where both stay, as when the count went up meanwhile, the next
+/// replacement takes a free name.
+fn rename(mains: &[&Allocation], names: &mut BTreeSet<u32>, work: &mut GroupWork<'_>) {
+    let replaced: BTreeSet<_> = work.destructive.iter().map(|replaced| replaced.alloc.id).collect();
+    let mut claimed: BTreeSet<u32> = mains
+        .iter()
+        .filter(|alloc| !replaced.contains(&alloc.id))
+        .map(|alloc| alloc.index)
+        .collect();
+    for replaced in &mut work.destructive {
+        if !claimed.insert(replaced.index) {
+            replaced.index = (0..).find(|index| !names.contains(index)).unwrap_or(u32::MAX);
+            names.insert(replaced.index);
+            claimed.insert(replaced.index);
+        }
     }
 }
 

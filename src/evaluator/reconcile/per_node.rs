@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{Allocation, ClientStatus, Group, JobType, NodeId};
 
 use super::reschedule::{self, Next};
-use super::{Gate, GroupWork, Phase, Scene, Want};
+use super::{Gate, GroupWork, Phase, Replaced, Scene, Want};
 use crate::compare::Change;
 use crate::place::Candidates;
 
@@ -44,7 +44,7 @@ pub(super) fn reconcile<'a>(
                 continue;
             }
             Some(Change::Destructive(field)) if work.gate != Gate::Shut => {
-                work.destructive.push((alloc, field.clone()));
+                work.destructive.push(Replaced { alloc, field: field.clone(), index: 0 });
             }
             _ if scene.has_failed(alloc) => {
                 replace_failed(scene, alloc, policy.as_ref(), is_feasible, &mut work);
@@ -61,7 +61,8 @@ pub(super) fn reconcile<'a>(
         // A node that is not ready cannot prove anything and holds nothing up.
         work.proven &= !ready || scene.is_proven(alloc);
     }
-    work.destructive.sort_by_key(|(alloc, _)| (scene.is_available(alloc), alloc.node));
+    work.destructive
+        .sort_by_key(|replaced| (scene.is_available(replaced.alloc), replaced.alloc.node));
     for node in feasible.iter().filter(|node| !kept.contains_key(node)) {
         let version = match phase {
             Phase::Held => scene.record.stable().unwrap_or(scene.version),

@@ -220,6 +220,7 @@ impl Cluster {
             laws::check_state(&self.state);
             self.note_serving();
         }
+        laws::check_settled(&self.state);
         self.dirty = false;
         self.note_serving();
     }

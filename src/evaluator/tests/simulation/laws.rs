@@ -54,7 +54,7 @@ pub(crate) fn check_plan(state: &State, plan: &Plan) {
     }
 }
 
-/// A state by itself: no node over-committed, no port twice, no more of a group than wanted.
+/// A state by itself: no node over-committed, no port twice.
 pub(crate) fn check_state(state: &State) {
     for node in state.nodes().filter(|node| node.status == NodeStatus::Ready) {
         let (mut cpu, mut memory, mut disk) = (0, 0, 0);
@@ -72,6 +72,10 @@ pub(crate) fn check_state(state: &State) {
         assert!(memory <= node.resources.memory_mb, "{memory} MB on {}", node.name);
         assert!(disk <= node.resources.disk_mb);
     }
+}
+
+/// A state of which nothing is left to decide: no more of a group than is wanted.
+pub(crate) fn check_settled(state: &State) {
     for record in state.jobs() {
         let Some(job) = record.job().filter(|job| !job.kind.per_node()) else { continue };
         for group in &job.task_groups {
@@ -99,10 +103,19 @@ pub(crate) fn check_step(before: &State, after: &State) {
                     .collect()
             };
             let runs = |alloc: &Allocation| {
+                let deployment = alloc.deployment.and_then(|id| after.deployment(id));
+                // Without a verdict it counts where none was needed for it to serve.
+                let healthy = alloc.health.as_ref().map_or_else(
+                    || {
+                        deployment
+                            .is_none_or(|deployment| alloc.create_index < deployment.create_index)
+                    },
+                    |health| health.healthy,
+                );
                 // Canaries come on top of what is owed.
                 alloc.client == ClientStatus::Running
+                    && healthy
                     && !alloc.canary
-                    && !alloc.is_unhealthy()
                     && after.node(alloc.node).is_some_and(|node| node.status == NodeStatus::Ready)
             };
             let (old, new) = (of_group(before), of_group(after));
