@@ -140,12 +140,17 @@ impl Consensus {
             let (dir, counters) = (dir.clone(), counters.clone());
             tokio::task::spawn_blocking(move || Opened::open(&dir, node, counters, closing, &seams))
         };
+        // The engine builds some megabytes of tables when it is first used; better while the disk is busy.
+        let tables = tokio::task::spawn_blocking(|| drop(base2histogram::Histogram::<()>::new()));
         // redb answers some kinds of damage with a panic.
         let Opened { store, loaded, snapshots, restored } =
             opened.await.map_err(|error| ConsensusError::Damaged {
                 path: dir.join("log.redb"),
                 what: format!("reading it failed unexpectedly: {error}"),
             })??;
+
+        // It can only fail by panicking, and then the engine will say so itself.
+        let _ = tables.await;
 
         let failure = Arc::new(OnceLock::new());
         let log = LogStore::start(store, &loaded, failure.clone())?;
@@ -274,8 +279,8 @@ impl Consensus {
     /// Where this node stands.
     pub fn metrics(&self) -> RaftStatus {
         let metrics = self.inner.raft.metrics();
-        let status = RaftStatus::new(&metrics.borrow_watched(), self.inner.counters.status());
-        status
+        let metrics = metrics.borrow_watched();
+        RaftStatus::new(&metrics, self.inner.counters.status())
     }
 
     /// Writes a snapshot of what is applied now, unless the newest is one; returns the entry that it ends at.

@@ -71,8 +71,8 @@ impl Tail {
     /// Forgets what comes after `after`.
     pub(crate) fn truncate(&mut self, after: Option<LogId>) {
         let next = after.as_ref().map_or(0, |id| id.index + 1);
-        while let Some(entry) = self.entries.pop_back_if(|entry| entry.log_id.index >= next) {
-            self.bytes -= size(&entry);
+        while self.entries.back().is_some_and(|entry| entry.log_id.index >= next) {
+            self.bytes -= self.entries.pop_back().as_ref().map_or(0, size);
         }
         self.last = after.max(self.purged);
         self.durable = self.durable.min(next);
@@ -81,9 +81,8 @@ impl Tail {
 
     /// Forgets what comes up to `upto`, inclusive.
     pub(crate) fn purge(&mut self, upto: LogId) {
-        while let Some(entry) = self.entries.pop_front_if(|entry| entry.log_id.index <= upto.index)
-        {
-            self.bytes -= size(&entry);
+        while self.entries.front().is_some_and(|entry| entry.log_id.index <= upto.index) {
+            self.bytes -= self.entries.pop_front().as_ref().map_or(0, size);
         }
         if self.last.is_none_or(|last| last.index < upto.index) {
             self.last = Some(upto);
@@ -100,9 +99,9 @@ impl Tail {
         self.durable = self.durable.max(next);
         let durable = self.durable;
         while (self.entries.len() > KEEP_ENTRIES || self.bytes > KEEP_BYTES)
-            && let Some(entry) = self.entries.pop_front_if(|entry| entry.log_id.index < durable)
+            && self.entries.front().is_some_and(|entry| entry.log_id.index < durable)
         {
-            self.bytes -= size(&entry);
+            self.bytes -= self.entries.pop_front().as_ref().map_or(0, size);
         }
     }
 

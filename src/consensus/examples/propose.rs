@@ -52,6 +52,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let consensus = Consensus::open(Options::new(&dir, 1)).await?;
     println!("open: {:?}, {} flushes", start.elapsed(), consensus.metrics().storage.fsyncs);
+    for line in std::fs::read_to_string("/proc/self/status").unwrap_or_default().lines() {
+        if line.starts_with("VmRSS") || line.starts_with("RssAnon") {
+            println!("{line}");
+        }
+    }
 
     for (clients, each) in [(1u128, 1_000u128), (16, 200), (64, 200), (256, 100), (2_000, 20)] {
         let before = consensus.metrics().storage;
