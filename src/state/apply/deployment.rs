@@ -182,17 +182,14 @@ impl State {
                 if alloc.canary {
                     group.placed_canaries.push(alloc.id);
                 }
-                match &alloc.health {
-                    Some(health) if health.healthy => {
-                        // One that was healthy and then stopped or failed no longer counts.
-                        if !alloc.terminal() {
-                            group.healthy += 1;
-                            newest_verdict = newest_verdict.max(health.at);
-                        }
-                    }
-                    Some(_) => group.unhealthy += 1,
-                    None => {}
+                // One that was healthy and then stopped or failed no longer counts.
+                if let Some(health) =
+                    alloc.health.as_ref().filter(|health| health.healthy && !alloc.terminal())
+                {
+                    group.healthy += 1;
+                    newest_verdict = newest_verdict.max(health.at);
                 }
+                group.unhealthy += u32::from(alloc.is_unhealthy());
             }
             if group.promoted {
                 group.placed_canaries.clone_from(
