@@ -89,12 +89,18 @@ impl Metrics {
         let mut now = Registry::default();
         let mut families: BTreeMap<&str, Family<Labels, Gauge>> = BTreeMap::new();
         for figure in figures {
+            let value = i64::try_from(figure.value).unwrap_or(i64::MAX);
+            if figure.labels.is_empty() {
+                let gauge = <Gauge>::default();
+                gauge.set(value);
+                now.register(figure.name, figure.help, gauge);
+                continue;
+            }
             let family = families.entry(figure.name).or_insert_with(|| {
                 let family = Family::<Labels, Gauge>::default();
                 now.register(figure.name, figure.help, family.clone());
                 family
             });
-            let value = i64::try_from(figure.value).unwrap_or(i64::MAX);
             family.get_or_create(&figure.labels).set(value);
         }
         let written = encode_registry(&mut text, &self.registry)

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, Version};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tracing::Instrument;
 
 use crate::app::App;
@@ -33,7 +34,7 @@ pub(crate) fn dress(router: Router, app: &App, face: &'static str) -> Router {
             CompressionLayer::new()
                 .gzip(true)
                 .quality(CompressionLevel::Fastest)
-                .compress_when(worth_compressing),
+                .compress_when(SizeAbove::new(COMPRESS_ABOVE).and(may_wait)),
         )
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(move |request: Request, next: Next| {
@@ -71,10 +72,8 @@ fn asks_to_wait(query: &str) -> bool {
     })
 }
 
-fn worth_compressing(_: StatusCode, _: Version, headers: &HeaderMap, more: &Extensions) -> bool {
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let short = length.and_then(|text| text.parse().ok()).is_some_and(|n: u64| n < COMPRESS_ABOVE);
-    !short && more.get::<Live>().is_none()
+fn may_wait(_: StatusCode, _: Version, _: &HeaderMap, more: &Extensions) -> bool {
+    more.get::<Live>().is_none()
 }
 
 fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
