@@ -62,6 +62,7 @@ fn evaluate_job(
     ]));
     let Transitions { changes, revert, mut wake } = transitions(state, record, now);
     let acted = !changes.is_empty() || revert.is_some();
+    let notes = changes.iter().filter_map(|change| change.description.clone()).collect();
     // What follows sees the deployments as they will be.
     let revised = revise(state, &changes, now);
     let state = revised.as_ref().unwrap_or(state);
@@ -73,7 +74,7 @@ fn evaluate_job(
         deployment: current_deployment(state, record).filter(|_| !record.stopped),
         now,
     };
-    let mut entry = Entry { eval, trigger, acted, deployment: None };
+    let mut entry = Entry { eval, trigger, acted, notes, deployment: None };
     if let Some(revert) = revert {
         // The version that comes back brings the next pass with it.
         entry.deployment = scene.deployment.map(|deployment| deployment.id);
@@ -270,6 +271,8 @@ struct Entry {
     trigger: EvalTrigger,
     /// Whether the pass changes anything.
     acted: bool,
+    /// What became of deployments, in words.
+    notes: Vec<String>,
     deployment: Option<DeploymentId>,
 }
 
@@ -287,7 +290,7 @@ impl Entry {
             Some(last) => last.failures != failures || last.job_version != scene.version.version,
             None => status == EvalStatus::Blocked,
         };
-        if !self.acted && !news {
+        if !self.acted && !news && !first_look(scene) {
             return;
         }
         plan.evaluations.push(Evaluation {
@@ -298,7 +301,7 @@ impl Entry {
             priority: scene.version.job.priority,
             trigger: self.trigger,
             status,
-            description: describe(report),
+            description: describe(&self.notes, report),
             deployment: self.deployment,
             updates: report
                 .iter()
@@ -311,8 +314,19 @@ impl Entry {
     }
 }
 
-fn describe(report: &JobReport) -> String {
-    let mut words = Vec::new();
+/// Whether nothing yet says that the version was looked at. One that asks for nothing, such as a count of zero, is
+/// recorded for that once.
+fn first_look(scene: &Scene<'_>) -> bool {
+    let (id, version) = (&scene.record.id, scene.version);
+    !scene.record.stopped
+        && !version.stable
+        && scene.deployment.is_none()
+        && scene.state.evaluations_of_job(id).all(|known| known.job_version != version.version)
+        && scene.state.allocs_of_job(id).all(|alloc| alloc.job_version != version.version)
+}
+
+fn describe(notes: &[String], report: &JobReport) -> String {
+    let mut words = notes.to_vec();
     for (name, group) in report {
         if let Some(failure) = &group.failure {
             let mut causes: Vec<String> = failure

@@ -6,6 +6,7 @@
 //! once it is over: a node never holds both.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use model::{
@@ -47,7 +48,7 @@ pub(crate) struct Pass<'a, 'f> {
     pub(crate) scene: &'f Scene<'a>,
     pub(crate) fleet: &'f mut Fleet,
     pub(crate) presence: Presence,
-    pub(crate) candidates: BTreeMap<(u64, String), Arc<Candidates>>,
+    pub(crate) candidates: BTreeMap<(u64, String), Rc<Candidates>>,
     pub(crate) eval: EvalId,
     pub(crate) ordinal: u32,
     pub(crate) out: Output,
@@ -80,13 +81,12 @@ impl Tally {
 
 impl<'a> Pass<'a, '_> {
     /// The nodes that may run a group of a version.
-    pub(crate) fn candidates(&mut self, version: &JobVersion, group: &str) -> Arc<Candidates> {
-        let fleet = &self.fleet;
+    pub(crate) fn candidates(&mut self, version: &JobVersion, group: &str) -> Rc<Candidates> {
         let entry = self.candidates.entry((version.version, group.to_owned()));
-        Arc::clone(entry.or_insert_with(|| {
+        Rc::clone(entry.or_insert_with(|| {
             let none = model::Group::default();
             let group = version.job.group(group).unwrap_or(&none);
-            Arc::new(fleet.candidates(Demands::of(&version.job, group)))
+            Rc::new(Candidates::new(Demands::of(&version.job, group)))
         }))
     }
 

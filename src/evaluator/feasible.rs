@@ -179,7 +179,7 @@ mod tests {
         pool.node_pool = "gpu".into();
         assert_eq!(Demands::of(&pool, group).check(&good), Err("node pool gpu".into()));
 
-        let mut ill = good.clone();
+        let mut ill = good;
         ill.drivers.values_mut().for_each(|driver| driver.healthy = false);
         assert_eq!(
             Demands::of(&job, group).check(&ill),

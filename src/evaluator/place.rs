@@ -4,6 +4,7 @@
 //! feasible nodes are considered. What an allocation holds counts until its node says that it is over, even when it is
 //! told to stop, so that a node is never over-committed while something is still ending.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -118,14 +119,45 @@ impl Presence {
 /// The nodes that may run a group, found once for all its placements in a pass.
 pub(crate) struct Candidates {
     pub(crate) demands: Demands,
+    found: OnceCell<Found>,
+}
+
+struct Found {
     rooms: Vec<usize>,
     refused: PlacementFailure,
 }
 
 impl Candidates {
+    pub(crate) fn new(demands: Demands) -> Self {
+        Self { demands, found: OnceCell::new() }
+    }
+
     /// Their IDs, in order.
-    pub(crate) fn nodes(&self, fleet: &Fleet) -> Vec<NodeId> {
-        self.rooms.iter().filter_map(|at| fleet.rooms.get(*at)).map(|room| room.node.id).collect()
+    pub(crate) fn nodes(&self, fleet: &mut Fleet) -> Vec<NodeId> {
+        fleet.fill();
+        self.found(&fleet.rooms)
+            .rooms
+            .iter()
+            .filter_map(|at| fleet.rooms.get(*at))
+            .map(|room| room.node.id)
+            .collect()
+    }
+
+    fn found(&self, rooms: &[Room]) -> &Found {
+        self.found.get_or_init(|| {
+            let mut found = Found { rooms: Vec::new(), refused: PlacementFailure::default() };
+            for (at, room) in rooms.iter().enumerate() {
+                if !room.node.is_ready() {
+                    continue;
+                }
+                found.refused.nodes_evaluated += 1;
+                match self.demands.check(&room.node) {
+                    Ok(()) => found.rooms.push(at),
+                    Err(reason) => *found.refused.filtered.entry(reason).or_default() += 1,
+                }
+            }
+            found
+        })
     }
 }
 
@@ -151,53 +183,43 @@ pub(crate) struct Spot {
     pub(crate) scores: Vec<NodeScore>,
 }
 
-/// All nodes and what is free on them, as a plan grows.
+/// All nodes and what is free on them, as a plan grows. Looked up when the first allocation needs a node: most passes
+/// place nothing.
 #[derive(Clone)]
 pub(crate) struct Fleet {
-    /// By node ID.
+    state: State,
+    /// By node ID; empty until needed.
     rooms: Vec<Room>,
+    filled: bool,
 }
 
 impl Fleet {
     pub(crate) fn of(state: &State) -> Self {
-        let rooms = state
-            .nodes()
-            .map(|node| {
-                let mut room = Room {
-                    node: Arc::clone(node),
-                    cpu: 0,
-                    memory: 0,
-                    disk: 0,
-                    ports: Ports::default(),
-                };
-                for alloc in state.allocs_on_node(node.id) {
-                    if alloc.client.is_terminal() {
-                        room.ports.wear(&alloc.resources.ports);
-                    } else {
-                        room.hold(&alloc.resources);
-                    }
-                }
-                room
-            })
-            .collect();
-        Self { rooms }
+        Self { state: state.clone(), rooms: Vec::new(), filled: false }
     }
 
-    /// The nodes that may run the group, and why the others may not.
-    pub(crate) fn candidates(&self, demands: Demands) -> Candidates {
-        let mut rooms = Vec::new();
-        let mut refused = PlacementFailure::default();
-        for (at, room) in self.rooms.iter().enumerate() {
-            if !room.node.is_ready() {
-                continue;
-            }
-            refused.nodes_evaluated += 1;
-            match demands.check(&room.node) {
-                Ok(()) => rooms.push(at),
-                Err(reason) => *refused.filtered.entry(reason).or_default() += 1,
-            }
+    fn fill(&mut self) {
+        if std::mem::replace(&mut self.filled, true) {
+            return;
         }
-        Candidates { demands, rooms, refused }
+        let rooms = self.state.nodes().map(|node| {
+            let mut room = Room {
+                node: Arc::clone(node),
+                cpu: 0,
+                memory: 0,
+                disk: 0,
+                ports: Ports::default(),
+            };
+            for alloc in self.state.allocs_on_node(node.id) {
+                if alloc.client.is_terminal() {
+                    room.ports.wear(&alloc.resources.ports);
+                } else {
+                    room.hold(&alloc.resources);
+                }
+            }
+            room
+        });
+        self.rooms = rooms.collect();
     }
 
     /// Finds the best node and takes the room; or says why there is none.
@@ -207,14 +229,16 @@ impl Fleet {
         presence: &Presence,
         request: &Request<'_>,
     ) -> Result<Spot, PlacementFailure> {
+        self.fill();
         let need = Need::of(request.group);
+        let found = candidates.found(&self.rooms);
         let bits = request.id.uuid().as_u128();
         let seed = mix(bits as u64 ^ (bits >> 64) as u64);
-        let mut refused = candidates.refused.clone();
+        let mut refused = found.refused.clone();
         let property_counts = self.property_counts(candidates, presence, request);
         // Best first; a handful, so that insertion beats sorting all.
         let mut best: Vec<(f64, u64, usize, Standing)> = Vec::with_capacity(EXPLAINED + 1);
-        for &at in &candidates.rooms {
+        for &at in &found.rooms {
             let Some(room) = self.rooms.get(at) else { continue };
             if request.only.is_some_and(|only| only != room.node.id) {
                 continue;
@@ -277,15 +301,16 @@ impl Fleet {
 
     /// Whether the group would fit on the node of `leaving` if that one were gone already.
     pub(crate) fn fits_after(
-        &self,
+        &mut self,
         candidates: &Candidates,
         group: &Group,
         leaving: &Allocation,
     ) -> bool {
+        self.fill();
         let Ok(at) = self.rooms.binary_search_by_key(&leaving.node, |room| room.node.id) else {
             return false;
         };
-        if !candidates.rooms.contains(&at) {
+        if candidates.found(&self.rooms).rooms.binary_search(&at).is_err() {
             return false;
         }
         let Some(room) = self.rooms.get(at) else { return false };

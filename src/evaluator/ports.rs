@@ -49,6 +49,14 @@ impl Ports {
             return Ok(());
         }
         let (first, last) = range(node);
+        // Mostly the range is far from full, and nobody has to look which ports lie in it.
+        let most = self.taken.len()
+            + node.resources.reserved_ports.len()
+            + network.reserved_ports.len()
+            + network.dynamic_ports.len();
+        if most <= usize::from(last - first) {
+            return Ok(());
+        }
         let inside = |port: &u16| (first..=last).contains(port);
         let mut blocked: BTreeSet<u16> =
             node.resources.reserved_ports.iter().copied().filter(inside).collect();

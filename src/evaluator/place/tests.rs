@@ -23,7 +23,7 @@ fn place_all(
 ) -> Vec<Result<Spot, PlacementFailure>> {
     let group = &job.task_groups[0];
     let name: Arc<str> = Arc::from(group.name.as_str());
-    let candidates = fleet.candidates(Demands::of(job, group));
+    let candidates = Candidates::new(Demands::of(job, group));
     let mut presence = Presence::default();
     (0..count)
         .map(|ordinal| {
@@ -167,6 +167,6 @@ fn what_is_told_to_stop_holds_its_room_until_it_is_over() {
     let spots = place_all(&mut fleet, &job, 1);
     assert_eq!(spots[0].as_ref().err().expect("is full").exhausted["cpu"], 1);
     let group = &job.task_groups[0];
-    let candidates = fleet.candidates(Demands::of(&job, group));
+    let candidates = Candidates::new(Demands::of(&job, group));
     assert!(fleet.fits_after(&candidates, group, &stopping));
 }

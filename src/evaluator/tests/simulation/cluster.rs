@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use evaluator::evaluate;
+use evaluator::{evaluate, preview};
 use model::{
     AllocHealth, AllocId, Allocation, ClientStatus, CommitId, Deployment, DeploymentId,
     EvalTrigger, Job, JobId, Node, NodeStatus, TaskState, Timestamp,
@@ -162,7 +162,13 @@ impl Cluster {
 
     pub(crate) fn commit(&mut self, job: &Job) {
         let revision = self.revision([Self::file(job)].into());
+        let shown = preview(&self.state, &revision, self.now);
         self.must_apply(&Command::TakeRevision(Box::new(revision)));
+        if !shown.plan.is_empty() {
+            let jobs = [(job.id.clone(), EvalTrigger::JobRegister)].into();
+            let planned = evaluate(&self.state, &jobs, self.now);
+            assert_eq!(shown.plan, planned, "what was shown is what runs");
+        }
     }
 
     pub(crate) fn remove(&mut self, id: &str) {

@@ -1,7 +1,8 @@
 //! Whatever happens in whatever order: the laws hold at every step, and in the end all is as desired.
 
-use model::{DeploymentStatus, Job, JobType};
+use model::{DeploymentStatus, Job, JobId, JobType};
 use proptest::prelude::*;
+use state::Command;
 
 use crate::cluster::{Cluster, Mode, with};
 use crate::samples::{node, of_kind};
@@ -16,6 +17,8 @@ enum Step {
     Down(u32),
     Up(u32),
     Crash(usize),
+    Promote(usize),
+    Fail(usize),
     Wait(u64),
 }
 
@@ -24,21 +27,26 @@ struct Spec {
     count: u32,
     max_parallel: u32,
     canary: u32,
+    auto_promote: bool,
     auto_revert: bool,
     cpu: u64,
     fixed_port: bool,
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
-    (0..5u32, 1..3u32, 0..3u32, any::<bool>(), prop_oneof![Just(100u64), Just(1200)], any::<bool>())
-        .prop_map(|(count, max_parallel, canary, auto_revert, cpu, fixed_port)| Spec {
+    let cpu = prop_oneof![Just(100u64), Just(1200)];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (0..5u32, 1..3u32, 0..3u32, cpu, flags).prop_map(
+        |(count, max_parallel, canary, cpu, (auto_promote, auto_revert, fixed_port))| Spec {
             count,
             max_parallel,
             canary,
+            auto_promote,
             auto_revert,
             cpu,
             fixed_port,
-        })
+        },
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -50,6 +58,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..=NODES).prop_map(Step::Down),
         2 => (1..=NODES).prop_map(Step::Up),
         1 => (0..20usize).prop_map(Step::Crash),
+        1 => (0..JOBS.len()).prop_map(Step::Promote),
+        1 => (0..JOBS.len()).prop_map(Step::Fail),
         4 => (1..25u64).prop_map(Step::Wait),
     ]
 }
@@ -75,7 +85,7 @@ fn build(at: usize, spec: &Spec) -> Job {
     update.progress_deadline = std::time::Duration::from_secs(60);
     if kind == JobType::Service {
         update.canary = spec.canary;
-        update.auto_promote = spec.canary > 0;
+        update.auto_promote = spec.auto_promote && spec.canary > 0;
     }
     job
 }
@@ -101,6 +111,21 @@ proptest! {
                         cluster.crash(alloc.id);
                     }
                 }
+                // An operator may come too late; that is refused and changes nothing.
+                Step::Promote(job) => {
+                    let id = JobId::from(JOBS[job]);
+                    if let Some(deployment) = cluster.state.latest_deployment(&id) {
+                        let (deployment, at) = (deployment.id, cluster.now);
+                        cluster.apply(&Command::Promote { deployment, groups: Vec::new(), at });
+                    }
+                }
+                Step::Fail(job) => {
+                    let id = JobId::from(JOBS[job]);
+                    if let Some(deployment) = cluster.state.latest_deployment(&id) {
+                        let (deployment, at) = (deployment.id, cluster.now);
+                        cluster.apply(&Command::FailDeployment { deployment, at });
+                    }
+                }
                 Step::Wait(secs) => cluster.run(secs),
             }
         }
@@ -110,7 +135,7 @@ proptest! {
         }
         for at in 0..JOBS.len() {
             let spec = Spec {
-                count: 3, max_parallel: 1, canary: 0, auto_revert: true, cpu: 100, fixed_port: false,
+                count: 3, max_parallel: 1, canary: 0, auto_promote: false, auto_revert: true, cpu: 100, fixed_port: false,
             };
             cluster.commit(&with(build(at, &spec), Mode::Good, 99));
         }

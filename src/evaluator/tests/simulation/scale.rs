@@ -168,3 +168,14 @@ fn the_more_important_job_gets_the_room() {
     cluster.run(10);
     assert_eq!((cluster.serving("a-low"), cluster.serving("z-high")), (0, 1));
 }
+
+#[test]
+fn a_version_that_asks_for_nothing_is_recorded_once() {
+    let mut cluster = Cluster::new(1);
+    cluster.commit(&service("web", 0));
+    cluster.run(20);
+    assert_eq!(cluster.state.evaluations().count(), 1);
+    let revision = cluster.state.revisions().next().expect("is known").clone();
+    let report = cluster.state.revision_report(&revision);
+    assert_eq!(report.outcome, model::RevisionOutcome::Deployed);
+}
