@@ -140,17 +140,12 @@ impl Consensus {
             let (dir, counters) = (dir.clone(), counters.clone());
             tokio::task::spawn_blocking(move || Opened::open(&dir, node, counters, closing, &seams))
         };
-        // The engine builds some megabytes of tables when it is first used; better while the disk is busy.
-        let tables = tokio::task::spawn_blocking(|| drop(base2histogram::Histogram::<()>::new()));
         // redb answers some kinds of damage with a panic.
         let Opened { store, loaded, snapshots, restored } =
             opened.await.map_err(|error| ConsensusError::Damaged {
                 path: dir.join("log.redb"),
                 what: format!("reading it failed unexpectedly: {error}"),
             })??;
-
-        // It can only fail by panicking, and then the engine will say so itself.
-        let _ = tables.await;
 
         let failure = Arc::new(OnceLock::new());
         let log = LogStore::start(store, &loaded, failure.clone())?;

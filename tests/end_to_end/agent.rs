@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use client::Client;
 use model::wire::{AllocListStub, DeploymentView, RevisionEntry};
-use model::{ClientStatus, JobId, RevisionOutcome};
+use model::{ClientStatus, RevisionOutcome};
 
 use crate::jobs::HERDER;
 use crate::repository::Repository;
@@ -91,10 +91,6 @@ impl Agent {
 
     pub(crate) fn client(&self) -> Client {
         Client::new(&format!("http://{}", self.http), None).expect("a client")
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("a running agent").id()
     }
 
     /// What the agent logged.
