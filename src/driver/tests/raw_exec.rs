@@ -24,7 +24,7 @@ const CHATTER: &str = "chatter";
 
 type Case = (&'static str, fn());
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 20] = [
     ("runs_and_keeps_its_output", || run(runs_and_keeps_its_output())),
     ("tells_exit_codes_and_signals", || run(tells_exit_codes_and_signals())),
     ("a_missing_command_is_said_in_words", || run(a_missing_command_is_said_in_words())),
@@ -38,6 +38,7 @@ const CASES: [Case; 19] = [
     ("a_task_whose_shim_was_killed_is_followed", || run(a_task_without_shim_is_followed())),
     ("a_second_start_ends_the_first", || run(a_second_start_ends_the_first())),
     ("rotation_under_load_loses_nothing", || run(rotation_under_load_loses_nothing())),
+    ("a_full_disk_neither_stops_a_task_nor_loses_its_end", || run(a_full_disk_is_survived())),
     ("signals_reach_the_task", || run(signals_reach_the_task())),
     ("commands_run_beside_the_task", || run(commands_run_beside_the_task())),
     ("destroy_is_idempotent_and_leaves_logs", || run(destroy_is_idempotent())),
@@ -449,6 +450,31 @@ async fn rotation_under_load_loses_nothing() {
     println!("    60 MB of log in {} ms", elapsed.as_millis());
 }
 
+async fn a_full_disk_is_survived() {
+    let place = Place::new();
+    let mount = |program: &str, args: &[&str]| {
+        let done =
+            Command::new(program).args(args).arg(place.path()).stderr(Stdio::null()).status();
+        done.is_ok_and(|status| status.success())
+    };
+    if !mount("mount", &["-t", "tmpfs", "-o", "size=1m", "small"]) {
+        println!("    skipped: a small disk cannot be mounted here");
+        return;
+    }
+    fs::create_dir_all(place.path().join("alloc/logs")).expect("makes");
+    fs::create_dir_all(place.path().join("web/local")).expect("makes");
+    let driver = driver(place.path());
+    let script = "yes | head -c 3000000; rm filler; echo after; exit 3";
+    fs::write(place.path().join("web/filler"), [0; 65536]).expect("writes");
+    let handle = driver.start(&place.spec(script)).await.expect("starts");
+    let status = driver.wait(&handle).await.expect("ends");
+    let out = place.logs(LogStream::Stdout).await;
+    assert_eq!(status.code, Some(3), "{status}");
+    assert!(status.message.contains("bytes of output were lost"), "{status}");
+    assert!(out.starts_with("y\ny\n") && out.len() < 1024 * 1024, "{}", out.len());
+    assert!(mount("umount", &["-l"]));
+}
+
 async fn signals_reach_the_task() {
     let place = Place::new();
     let driver = driver(place.path());
@@ -542,7 +568,9 @@ async fn runs_as_another_user() {
 async fn the_shim_is_small() {
     let place = Place::new();
     let driver = driver(place.path());
+    let begin = Instant::now();
     let handle = driver.start(&place.spec("echo ready; sleep 1000")).await.expect("starts");
+    println!("    started in {:.1} ms", begin.elapsed().as_secs_f64() * 1e3);
     place.said("ready").await;
     let shim = pid_of(&handle, "shim");
     let rollup = fs::read_to_string(format!("/proc/{shim}/smaps_rollup")).expect("reads");
