@@ -230,13 +230,19 @@ impl Client {
 
 /// One part of a path, with everything escaped that could end it.
 pub(crate) fn escape(part: &str) -> String {
+    const HEX: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     let mut escaped = String::with_capacity(part.len());
     for byte in part.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
                 escaped.push(char::from(byte));
             }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
+            _ => {
+                let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+                escaped.push('%');
+                escaped.extend(digits);
+            }
         }
     }
     escaped

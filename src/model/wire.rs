@@ -28,8 +28,8 @@ pub use deployment::{DeploymentGroupView, DeploymentView};
 pub use diff::{FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff};
 pub use evaluation::{EvaluationView, PlanAnnotations};
 pub use gitops::{
-    ApproveRequest, BrokenFile, ChangeResponse, CheckRequest, GitopsError, GitopsStatus, HeldRemoval, JobOutcome, PlanRequest,
-    PlanResponse, PlannedJob, RepoView, RevisionEntry,
+    ApproveRequest, BrokenFile, ChangeResponse, CheckRequest, GitopsError, GitopsStatus,
+    HeldRemoval, JobOutcome, PlanRequest, PlanResponse, PlannedJob, RepoView, RevisionEntry,
 };
 pub use job::{GroupSummary, JobListStub, JobSummary, JobVersions, JobView, SummaryChildren};
 pub use metric::AllocMetric;

@@ -139,3 +139,58 @@ fn plan_response(outcome: PlanOutcome) -> Result<PlanResponse, Refusal> {
         notes,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use evaluator::{JobPreview, Preview};
+    use model::{DesiredUpdates, FileChangeKind};
+    use state::Rejection;
+
+    use super::*;
+
+    fn outcome(preview: Preview) -> PlanOutcome {
+        PlanOutcome {
+            repo: "fleet".to_owned(),
+            commit: None,
+            preview,
+            paths: [("web".into(), "jobs/web.hcl".to_owned())].into(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn preview(kind: DiffType, updates: DesiredUpdates) -> Preview {
+        let mut job = JobPreview {
+            job: "web".into(),
+            change: Some(FileChangeKind::Changed),
+            updates: [("app".to_owned(), updates)].into(),
+            ..JobPreview::default()
+        };
+        job.diff.kind = kind;
+        Preview { jobs: vec![job], ..Preview::default() }
+    }
+
+    #[test]
+    fn a_plan_says_whether_it_changes_and_disturbs() {
+        let facts = |preview| {
+            let plan = plan_response(outcome(preview)).expect("a plan");
+            (plan.changes, plan.disruptive)
+        };
+        let kept = DesiredUpdates { ignore: 3, ..DesiredUpdates::default() };
+        let renewed = DesiredUpdates { destructive_update: 3, ..DesiredUpdates::default() };
+        assert_eq!(facts(Preview::default()), (false, false));
+        assert_eq!(facts(preview(DiffType::None, kept.clone())), (false, false));
+        assert_eq!(facts(preview(DiffType::Edited, kept)), (true, false));
+        assert_eq!(facts(preview(DiffType::Edited, renewed.clone())), (true, true));
+        let plan = plan_response(outcome(preview(DiffType::None, renewed))).expect("a plan");
+        assert_eq!(plan.jobs[0].path, "jobs/web.hcl");
+        assert_eq!(plan.jobs[0].diff, None);
+    }
+
+    #[test]
+    fn a_rejected_revision_is_a_conflict() {
+        let rejection = Some(Rejection::Conflict("two files declare `web`".to_owned()));
+        let refused = plan_response(outcome(Preview { rejection, ..Preview::default() }));
+        assert_eq!(refused, Err(Refusal::conflict("two files declare `web`")));
+    }
+}

@@ -32,6 +32,45 @@ async fn lists_and_objects_have_nomads_shapes() {
 }
 
 #[tokio::test]
+async fn clients_read_back_what_is_written() {
+    use model::wire;
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    /// Reads an answer as the client does, and holds that nothing was lost.
+    async fn same<T: Serialize + DeserializeOwned>(app: &App, path: &str) {
+        let answer = get(app, path).await;
+        let read: T = serde_json::from_str(&answer.text)
+            .unwrap_or_else(|error| panic!("{path}: {error}: {}", answer.text));
+        assert_eq!(serde_json::to_value(&read).expect("serialises"), answer.json(), "{path}");
+    }
+
+    let app = app();
+    same::<Vec<wire::JobListStub>>(&app, "/v1/jobs").await;
+    same::<wire::JobView>(&app, "/v1/job/team%2Fweb").await;
+    same::<wire::JobVersions>(&app, "/v1/job/team%2Fweb/versions?diffs=true").await;
+    same::<Vec<wire::AllocListStub>>(&app, "/v1/allocations?resources=true").await;
+    same::<wire::AllocationView>(&app, &format!("/v1/allocation/{}", alloc_id())).await;
+    same::<Vec<wire::AllocationView>>(&app, &format!("/v1/node/{}/allocations", node_id())).await;
+    same::<Option<wire::DeploymentView>>(&app, "/v1/job/team%2Fweb/deployment").await;
+    let placed = format!("/v1/deployment/allocations/{}", deployment_id());
+    same::<Vec<wire::AllocListStub>>(&app, &placed).await;
+    same::<Vec<wire::EvaluationView>>(&app, "/v1/evaluations").await;
+    same::<wire::NodeView>(&app, &format!("/v1/node/{}", node_id())).await;
+    same::<Vec<wire::ServiceList>>(
+        &app,
+        "/v1/services?filter=Tags+contains+%22traefik.enable%3Dtrue%22",
+    )
+    .await;
+    same::<wire::GitopsStatus>(&app, "/v1/gitops/status").await;
+    same::<Vec<wire::RevisionEntry>>(&app, "/v1/gitops/revisions?limit=1").await;
+    same::<wire::AgentSelf>(&app, "/v1/agent/self").await;
+    same::<wire::AgentHealth>(&app, "/v1/agent/health").await;
+    same::<wire::AgentMembers>(&app, "/v1/agent/members").await;
+    same::<String>(&app, "/v1/status/leader").await;
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_said_in_nomads_words() {
     let app = app();
     let nobody = "00000000-0000-0000-0000-000000000000";
