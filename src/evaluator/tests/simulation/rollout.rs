@@ -256,3 +256,40 @@ fn failures_within_a_deployment_are_tried_again_when_it_does_not_go_back() {
     assert_eq!(waits, [30, 60]);
     assert_eq!(newest.client, ClientStatus::Failed);
 }
+
+#[test]
+fn a_bad_version_after_a_bad_version_stops_after_its_first_batch_too() {
+    let mut cluster = Cluster::new(4);
+    let job = rolling(6, 2, false);
+    cluster.commit(&with(job.clone(), Mode::Sick, 1));
+    cluster.run(10);
+    // Nothing serves, so that traffic holds nothing back; only the gate does.
+    cluster.commit(&with(job.clone(), Mode::Sick, 2));
+    cluster.run(40);
+    assert_eq!(cluster.placed_of("web", 1), 2);
+    cluster.commit(&with(job, Mode::Good, 3));
+    cluster.run(60);
+    assert_eq!(cluster.versions("web"), [2; 6]);
+}
+
+#[test]
+fn what_is_missing_for_another_reason_counts_as_missing() {
+    let mut cluster = Cluster::new(3);
+    let mut job = rolling(3, 1, false);
+    job.constraints.push(model::Constraint {
+        operator: "distinct_hosts".into(),
+        ..model::Constraint::default()
+    });
+    cluster.commit(&with(job.clone(), Mode::Good, 1));
+    cluster.run(10);
+    // One instance cannot be reached, and its replacement has no node to go to.
+    let (node, at) = (node(1).id, cluster.now);
+    let status = model::NodeStatus::Disconnected;
+    cluster.must_apply(&Command::SetNodeStatus { node, status, at });
+    cluster.commit(&with(job, Mode::Good, 2));
+    cluster.run(20);
+    assert_eq!(cluster.versions("web"), [0, 0, 0], "a second one would be one too many");
+    cluster.node_up(1);
+    cluster.run(40);
+    assert_eq!(cluster.versions("web"), [1, 1, 1]);
+}
