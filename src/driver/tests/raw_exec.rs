@@ -346,16 +346,29 @@ async fn an_end_without_agent_is_known() {
     assert_eq!(driver.reattach(&handle).await.expect("looks"), Attached::Gone);
 }
 
+/// A process that is not ours; ends with the case, however that ends.
+struct Stranger(std::process::Child);
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
 async fn reused_numbers_are_left_alone() {
     let place = Place::new();
     let driver = driver(place.path());
     let handle = driver.start(&place.spec("exit 0")).await.expect("starts");
     driver.wait(&handle).await.expect("ends");
     // A stranger with the numbers of the handle, in a session of its own.
-    let mut stranger = Command::new("sleep").arg("1000").process_group(0).spawn().expect("runs");
+    let mut stranger =
+        Stranger(Command::new("sleep").arg("1000").process_group(0).spawn().expect("runs"));
     let mut stale = handle.clone();
     for which in ["shim", "task"] {
-        stale.state[which]["pid"] = stranger.id().into();
+        stale.state[which]["pid"] = stranger.0.id().into();
+        // Ticks are 10 ms long, and the stranger may have started in the very one of the task.
+        let ticks = stale.state[which]["ticks"].as_u64().expect("ticks");
+        stale.state[which]["ticks"] = (ticks - 1).into();
     }
     assert_eq!(driver.reattach(&stale).await.expect("looks"), Attached::Gone);
     assert!(matches!(driver.signal(&stale, "SIGKILL").await, Err(DriverError::NotRunning(_))));
@@ -365,10 +378,9 @@ async fn reused_numbers_are_left_alone() {
     // The same of another boot.
     stale = handle;
     stale.state["boot_id"] = "another".into();
-    stale.state["task"] = json!({"pid": stranger.id(), "ticks": 0});
+    stale.state["task"] = json!({"pid": stranger.0.id(), "ticks": 0});
     driver.stop(&stale, "SIGKILL", Duration::ZERO).await.expect("nothing to stop");
-    assert_eq!(stranger.try_wait().expect("asks"), None, "the stranger lives");
-    stranger.kill().and_then(|()| stranger.wait()).expect("ends");
+    assert_eq!(stranger.0.try_wait().expect("asks"), None, "the stranger lives");
 }
 
 async fn a_task_without_shim_is_followed() {
