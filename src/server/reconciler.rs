@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use consensus::{Consensus, Subscription, SubscriptionError};
 use evaluator::evaluate;
-use model::Timestamp;
+use model::{Evaluation, Timestamp};
 use state::{Applied, Command};
 use tokio_util::sync::CancellationToken;
 
@@ -95,9 +95,8 @@ impl Reconciler {
                 job = %evaluation.job,
                 version = evaluation.job_version,
                 trigger = ?evaluation.trigger,
-                status = ?evaluation.status,
-                "evaluated: {}",
-                evaluation.description
+                "planned: {}",
+                in_words(evaluation)
             );
         }
         match self.consensus.propose(Command::ApplyPlan(Box::new(plan))).await {
@@ -114,4 +113,35 @@ impl Reconciler {
             }
         }
     }
+}
+
+/// What a pass does to a job, for the log: `web: 2 replace, 4 ignore`.
+fn in_words(evaluation: &Evaluation) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for (group, updates) in &evaluation.updates {
+        let counts = [
+            (updates.place, "create"),
+            (updates.canary, "canary"),
+            (updates.destructive_update, "replace"),
+            (updates.in_place_update, "update in place"),
+            (updates.migrate, "move"),
+            (updates.stop, "stop"),
+            (updates.ignore, "keep"),
+        ];
+        let counts: Vec<_> = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{what} {count}"))
+            .collect();
+        if !counts.is_empty() {
+            words.push(format!("{group}: {}", counts.join(", ")));
+        }
+    }
+    if !evaluation.description.is_empty() {
+        words.push(evaluation.description.clone());
+    }
+    for (group, failure) in &evaluation.failures {
+        words.push(format!("{group}: no room for {}", failure.unplaced));
+    }
+    if words.is_empty() { "nothing to do".to_owned() } else { words.join("; ") }
 }

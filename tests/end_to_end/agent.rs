@@ -20,6 +20,7 @@ pub(crate) struct Agent {
     repo: PathBuf,
     dir: tempfile::TempDir,
     flags: Vec<String>,
+    log_level: &'static str,
     child: Option<Child>,
     pub(crate) http: SocketAddr,
     pub(crate) catalog: SocketAddr,
@@ -29,11 +30,21 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts an agent that follows a repository on this machine.
     pub(crate) fn start(repo: &Repository, flags: &[&str]) -> Self {
+        Self::start_logging(repo, flags, "debug")
+    }
+
+    /// The same with errors alone in the log, for measurements.
+    pub(crate) fn start_quietly(repo: &Repository) -> Self {
+        Self::start_logging(repo, &[], "error")
+    }
+
+    fn start_logging(repo: &Repository, flags: &[&str], level: &'static str) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut agent = Self {
             repo: repo.path().to_owned(),
             dir: tempfile::tempdir().expect("a temporary directory"),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            log_level: level,
             child: None,
             http: any,
             catalog: any,
@@ -53,14 +64,8 @@ impl Agent {
             .open(self.dir.path().join("agent.log"))
             .expect("a log");
         let child = Command::new(HERDER)
-            .args([
-                "agent",
-                "--dev",
-                "--http-port=0",
-                "--catalog-port=0",
-                "--dns-port=0",
-                "--log-level=debug",
-            ])
+            .args(["agent", "--dev", "--http-port=0", "--catalog-port=0", "--dns-port=0"])
+            .arg(format!("--log-level={}", self.log_level))
             .arg("--data-dir")
             .arg(self.data_dir())
             .arg("--repo")
@@ -156,7 +161,8 @@ impl Agent {
 
     /// A job's allocations that are to run and do.
     pub(crate) fn running(&self, job: &str) -> Vec<AllocListStub> {
-        let allocs = self.client().job_allocations(job).map(client::Answer::into_value).unwrap_or_default();
+        let allocs =
+            self.client().job_allocations(job).map(client::Answer::into_value).unwrap_or_default();
         allocs
             .into_iter()
             .filter(|alloc| {
@@ -174,7 +180,11 @@ impl Agent {
 
     /// The revision of a commit, once the agent took it in.
     pub(crate) fn revision(&self, commit: &str) -> Option<RevisionEntry> {
-        let revisions = self.client().revisions(None, Some(100)).map(client::Answer::into_value).unwrap_or_default();
+        let revisions = self
+            .client()
+            .revisions(None, Some(100))
+            .map(client::Answer::into_value)
+            .unwrap_or_default();
         revisions.into_iter().find(|entry| entry.revision.commit.as_str() == commit)
     }
 
