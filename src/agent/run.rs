@@ -135,9 +135,20 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         "agent is ready"
     );
 
+    if !settings.bind.is_loopback() {
+        tracing::warn!(
+            "everybody who reaches {http_address} can read what runs here and promote or fail deployments: \
+             there are no access tokens yet"
+        );
+    }
+
     tokio::select! {
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+    }
+    // Whoever looks for this agent from now on must not find it.
+    if let Err(error) = std::fs::remove_file(settings.data_dir.join("agent.json")) {
+        tracing::debug!(%error, "agent.json could not be removed");
     }
     stop_server.cancel();
     server.join().await;
