@@ -239,6 +239,37 @@ fn every_setting_of_the_agent_is_described() {
     assert!(missing.is_empty(), "docs/configuration.md does not mention {missing:?}");
 }
 
+/// A heading as the fragment of an address.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut links = 0;
+    for name in ["job-files.md", "messages.md", "configuration.md"] {
+        let text = read(&format!("docs/{name}"));
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let path = root().join("docs").join(if file.is_empty() { name } else { file });
+            let other = fs::read_to_string(&path)
+                .unwrap_or_else(|error| panic!("{name} links to {target}: {error}"));
+            let is_there =
+                other.lines().any(|line| line.starts_with('#') && anchor(line) == fragment);
+            assert!(fragment.is_empty() || is_there, "{name} links to {target}");
+            links += 1;
+        }
+    }
+    assert!(links > 8, "only {links} links were found");
+}
+
 #[test]
 fn example_deployments_have_no_findings() {
     let mut paths = Vec::new();
