@@ -53,6 +53,12 @@ pub struct PercentileStats {
     pub p99_9: u64,
 }
 
+impl std::fmt::Display for PercentileStats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("not counted")
+    }
+}
+
 /// A chart of nothing.
 #[derive(Clone, Debug, Default)]
 pub struct AsciiChart;
