@@ -15,6 +15,8 @@ pub(crate) enum Status {
     Acted,
     /// Nomad has it; Herder knows it and does nothing about it yet.
     Later,
+    /// As [`Self::Later`], but a job that has it must not run as if it had not.
+    Refused,
     /// Nomad itself has given it up.
     Gone,
 }
@@ -136,6 +138,11 @@ const fn map(name: &'static str) -> Rule {
 
 const fn later_block(name: &'static str, labels: usize) -> Rule {
     block(name, labels, true, Status::Later, opaque)
+}
+
+/// A block whose job would do harm if it ran without it.
+const fn refused_block(name: &'static str) -> Rule {
+    block(name, 0, true, Status::Refused, opaque)
 }
 
 const fn gone_block(name: &'static str) -> Rule {

@@ -8,9 +8,9 @@ pub(super) fn check(rules: &Rules<'_>, path: &str, group: &Group, task: &Task) {
     let name = task.name.as_str();
     // The name is a directory's, beside the `alloc` that tasks share.
     let is_path = name.contains(['/', '\\', '\0']) || matches!(name, "" | "." | ".." | "alloc");
-    if is_path || name.len() > 200 {
+    if is_path || name.len() > 128 {
         let message = format!("`{name}` cannot be a task's name");
-        let help = "a name has no slashes, at most 200 characters, and is not `alloc`";
+        let help = "a name has no slashes, at most 128 characters, and is not `alloc`";
         rules.error("invalid-name", path, message, help);
     }
     if task.driver.is_empty() && rules.places.has(&format!("{path}/driver")) {

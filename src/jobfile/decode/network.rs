@@ -13,7 +13,7 @@ pub(super) fn all(parent: &Reader<'_>) -> Vec<Network> {
 
 fn one(reader: &Reader<'_>) -> Network {
     let mut network = Network {
-        mode: reader.text("mode").unwrap_or_default(),
+        mode: mode(reader),
         hostname: reader.text("hostname").unwrap_or_default(),
         ..Network::default()
     };
@@ -38,4 +38,20 @@ fn one(reader: &Reader<'_>) -> Network {
         }
     }
     network
+}
+
+/// Only the host's own network is there yet.
+fn mode(reader: &Reader<'_>) -> String {
+    let mode = reader.text("mode").unwrap_or_default();
+    if !matches!(mode.as_str(), "" | "host") {
+        reader.context.sink.warning(
+            crate::report::Fault::new(
+                "not-acted-on",
+                reader.place("mode"),
+                format!("network mode `{mode}` is not acted on yet"),
+            )
+            .help("the tasks use the host's network; containers have Docker's own, with their ports mapped"),
+        );
+    }
+    mode
 }

@@ -118,6 +118,13 @@ impl<'a> Reader<'a> {
                 Fault::new("not-acted-on", span, format!("{what}`{name}` is not acted on yet"))
                     .help("the job is used as if it were not there")
             }
+            Status::Refused => {
+                let message = format!("jobs with `{name}` are not run yet");
+                let help = "without it the job would run at once and at each change, which it is not meant to; \
+                            keep the file out of `paths` until then";
+                self.fault("not-run-yet", span, message, help.to_owned());
+                return;
+            }
             Status::Gone => {
                 Fault::new("deprecated", span, format!("{what}`{name}` has no effect any more"))
                     .help("it can be deleted")

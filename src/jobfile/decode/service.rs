@@ -84,6 +84,16 @@ fn check(reader: &Reader<'_>, service: &Service, restart: Option<&CheckRestart>)
         (Some(own), base) => Some(check_restart(&own, base.cloned().unwrap_or_default())),
         (None, base) => base.cloned(),
     };
+    if reader.text("protocol").is_some_and(|protocol| protocol == "https") {
+        reader.context.sink.warning(
+            crate::report::Fault::new(
+                "not-acted-on",
+                reader.place("protocol"),
+                "https checks are not run yet, so this check never passes",
+            )
+            .help("use a tcp check, or http on another port, until then"),
+        );
+    }
     if kind == CheckType::Grpc {
         reader.context.sink.warning(
             crate::report::Fault::new(

@@ -44,13 +44,13 @@ static SCALING: Schema = Schema {
 };
 
 static EPHEMERAL_DISK: Schema = Schema {
-    attributes: &[acted("size"), acted("sticky"), acted("migrate")],
+    attributes: &[acted("size"), later("sticky"), later("migrate")],
     blocks: &[],
     open: false,
 };
 
 static NETWORK: Schema = Schema {
-    attributes: &[acted("mode"), acted("hostname"), gone("mbits")],
+    attributes: &[acted("mode"), later("hostname"), gone("mbits")],
     blocks: &[port(), later_block("dns", 0), later_block("cni", 0)],
     open: false,
 };
@@ -60,7 +60,7 @@ const fn port() -> Rule {
 }
 
 static PORT: Schema = Schema {
-    attributes: &[acted("static"), acted("to"), acted("host_network"), later("ignore_collision")],
+    attributes: &[acted("static"), acted("to"), later("host_network"), later("ignore_collision")],
     blocks: &[],
     open: false,
 };

@@ -1,6 +1,6 @@
 //! `job {}` and what jobs and groups share.
 
-use super::{Name, Rule, Schema, acted, gone, later_block, many, map, one};
+use super::{Name, Rule, Schema, acted, gone, later_block, many, map, one, refused_block};
 use super::{group, task};
 
 pub(super) static JOB: Schema = Schema {
@@ -29,8 +29,8 @@ pub(super) static JOB: Schema = Schema {
         map("meta"),
         later_block("affinity", 0),
         later_block("spread", 0),
-        later_block("periodic", 0),
-        later_block("parameterized", 0),
+        refused_block("periodic"),
+        refused_block("parameterized"),
         later_block("multiregion", 0),
         later_block("ui", 0),
         later_block("vault", 0),
@@ -72,7 +72,7 @@ pub(super) static UPDATE: Schema = Schema {
         acted("auto_revert"),
         acted("auto_promote"),
         acted("canary"),
-        acted("stagger"),
+        gone("stagger"),
     ],
     blocks: &[],
     open: false,

@@ -62,8 +62,14 @@ fn files_of_strangers_parse() {
         total += 1;
         let text = String::from_utf8_lossy(&bytes);
         let parsed = parse(Source { path: &name, bytes: &bytes }, &inputs(&text));
-        if parsed.has_errors() {
-            for found in parsed.diagnostics.iter().filter(|found| found.is_error()) {
+        // A job that is understood and held back for what it asks is not misread.
+        let errors: Vec<_> = parsed
+            .diagnostics
+            .iter()
+            .filter(|found| found.is_error() && found.code != "not-run-yet")
+            .collect();
+        if !errors.is_empty() {
+            for found in errors {
                 println!("{}\n", render(found, Some(&text), false));
             }
         } else {
