@@ -201,6 +201,7 @@ fn drivers(settings: &Settings, node: NodeId) -> Vec<Arc<dyn Driver>> {
     let mut options = DockerOptions::new(node.to_string());
     options.host.clone_from(&docker.endpoint);
     options.allow_privileged = docker.allow_privileged.unwrap_or(false);
+    options.allow_caps.clone_from(&docker.allow_caps);
     options.volumes_enabled = docker.volumes.enabled.unwrap_or(false);
     let mut drivers: Vec<Arc<dyn Driver>> = vec![Arc::new(RawExec::new(raw_exec))];
     if docker.enabled != Some(false) {

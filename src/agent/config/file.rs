@@ -85,6 +85,8 @@ pub(crate) struct PluginConfig {
     pub(crate) enabled: Option<bool>,
     pub(crate) endpoint: Option<String>,
     pub(crate) allow_privileged: Option<bool>,
+    /// Capabilities that job files may add beside those that Docker grants anyway.
+    pub(crate) allow_caps: Vec<String>,
     pub(crate) volumes: Volumes,
 }
 
