@@ -168,9 +168,10 @@ text_id!(
 );
 
 impl CommitId {
-    /// The first eight digits, which people read and type.
+    /// The first eight digits, which people read and type. A name that is no object ID stays whole.
     pub fn short(&self) -> &str {
-        self.as_str().get(..8).unwrap_or(self.as_str())
+        let id = self.as_str();
+        if id.bytes().all(|byte| byte.is_ascii_hexdigit()) { id.get(..8).unwrap_or(id) } else { id }
     }
 }
 

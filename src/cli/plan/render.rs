@@ -29,15 +29,22 @@ pub(crate) fn print(plan: &PlanResponse, texts: &BTreeMap<String, String>, verbo
     } else if !plan.disruptive {
         "Nothing starts or stops.".to_owned()
     } else {
-        let total = |pick: fn(&model::DesiredUpdates) -> u32| -> u32 {
-            plan.jobs.iter().flat_map(|job| job.updates.values()).map(pick).sum()
-        };
+        let mut totals = [0; 3];
+        for job in &plan.jobs {
+            for (group, updates) in &job.updates {
+                let created = updates.place + updates.canary;
+                // The plan holds the first batch; the others follow from it.
+                let batches: u32 = job.batches.get(group).map_or(0, |batches| batches.iter().sum());
+                let replaced = (updates.destructive_update + updates.migrate)
+                    .max(batches.saturating_sub(created));
+                totals = [totals[0] + created, totals[1] + replaced, totals[2] + updates.stop];
+            }
+        }
+        let [created, replaced, stopped] = totals;
+        let jobs = plan.jobs.len();
+        let plural = if jobs == 1 { "" } else { "s" };
         format!(
-            "{} to create, {} to replace, {} to stop, in {} jobs.",
-            total(|updates| updates.place + updates.canary),
-            total(|updates| updates.destructive_update + updates.migrate),
-            total(|updates| updates.stop),
-            plan.jobs.len()
+            "{created} to create, {replaced} to replace, {stopped} to stop, in {jobs} job{plural}."
         )
     };
     anstream::println!("{}", styled(BOLD, summary));
@@ -149,12 +156,16 @@ fn task_lines(lines: &mut Vec<String>, task: &TaskDiff, verbose: bool) {
     }
 }
 
+/// Names stand in one column, whatever their markers are, and a closing brace below its object's marker.
 fn fields_and_objects(
     lines: &mut Vec<String>,
     indent: &str,
     fields: &[FieldDiff],
     objects: &[ObjectDiff],
 ) {
+    let kinds =
+        fields.iter().map(|field| &field.kind).chain(objects.iter().map(|object| &object.kind));
+    let markers = kinds.map(|kind| mark(kind).len()).max().unwrap_or(0);
     let width = fields.iter().map(|field| field.name.len() + 1).max().unwrap_or(0);
     for field in fields {
         let name = format!("{}:", field.name);
@@ -164,16 +175,14 @@ fn fields_and_objects(
             "Edited" => format!("\"{}\" => \"{}\"", field.old, field.new),
             _ => format!("\"{}\"", field.new),
         };
-        lines.push(format!(
-            "{indent}{}{name:width$} {value}{}",
-            marker(&field.kind),
-            notes(&field.annotations)
-        ));
+        let marker = padded(&field.kind, markers);
+        lines.push(format!("{indent}{marker}{name:width$} {value}{}", notes(&field.annotations)));
     }
     for object in objects {
-        lines.push(format!("{indent}{}{} {{", marker(&object.kind), object.name));
-        fields_and_objects(lines, &format!("{indent}  "), &object.fields, &object.objects);
-        lines.push(format!("{indent}{}}}", blank(&object.kind)));
+        lines.push(format!("{indent}{}{} {{", padded(&object.kind, markers), object.name));
+        let inner = format!("{indent}  ");
+        fields_and_objects(lines, &inner, &object.fields, &object.objects);
+        lines.push(format!("{indent}}}"));
     }
 }
 
@@ -181,20 +190,89 @@ fn notes(annotations: &[String]) -> String {
     if annotations.is_empty() { String::new() } else { format!(" ({})", annotations.join(", ")) }
 }
 
-fn marker(kind: &str) -> String {
+fn mark(kind: &str) -> &'static str {
     match kind {
-        "Added" => styled(GREEN, "+ "),
-        "Deleted" => styled(RED, "- "),
-        "Edited" => styled(YELLOW, "+/- "),
-        _ => String::new(),
+        "Added" => "+ ",
+        "Deleted" => "- ",
+        "Edited" => "+/- ",
+        _ => "",
     }
 }
 
-/// As wide as the marker, so that a closing brace stands below its name.
-fn blank(kind: &str) -> &'static str {
+fn marker(kind: &str) -> String {
+    padded(kind, 0)
+}
+
+fn padded(kind: &str, width: usize) -> String {
+    let text = format!("{:width$}", mark(kind));
     match kind {
-        "Added" | "Deleted" => "  ",
-        "Edited" => "    ",
-        _ => "",
+        "Added" => styled(GREEN, text),
+        "Deleted" => styled(RED, text),
+        "Edited" => styled(YELLOW, text),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(kind: &str, name: &str, old: &str, new: &str) -> FieldDiff {
+        FieldDiff {
+            kind: kind.into(),
+            name: name.into(),
+            old: old.into(),
+            new: new.into(),
+            annotations: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_difference_reads_as_nomad_prints_it() {
+        let config = ObjectDiff {
+            kind: "Edited".into(),
+            name: "Config".into(),
+            fields: vec![
+                field("Edited", "image", "redis:2.8", "redis:7"),
+                field("None", "port_map[0][db]", "6379", "6379"),
+            ],
+            objects: Vec::new(),
+        };
+        let task = TaskDiff {
+            kind: "Edited".into(),
+            name: "redis".into(),
+            fields: Vec::new(),
+            objects: vec![config],
+            annotations: vec!["forces create/destroy update".into()],
+        };
+        let group = TaskGroupDiff {
+            kind: "Edited".into(),
+            name: "cache".into(),
+            tasks: vec![task],
+            updates: [("create/destroy update".to_owned(), 3)].into(),
+            ..TaskGroupDiff::default()
+        };
+        let diff = JobDiff {
+            kind: "Edited".into(),
+            id: "example".into(),
+            task_groups: vec![group],
+            ..JobDiff::default()
+        };
+        let lines: Vec<_> = diff_lines(&diff, false)
+            .iter()
+            .map(|line| console::strip_ansi_codes(line).into_owned())
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "+/- Job: \"example\"",
+                "+/- Task Group: \"cache\" (3 create/destroy update)",
+                "  +/- Task: \"redis\" (forces create/destroy update)",
+                "    +/- Config {",
+                "      +/- image:           \"redis:2.8\" => \"redis:7\"",
+                "          port_map[0][db]: \"6379\"",
+                "    }",
+            ]
+        );
     }
 }
