@@ -69,6 +69,9 @@ pub(crate) fn run(command: &DeploymentCommand) -> Result<ExitCode, Failure> {
         DeploymentCommand::Status(arguments) => match &arguments.deployment {
             None => list(&arguments.connection),
             Some(deployment) => {
+                if arguments.monitor {
+                    watch::catch_up(&arguments.connection.client()?);
+                }
                 let found = find(&arguments.connection, deployment)?;
                 if arguments.monitor {
                     return watch::deployment(&arguments.connection, found);

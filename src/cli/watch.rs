@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use client::Client;
+use client::{Client, Listing};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::wire::{AllocListStub, DeploymentGroupView, DeploymentView};
 use model::{AllocId, DeploymentStatus};
@@ -15,6 +15,37 @@ use crate::output;
 
 /// How long one question to the agent waits for a change; the clock of the deadline moves at least this often.
 const WAIT: Duration = Duration::from_secs(1);
+/// How long a commit that was just made may take to become a deployment before we show what there is.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// Lets the agent take in what was committed a moment ago, so that a rollout that is watched is the one that was just
+/// asked for. Whatever goes wrong here shows in what follows.
+pub(crate) fn catch_up(client: &Client) {
+    if client.check_now(None).is_err() {
+        return;
+    }
+    let began = Instant::now();
+    while began.elapsed() < CATCH_UP {
+        let Ok(status) = client.gitops_status(None) else { return };
+        let taken_in =
+            status.repos.iter().all(|repo| repo.seen.is_none() || repo.seen == repo.head);
+        let Ok(jobs) = client.jobs(&Listing::default()) else { return };
+        let Ok(deployments) = client.deployments(&Listing::default()) else { return };
+        let newest: BTreeMap<_, _> =
+            deployments.iter().fold(BTreeMap::new(), |mut newest, deployment| {
+                let version = newest.entry(&deployment.job_id).or_insert(deployment.job_version);
+                *version = deployment.job_version.max(*version);
+                newest
+            });
+        let planned = jobs.iter().all(|job| {
+            job.stop || newest.get(&job.id).is_none_or(|version| *version == job.version)
+        });
+        if taken_in && planned {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
 
 /// Watches until the deployment ends. Exit code 0 if it succeeded, 1 otherwise.
 pub(crate) fn deployment(
