@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use model::{AllocId, Allocation, Evaluation};
 
+pub use revision::renamed_path;
+
 use crate::command::Command;
 use crate::event::{Applied, Event, Rejection};
 use crate::table::State;
@@ -69,6 +71,11 @@ impl State {
     fn put_evaluation(&mut self, mut evaluation: Evaluation, events: &mut Vec<Event>) {
         evaluation.create_index = self.index;
         evaluation.modify_index = self.index;
+        if let Some(known) = self.evaluations.get(&evaluation.id)
+            && let Some(ids) = self.evaluations_by_job.get_mut(&known.job)
+        {
+            ids.remove(&(known.create_index, known.id));
+        }
         self.evaluations_by_job
             .entry(evaluation.job.clone())
             .or_default()

@@ -1,7 +1,7 @@
 //! What the log holds. A command carries its own time and ids, so that every replica and every replay reaches the same
 //! state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
@@ -124,10 +124,15 @@ pub struct TakeRevision {
     pub committed_at: Timestamp,
     /// When a node first saw it.
     pub seen_at: Timestamp,
-    /// The files that differ, by path.
+    /// The files that differ, by path. A job that its file no longer declares because it declares another is named by
+    /// [`crate::renamed_path`]; unless that is said to be removed, it is held.
     pub files: BTreeMap<String, FileOutcome>,
     /// What a person should know.
     pub notes: Vec<String>,
+    /// Whether more of the same commit follows. The head moves with the last part, which also says what is gone.
+    pub partial: bool,
+    /// Repositories that are followed no more. What they declared may be taken over.
+    pub abandoned: BTreeSet<String>,
     /// When the command was made.
     pub at: Timestamp,
 }

@@ -41,14 +41,14 @@ pub enum Event {
 /// Why a command changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// The plan did not see the effects of a later one.
+    /// The plan did not see a later plan, or a later version of its job.
     #[error(
-        "the plan was made from state {basis}, but a later plan was applied at {newer}; it must be made again"
+        "the plan was made from state {basis}, but what it is about changed at {newer}; it must be made again"
     )]
     StalePlan {
         /// What it was made from.
         basis: u64,
-        /// The later plan.
+        /// Where it changed.
         newer: u64,
     },
     /// The revision does not follow the one that is desired.

@@ -15,6 +15,7 @@ mod record;
 mod snapshot;
 mod table;
 
+pub use apply::renamed_path;
 pub use command::{
     AllocUpdate, Command, DeploymentChange, FileOutcome, Garbage, InPlaceUpdate, JobSubmission,
     Plan, Revert, StopAlloc, TakeRevision,

@@ -101,6 +101,10 @@ impl State {
                 format!("superseded by version {}", next.version),
             );
         }
+        if record.is_none_or(|record| record.stopped) {
+            let at = record.map_or(Timestamp::ZERO, |record| record.submitted_at);
+            return (RevisionOutcome::Superseded, Some(at), "removed since".to_owned());
+        }
         // No deployment: a job of a type without rolling updates, or one whose change was in place.
         let mut newest = Timestamp::ZERO;
         let mut any = false;

@@ -76,7 +76,10 @@ pub struct RepoRecord {
     pub branch: String,
     /// The commit that is desired.
     pub head: Option<CommitId>,
-    /// Its job files.
+    /// A commit of which only a part was taken in so far.
+    pub partial: Option<CommitId>,
+    /// Its job files. A job whose file declares another one now, and whose removal is held, is here under
+    /// [`crate::renamed_path`].
     pub files: BTreeMap<String, FileRecord>,
     /// State index of the last change.
     pub modify_index: u64,

@@ -17,8 +17,12 @@ impl State {
             // An allocation that was collected meanwhile is no error: the node will learn of it.
             let Some(before) = self.allocs.get(&update.alloc) else { continue };
             let mut alloc = Allocation::clone(before);
-            // What was declared lost stays lost: its replacement runs already.
-            if alloc.client == ClientStatus::Lost && update.client != ClientStatus::Complete {
+            // What is over does not begin again, and what was declared lost stays lost: its replacement runs already.
+            let over = match alloc.client {
+                ClientStatus::Lost => update.client != ClientStatus::Complete,
+                known => known.is_terminal() && !update.client.is_terminal(),
+            };
+            if over {
                 alloc.tasks.clone_from(&update.tasks);
             } else {
                 alloc.client = update.client;

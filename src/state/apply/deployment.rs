@@ -33,7 +33,7 @@ impl State {
         }
         let Some(deployment) = self.deployments.get(&change.id) else { return };
         let mut deployment = Deployment::clone(deployment);
-        if let Some(status) = change.status {
+        if let Some(status) = change.status.filter(|_| deployment.status.is_active()) {
             deployment.status = status;
             if !status.is_active() {
                 deployment.finished_at = at;
@@ -160,14 +160,18 @@ impl State {
         }
     }
 
-    /// Counts a deployment's allocations anew. Counting beats keeping books: it cannot drift.
+    /// Counts a deployment's allocations anew. Counting beats keeping books: it cannot drift. One that is over keeps what
+    /// it came to: that a later version replaced its allocations does not make it less of a success.
     pub(super) fn count_deployment(
         &mut self,
         id: DeploymentId,
         at: Timestamp,
         events: &mut Vec<Event>,
     ) {
-        let Some(before) = self.deployments.get(&id) else { return };
+        let Some(before) = self.deployments.get(&id).filter(|known| known.status.is_active())
+        else {
+            return;
+        };
         let mut deployment = Deployment::clone(before);
         for (name, group) in &mut deployment.groups {
             let healthy_before = group.healthy;

@@ -1,5 +1,7 @@
 //! Old records go. Whoever proposes the list decides what is old; what is still in use is kept whatever the list says.
 
+use model::JobId;
+
 use crate::command::Garbage;
 use crate::event::{Event, Rejection};
 use crate::table::State;
@@ -36,6 +38,7 @@ impl State {
                 && let Some(ids) = self.evaluations_by_job.get_mut(&evaluation.job)
             {
                 ids.remove(&(evaluation.create_index, *id));
+                self.indexes.evaluations = self.index;
             }
         }
         for id in &garbage.deployments {
@@ -46,6 +49,7 @@ impl State {
                 .cloned();
             if let Some(deployment) = ended {
                 self.deployments.remove(id);
+                self.indexes.deployments = self.index;
                 if let Some(ids) = self.deployments_by_job.get_mut(&deployment.job) {
                     ids.remove(&(deployment.create_index, *id));
                 }
@@ -55,10 +59,25 @@ impl State {
             let idle = self.allocs_of_job(id).next().is_none();
             if idle && self.jobs.get(id).is_some_and(|record| record.stopped) {
                 self.jobs.remove(id);
+                self.forget_history(id);
                 self.indexes.jobs = self.index;
                 events.push(Event::Job(id.clone()));
             }
         }
         Ok(())
+    }
+
+    /// Forgets what is only known by a job that is gone: should one of this name come, its versions count anew, and
+    /// nothing of the old ones may be taken for theirs.
+    fn forget_history(&mut self, id: &JobId) {
+        for (_, evaluation) in self.evaluations_by_job.remove(id).into_iter().flatten() {
+            self.evaluations.remove(&evaluation);
+            self.indexes.evaluations = self.index;
+        }
+        for (_, deployment) in self.deployments_by_job.remove(id).into_iter().flatten() {
+            self.deployments.remove(&deployment);
+            self.indexes.deployments = self.index;
+        }
+        self.allocs_by_job.remove(id);
     }
 }

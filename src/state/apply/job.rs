@@ -50,6 +50,31 @@ impl State {
         (number, true)
     }
 
+    /// Notes that a file says now what an earlier version said that the job went back to: the rollback is what is
+    /// desired. Returns whether that is news.
+    pub(super) fn confirm_rollback(
+        &mut self,
+        id: &JobId,
+        origin: &Arc<Origin>,
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let Some(record) = self.jobs.get(id) else { return false };
+        let Some(current) = record.current() else { return false };
+        let unconfirmed = current
+            .reverts_to
+            .and_then(|number| record.version(number))
+            .is_some_and(|target| target.origin == current.origin);
+        if !unconfirmed || current.origin == *origin {
+            return false;
+        }
+        let mut record = JobRecord::clone(record);
+        if let Some(current) = record.versions.last_mut() {
+            Arc::make_mut(current).origin = Arc::clone(origin);
+        }
+        self.put_job(record, events);
+        true
+    }
+
     pub(super) fn stop_job(
         &mut self,
         id: &JobId,
@@ -74,12 +99,12 @@ impl State {
             return;
         };
         let mut record = JobRecord::clone(record);
-        for version in &mut record.versions {
-            if version.version == number && !version.stable {
-                Arc::make_mut(version).stable = true;
-            }
+        let unproven =
+            |version: &&mut Arc<JobVersion>| version.version == number && !version.stable;
+        if let Some(version) = record.versions.iter_mut().find(unproven) {
+            Arc::make_mut(version).stable = true;
+            self.put_job(record, events);
         }
-        self.put_job(record, events);
     }
 
     fn put_job(&mut self, mut record: JobRecord, events: &mut Vec<Event>) {

@@ -1,8 +1,9 @@
 //! What the evaluator decided.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::{Allocation, DeploymentStatus, DesiredStatus};
+use model::{Allocation, DeploymentId, DeploymentStatus, DesiredStatus, JobId};
 
 use crate::command::{Plan, Revert};
 use crate::event::{Event, Rejection};
@@ -19,7 +20,21 @@ impl State {
         if plan.basis < self.last_plan {
             return Err(Rejection::StalePlan { basis: plan.basis, newer: self.last_plan });
         }
+        // A job that changed meanwhile may be stopped or of another version: nothing of what it was may start.
+        let jobs = touched(plan).filter_map(|job| Some(self.jobs.get(job)?.job_modify_index));
+        // Nor does a plan know better than an operator who has ended a deployment.
+        let deployments = plan
+            .deployment_changes
+            .iter()
+            .filter(|change| change.status.is_some())
+            .filter_map(|change| self.deployments.get(&change.id))
+            .filter(|deployment| !deployment.status.is_active())
+            .map(|deployment| deployment.modify_index);
+        if let Some(newer) = jobs.chain(deployments).max().filter(|newer| *newer > plan.basis) {
+            return Err(Rejection::StalePlan { basis: plan.basis, newer });
+        }
         self.last_plan = self.index;
+        let counted = self.counted(plan);
         for deployment in &plan.deployments {
             self.create_deployment(deployment, events);
         }
@@ -61,12 +76,7 @@ impl State {
             }
             self.put_alloc(alloc.clone(), false, events);
         }
-        for deployment in plan
-            .place
-            .iter()
-            .filter_map(|alloc| alloc.deployment)
-            .chain(plan.update.iter().filter_map(|update| update.deployment))
-        {
+        for deployment in counted {
             self.count_deployment(deployment, plan.at, events);
         }
         for change in &plan.deployment_changes {
@@ -82,6 +92,16 @@ impl State {
             self.put_evaluation(evaluation.clone(), events);
         }
         Ok(())
+    }
+
+    /// The deployments whose allocations a plan changes.
+    fn counted(&self, plan: &Plan) -> BTreeSet<DeploymentId> {
+        let stopped = plan.stop.iter().map(|stop| stop.alloc);
+        let left = stopped.chain(plan.update.iter().map(|update| update.alloc));
+        left.filter_map(|id| self.allocs.get(&id)?.deployment)
+            .chain(plan.place.iter().filter_map(|alloc| alloc.deployment))
+            .chain(plan.update.iter().filter_map(|update| update.deployment))
+            .collect()
     }
 
     fn revert_job(&mut self, revert: &Revert, plan: &Plan, events: &mut Vec<Event>) {
@@ -108,4 +128,11 @@ impl State {
             );
         }
     }
+}
+
+/// The jobs of which something starts, changes or goes back.
+fn touched(plan: &Plan) -> impl Iterator<Item = &JobId> {
+    let placed = plan.place.iter().map(|alloc| &alloc.job);
+    let deployed = plan.deployments.iter().map(|deployment| &deployment.job);
+    placed.chain(deployed).chain(plan.reverts.iter().map(|revert| &revert.job))
 }

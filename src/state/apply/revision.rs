@@ -1,8 +1,9 @@
 //! A repository's new head.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::{FileChange, FileChangeKind, Origin, Revision};
+use model::{FileChange, FileChangeKind, JobId, Origin, Revision};
 
 use crate::TRACKED_REVISIONS;
 use crate::command::{FileOutcome, TakeRevision};
@@ -29,7 +30,8 @@ impl State {
                 found: name(&repo.head),
             });
         }
-        let mut revision = Revision {
+        self.take_over(taken)?;
+        let mut revision = self.begun(&repo, taken).unwrap_or_else(|| Revision {
             repo: taken.repo.clone(),
             branch: taken.branch.clone(),
             commit: taken.commit.clone(),
@@ -39,25 +41,94 @@ impl State {
             committed_at: taken.committed_at,
             seen_at: taken.seen_at,
             files: Vec::new(),
-            notes: taken.notes.clone(),
+            notes: Vec::new(),
             index: self.index,
-        };
+        });
+        revision.notes.extend(taken.notes.iter().cloned());
         for (path, outcome) in &taken.files {
             let change = self.take_file(&mut repo, taken, path, outcome, events);
             revision.files.extend(change);
         }
         repo.branch.clone_from(&taken.branch);
-        repo.head = Some(taken.commit.clone());
+        if taken.partial {
+            repo.partial = Some(taken.commit.clone());
+        } else {
+            repo.partial = None;
+            repo.head = Some(taken.commit.clone());
+            settle_holds(&mut repo);
+        }
         repo.modify_index = self.index;
         events.push(Event::Revision { repo: taken.repo.clone(), commit: taken.commit.clone() });
         self.repos.insert(repo.name.clone(), Arc::new(repo));
-        self.revisions.insert(self.index, Arc::new(revision));
+        self.revisions.insert(revision.index, Arc::new(revision));
         while self.revisions.len() > TRACKED_REVISIONS {
             let Some(oldest) = self.revisions.get_min().map(|(index, _)| *index) else { break };
             self.revisions.remove(&oldest);
         }
         self.indexes.revisions = self.index;
         Ok(())
+    }
+
+    /// The revision that this command goes on with: a commit too large for one command comes in several.
+    fn begun(&self, repo: &RepoRecord, taken: &TakeRevision) -> Option<Revision> {
+        if repo.partial.as_ref() != Some(&taken.commit) {
+            return None;
+        }
+        let newest = self.revisions().find(|revision| revision.repo == taken.repo)?;
+        (newest.commit == taken.commit).then(|| Revision::clone(newest))
+    }
+
+    /// A job belongs to one repository. Another that declares it too must not fight over it; it gets it once the first
+    /// one holds only its removal, or is followed no more.
+    fn take_over(&mut self, taken: &TakeRevision) -> Result<(), Rejection> {
+        let declared: BTreeSet<&JobId> = declared(taken).collect();
+        if declared.is_empty() {
+            return Ok(());
+        }
+        let mut given: Vec<(String, String)> = Vec::new();
+        for other in self.repos.values().filter(|other| other.name != taken.repo) {
+            for (path, file) in &other.files {
+                let Some(job) = file.job.as_ref().filter(|job| declared.contains(job)) else {
+                    continue;
+                };
+                if !file.removal_held && !taken.abandoned.contains(&other.name) {
+                    return Err(Rejection::Conflict(format!(
+                        "job `{job}` is declared by {path} of repository `{}`",
+                        other.name
+                    )));
+                }
+                given.push((other.name.clone(), path.clone()));
+            }
+        }
+        for (name, path) in given {
+            if let Some(other) = self.repos.get_mut(&name) {
+                let other = Arc::make_mut(other);
+                other.files.remove(&path);
+                other.modify_index = self.index;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops a job that `repo` declares no more, unless another repository does.
+    fn let_go(
+        &mut self,
+        repo: &str,
+        job: &JobId,
+        reason: String,
+        at: model::Timestamp,
+        events: &mut Vec<Event>,
+    ) {
+        let elsewhere = self.repos.values().any(|other| {
+            other.name != repo
+                && other
+                    .files
+                    .values()
+                    .any(|file| file.job.as_ref() == Some(job) && !file.removal_held)
+        });
+        if !elsewhere {
+            self.stop_job(job, reason, at, events);
+        }
     }
 
     /// Stops the jobs whose removal was held, now that somebody said that it was meant.
@@ -89,7 +160,7 @@ impl State {
             record.files.remove(&path);
             if let Some(job) = job {
                 let reason = format!("{path} was removed, and the removal was approved");
-                self.stop_job(&job, reason, at, events);
+                self.let_go(repo, &job, reason, at, events);
             }
         }
         record.modify_index = self.index;
@@ -120,7 +191,9 @@ impl State {
                     blob: blob.clone(),
                 });
                 let known = self.jobs.get(&job.id).is_some_and(|record| !record.stopped);
-                let (version, changed) = self.submit_job(job, origin, None, taken.at, events);
+                let (version, mut changed) =
+                    self.submit_job(job, Arc::clone(&origin), None, taken.at, events);
+                changed |= self.confirm_rollback(&job.id, &origin, events);
                 repo.files.insert(
                     path.to_owned(),
                     FileRecord {
@@ -130,19 +203,7 @@ impl State {
                         ..FileRecord::default()
                     },
                 );
-                // A file that now declares another job no longer declares the one it had.
-                if let Some(previous) =
-                    before.and_then(|file| file.job).filter(|previous| *previous != job.id)
-                    && !repo.files.values().any(|file| file.job.as_ref() == Some(&previous))
-                    && !declared_by(taken, &previous)
-                {
-                    let reason = format!(
-                        "{path} declares `{}` instead since {}",
-                        job.id,
-                        taken.commit.short()
-                    );
-                    self.stop_job(&previous, reason, taken.at, events);
-                }
+                hold_renamed(repo, taken, path, before, &job.id);
                 let kind = match (known, changed) {
                     (false, _) => FileChangeKind::Added,
                     (true, true) => FileChangeKind::Changed,
@@ -168,7 +229,7 @@ impl State {
                 let file = repo.files.remove(path)?;
                 let job = file.job?;
                 let reason = format!("{path} was removed in {}", taken.commit.short());
-                self.stop_job(&job, reason, taken.at, events);
+                self.let_go(&taken.repo, &job, reason, taken.at, events);
                 change(Some(job), FileChangeKind::Removed, None, Vec::new())
             }
             FileOutcome::RemovalHeld => {
@@ -184,8 +245,56 @@ impl State {
     }
 }
 
-fn declared_by(taken: &TakeRevision, id: &model::JobId) -> bool {
-    taken.files.values().any(
-        |outcome| matches!(outcome, FileOutcome::Job { submission, .. } if submission.job.id == *id),
-    )
+/// Under which name a repository's record keeps a job that a file declared before it declared another. No job file can
+/// have such a name.
+pub fn renamed_path(path: &str, job: &JobId) -> String {
+    format!("{path}#{job}")
+}
+
+/// Keeps a job that `path` no longer declares, because it now declares `new`, as a removal that is held. Whether it
+/// may stop is for the revision to say, under the same rules as for a file that is gone.
+fn hold_renamed(
+    repo: &mut RepoRecord,
+    taken: &TakeRevision,
+    path: &str,
+    before: Option<FileRecord>,
+    new: &JobId,
+) {
+    let Some(before) = before else { return };
+    let Some(job) = before.job.as_ref().filter(|job| *job != new) else { return };
+    let declared = repo.files.values().any(|file| file.job.as_ref() == Some(job))
+        || declared(taken).any(|declared| declared == job);
+    if !declared {
+        let held = FileRecord {
+            removal_held: true,
+            broken: false,
+            problems: Vec::new(),
+            ..before.clone()
+        };
+        repo.files.insert(renamed_path(path, job), held);
+    }
+}
+
+/// A removal that is held is settled once another file declares the job.
+fn settle_holds(repo: &mut RepoRecord) {
+    if !repo.files.values().any(|file| file.removal_held) {
+        return;
+    }
+    let declared: BTreeSet<JobId> = repo
+        .files
+        .values()
+        .filter(|file| !file.removal_held)
+        .filter_map(|file| file.job.clone())
+        .collect();
+    repo.files.retain(|_, file| {
+        !file.removal_held || !file.job.as_ref().is_some_and(|job| declared.contains(job))
+    });
+}
+
+/// The jobs that a revision declares.
+fn declared(taken: &TakeRevision) -> impl Iterator<Item = &JobId> {
+    taken.files.values().filter_map(|outcome| match outcome {
+        FileOutcome::Job { submission, .. } => Some(&submission.job.id),
+        _ => None,
+    })
 }
