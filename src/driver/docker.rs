@@ -22,6 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::query_parameters::StartContainerOptions;
 use model::{AllocId, DriverInfo, LogConfig};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -223,10 +224,13 @@ impl Driver for Docker {
         let mut ended = None;
         if let Some(found) = self.find(&handle).await? {
             // What the image's own author chose, where the file chooses nothing.
-            let signal = if signal.is_empty() { &found.stop_signal } else { signal };
-            let number =
-                exit::parse_signal(signal).ok_or_else(|| DriverError::Signal(signal.to_owned()))?;
-            self.kill(&handle, number.as_str()).await?;
+            let number = exit::parse_signal(signal)
+                .or_else(|| exit::parse_signal(&found.stop_signal))
+                .map_or("SIGTERM", Signal::as_str);
+            if let Err(error) = self.kill(&handle, number).await {
+                // No reason not to kill it: a job file cannot make a task immortal.
+                tracing::warn!(task = handle.task, signal = number, %error, "a signal was not sent");
+            }
             ended = tokio::time::timeout(timeout, self.end(&handle)).await.ok();
             if ended.is_none() {
                 self.kill(&handle, "SIGKILL").await?;
@@ -273,12 +277,13 @@ impl Driver for Docker {
         }
     }
 
-    async fn list_ours(&self) -> Vec<Ours> {
+    async fn list_ours(&self) -> Result<Vec<Ours>, DriverError> {
         let label = format!("{}={}", container::INSTANCE, self.options.instance);
         let filters = encode(&serde_json::json!({ "label": [label] }).to_string());
-        let listed = self.api.get(&format!("/containers/json?all=1&filters={filters}")).await;
-        let Ok(Some(Value::Array(containers))) = listed else { return Vec::new() };
-        containers.iter().filter_map(ours).collect()
+        match self.api.get(&format!("/containers/json?all=1&filters={filters}")).await? {
+            Some(Value::Array(containers)) => Ok(containers.iter().filter_map(ours).collect()),
+            _ => Err(self.api.unavailable("its answer is not a list of containers")),
+        }
     }
 }
 
@@ -292,9 +297,12 @@ fn ours(value: &Value) -> Option<Ours> {
     let name = name.trim_start_matches('/').to_owned();
     let state = value.get("State").and_then(Value::as_str).unwrap_or_default();
     let running = !matches!(state, "created" | "exited" | "dead" | "stopped" | "removing");
-    // Where its log was is not known; whoever finds it this way only ends it.
-    let log = LogConfig { disabled: true, ..LogConfig::default() };
-    let handle = Handle { container, name, alloc, task: task.clone(), logs: PathBuf::new(), log };
+    let kept = label(container::LOG).and_then(|text| serde_json::from_str(text).ok());
+    let (logs, log) = kept.unwrap_or_else(|| {
+        // Of a version that did not say where its output goes: whoever finds it this way can only end it.
+        (PathBuf::new(), LogConfig { disabled: true, ..LogConfig::default() })
+    });
+    let handle = Handle { container, name, alloc, task: task.clone(), logs, log };
     Some(Ours { handle: handle.out(), alloc, task, running })
 }
 

@@ -243,8 +243,8 @@ pub trait Driver: Send + Sync {
     /// Sends a signal, such as `SIGHUP`, to the task's main process.
     async fn signal(&self, handle: &TaskHandle, signal: &str) -> Result<(), DriverError>;
 
-    /// Asks the task to end with `signal` (the driver's default when empty), waits for `timeout`, then kills it with
-    /// everything it started. Of a task that already ended it returns the end.
+    /// Asks the task to end with `signal` (the driver's default when empty or not a signal here), waits for `timeout`,
+    /// then kills it with everything it started, whatever became of the asking. Of a task that already ended it returns the end.
     async fn stop(
         &self,
         handle: &TaskHandle,
@@ -264,6 +264,7 @@ pub trait Driver: Send + Sync {
         timeout: Duration,
     ) -> Result<ExecOutput, DriverError>;
 
-    /// Everything on this machine that carries our mark, for the auditor that looks for what the node forgot.
-    async fn list_ours(&self) -> Vec<Ours>;
+    /// Everything on this machine that carries our mark, whether or not the node remembers it. What an agent began to
+    /// start and did not live to see is waited for. A list that cannot be had whole is an error and never a shorter one.
+    async fn list_ours(&self) -> Result<Vec<Ours>, DriverError>;
 }

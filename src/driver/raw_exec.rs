@@ -13,8 +13,8 @@ mod shim;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use model::DriverInfo;
@@ -61,7 +61,7 @@ impl RawExecOptions {
 pub struct RawExec {
     options: RawExecOptions,
     /// Shims that this process started and has to collect.
-    children: Mutex<Vec<std::process::Child>>,
+    children: Arc<Mutex<Vec<std::process::Child>>>,
 }
 
 /// What a handle holds. Never the environment: it is read from the running task where it is needed.
@@ -71,14 +71,12 @@ struct State {
     record: ShimRecord,
     state_dir: PathBuf,
     task_dir: PathBuf,
-    cwd: PathBuf,
-    user: String,
 }
 
 impl RawExec {
     /// A driver with these options.
     pub fn new(options: RawExecOptions) -> Self {
-        Self { options, children: Mutex::default() }
+        Self { options, children: Arc::default() }
     }
 
     /// Collects the shims of this process that have ended, so that none stays behind as a zombie.
@@ -196,21 +194,23 @@ impl Driver for RawExec {
             return Err(DriverError::Config { driver: NAME, problem: problems.join("; ") });
         }
         let message = self.shim_spec(spec, config);
-        let command = &message.command;
-        let (task_dir, cwd) = (command.task_dir.clone(), command.cwd.clone());
-        let user = command.user.clone();
+        let task_dir = message.command.task_dir.clone();
         let dir = StateDir::of_task(&task_dir);
         let program = self.options.shim.clone();
-        let (record, child) = blocking("start the task's shim", {
+        let children = self.children.clone();
+        let record = blocking("start the task's shim", {
             let dir = dir.clone();
-            move || agent::start(&program, &dir, &message)
+            move || {
+                let (record, child) = agent::start(&program, &dir, &message)?;
+                // Here and not by whoever waits, who may have given up by now.
+                if let Ok(mut children) = children.lock() {
+                    children.push(child);
+                }
+                Ok(record)
+            }
         })
         .await?;
-        if let Ok(mut children) = self.children.lock() {
-            children.push(child);
-        }
-        let state_dir = dir.path().to_owned();
-        Ok(State { record, state_dir, task_dir, cwd, user }.handle())
+        Ok(State { record, state_dir: dir.path().to_owned(), task_dir }.handle())
     }
 
     async fn reattach(&self, handle: &TaskHandle) -> Result<Attached, DriverError> {
@@ -220,7 +220,11 @@ impl Driver for RawExec {
             if state.is_this_boot() && state.record.shim.is_alive() {
                 return Ok(Attached::Running);
             }
-            Ok(match state.dir().exit(state.record.shim) {
+            let exit = state.dir().exit(state.record.shim).map_err(|error| {
+                let doing = format!("read how task {} ended", state.record.task_id);
+                DriverError::failed(doing, error)
+            })?;
+            Ok(match exit {
                 Some(status) => Attached::Exited(status),
                 None if state.task_runs() => Attached::Running,
                 None => Attached::Gone,
@@ -255,13 +259,12 @@ impl Driver for RawExec {
         timeout: Duration,
     ) -> Result<ExitStatus, DriverError> {
         let state = State::of(handle)?;
-        let name = if signal.is_empty() { "SIGINT" } else { signal };
-        let number =
-            exit::parse_signal(name).ok_or_else(|| DriverError::Signal(name.to_owned()))?;
+        // A job file cannot make a task immortal: what is no signal, or cannot be sent, is no reason not to kill.
+        let number = exit::parse_signal(signal).unwrap_or(nix::sys::signal::Signal::SIGINT);
         if state.is_this_boot() {
-            state.record.task.signal_group(number).map_err(|error| {
-                DriverError::failed(format!("send {name} to {}", handle.task_id), error)
-            })?;
+            if let Err(error) = state.record.task.signal_group(number) {
+                tracing::warn!(task = handle.task_id, %number, %error, "a signal was not sent");
+            }
             if let Ok(status) = tokio::time::timeout(timeout, agent::wait(&state)).await {
                 self.collect();
                 return status;
@@ -293,11 +296,11 @@ impl Driver for RawExec {
         blocking("remove the task's state", move || {
             let dir = state.dir();
             // A later run of the task may have the directory by now.
-            match dir.record() {
+            let failed =
+                |error| DriverError::failed(format!("remove {}", dir.path().display()), error);
+            match dir.record().map_err(failed)? {
                 Some(record) if record.shim != state.record.shim => Ok(()),
-                _ => dir.remove().map_err(|error| {
-                    DriverError::failed(format!("remove {}", dir.path().display()), error)
-                }),
+                _ => dir.remove().map_err(failed),
             }
         })
         .await
@@ -319,7 +322,7 @@ impl Driver for RawExec {
             if !state.task_runs() {
                 return Err(DriverError::NotRunning(state.record.task_id));
             }
-            let State { cwd, task_dir, user, .. } = state;
+            let State { task_dir, record: ShimRecord { cwd, user, .. }, .. } = state;
             Ok(CommandSpec {
                 command,
                 args,
@@ -335,42 +338,60 @@ impl Driver for RawExec {
         command::run(&self.options.shim, &spec, timeout).await
     }
 
-    async fn list_ours(&self) -> Vec<Ours> {
+    async fn list_ours(&self) -> Result<Vec<Ours>, DriverError> {
         let root = self.options.root.clone();
-        let found = tokio::task::spawn_blocking(move || list(&root)).await;
-        found.unwrap_or_default()
+        let failed = |error| DriverError::failed("look through the processes", error);
+        blocking("look through the processes", move || list(&root).map_err(failed)).await
     }
 }
 
-/// Shims, and tasks whose shim is gone, below `root`.
-fn list(root: &Path) -> Vec<Ours> {
-    let mut dirs: Vec<PathBuf> = process::all()
-        .iter()
-        .filter_map(|stat| {
-            let arguments = process::arguments(stat.proc.pid);
-            let [_, first, mode, dir] = arguments.as_slice() else {
-                return process::marked_leader(stat);
-            };
-            if first == SHIM_ARG.as_bytes() && mode == b"run" {
-                return String::from_utf8(dir.clone()).ok();
+/// Shims, and tasks whose shim is gone, below `root`. Blocks.
+fn list(root: &Path) -> std::io::Result<Vec<Ours>> {
+    let mut found: BTreeMap<PathBuf, Option<Proc>> = BTreeMap::new();
+    for stat in process::all()? {
+        let (dir, shim) = match process::arguments(stat.proc.pid).as_slice() {
+            [_, first, mode, dir] if first == SHIM_ARG.as_bytes() && mode == b"run" => {
+                (String::from_utf8(dir.clone()).ok(), Some(stat.proc))
             }
-            process::marked_leader(stat)
-        })
-        .map(PathBuf::from)
-        .filter(|dir| dir.starts_with(root))
-        .collect();
-    dirs.sort();
-    dirs.dedup();
-    dirs.into_iter().filter_map(ours).collect()
+            _ => (process::marked_leader(&stat), None),
+        };
+        if let Some(dir) = dir.map(PathBuf::from).filter(|dir| dir.starts_with(root)) {
+            let known = found.entry(dir).or_default();
+            *known = known.or(shim);
+        }
+    }
+    let mut ours = Vec::new();
+    for (dir, shim) in found {
+        ours.extend(ours_in(dir, shim)?);
+    }
+    Ok(ours)
 }
 
-fn ours(state_dir: PathBuf) -> Option<Ours> {
-    let record = StateDir::at(state_dir.clone()).record()?;
-    let (alloc, task) = record.task_id.split_once('/')?;
-    let (alloc, task) = (alloc.parse().ok()?, task.to_owned());
-    let task_dir = state_dir.parent()?.to_owned();
-    let cwd = task_dir.clone();
-    let state = State { record, state_dir, task_dir, cwd, user: String::new() };
+/// The run in a state directory. A shim that has written nothing yet is about to start its task, or to give up.
+fn ours_in(state_dir: PathBuf, shim: Option<Proc>) -> std::io::Result<Option<Ours>> {
+    let dir = StateDir::at(state_dir.clone());
+    let deadline = Instant::now() + agent::START_LIMIT;
+    let record = loop {
+        let awaited = shim.is_some_and(Proc::is_alive);
+        match dir.record()? {
+            Some(record) => break record,
+            None if !awaited => return Ok(None),
+            None if Instant::now() >= deadline => {
+                // Whoever started it has given it up by now, or is dead.
+                let rest = || {
+                    let shim = shim.into_iter().filter(|shim| shim.is_alive());
+                    Ok(shim.chain(process::marked(&state_dir)?).collect())
+                };
+                process::kill_all(rest, KILL_LIMIT);
+                return Ok(None);
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let Some((alloc, task)) = record.task_id.split_once('/') else { return Ok(None) };
+    let (Ok(alloc), task) = (alloc.parse(), task.to_owned()) else { return Ok(None) };
+    let Some(task_dir) = state_dir.parent().map(Path::to_owned) else { return Ok(None) };
+    let state = State { record, state_dir, task_dir };
     let running = state.task_runs();
-    Some(Ours { handle: state.handle(), alloc, task, running })
+    Ok(Some(Ours { handle: state.handle(), alloc, task, running }))
 }

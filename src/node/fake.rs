@@ -37,6 +37,8 @@ struct Inner {
     deaf: bool,
     /// What commands answer in a task.
     exec_code: i32,
+    /// How many more times nothing can be listed.
+    blind: u32,
 }
 
 struct Proc {
@@ -44,6 +46,8 @@ struct Proc {
     alloc: model::AllocId,
     task: String,
     end: Option<ExitStatus>,
+    /// Made and never started, as a container can be.
+    made_only: bool,
 }
 
 /// The machine.
@@ -90,6 +94,19 @@ impl World {
         self.change(|inner| inner.exec_code = code);
     }
 
+    pub(crate) fn blind(&self, times: u32) {
+        self.change(|inner| inner.blind = times);
+    }
+
+    /// Something of ours that no agent remembers.
+    pub(crate) fn stray(&self, alloc: model::AllocId, task: &str, made_only: bool) {
+        self.change(|inner| {
+            inner.next += 1;
+            let proc = Proc { number: inner.next, alloc, task: task.into(), end: None, made_only };
+            inner.procs.insert(TaskHandle::id(alloc, task), proc);
+        });
+    }
+
     /// A task ends by itself.
     pub(crate) fn exit(&self, task: &str, code: i32) {
         self.change(|inner| {
@@ -117,7 +134,7 @@ impl World {
 
     pub(crate) fn running(&self) -> Vec<String> {
         let inner = self.lock();
-        let running = inner.procs.values().filter(|proc| proc.end.is_none());
+        let running = inner.procs.values().filter(|proc| proc.end.is_none() && !proc.made_only);
         running.map(|proc| proc.task.clone()).collect()
     }
 
@@ -140,7 +157,7 @@ impl World {
     fn find(&self, handle: &TaskHandle) -> Option<Option<ExitStatus>> {
         let inner = self.lock();
         let proc = inner.procs.get(&handle.task_id)?;
-        (handle.state == proc.number).then(|| proc.end.clone())
+        (handle.state == proc.number && !proc.made_only).then(|| proc.end.clone())
     }
 
     async fn end_of(&self, handle: &TaskHandle) -> Result<ExitStatus, DriverError> {
@@ -191,12 +208,14 @@ impl Driver for FakeDriver {
             }
             if let Some(proc) = inner.procs.get(&task_id)
                 && proc.end.is_none()
+                && !proc.made_only
             {
                 return Ok(proc.number);
             }
             inner.next += 1;
             let number = inner.next;
-            let proc = Proc { number, alloc: spec.alloc, task: spec.task.clone(), end: None };
+            let (alloc, task) = (spec.alloc, spec.task.clone());
+            let proc = Proc { number, alloc, task, end: None, made_only: false };
             inner.procs.insert(task_id.clone(), proc);
             inner.log.push(format!("start {}", spec.task));
             Ok(number)
@@ -247,9 +266,11 @@ impl Driver for FakeDriver {
     }
 
     async fn destroy(&self, handle: &TaskHandle) -> Result<(), DriverError> {
-        if self.world.find(handle).is_some() {
-            self.world.change(|inner| inner.procs.remove(&handle.task_id));
-        }
+        self.world.change(|inner| {
+            if inner.procs.get(&handle.task_id).is_some_and(|proc| handle.state == proc.number) {
+                inner.procs.remove(&handle.task_id);
+            }
+        });
         Ok(())
     }
 
@@ -267,8 +288,12 @@ impl Driver for FakeDriver {
         Ok(ExecOutput { exit_code, output: b"out".to_vec() })
     }
 
-    async fn list_ours(&self) -> Vec<Ours> {
-        let inner = self.world.lock();
+    async fn list_ours(&self) -> Result<Vec<Ours>, DriverError> {
+        let mut inner = self.world.lock();
+        if let Some(left) = inner.blind.checked_sub(1) {
+            inner.blind = left;
+            return Err(DriverError::Start("blind".into()));
+        }
         let ours = inner.procs.iter().map(|(task_id, proc)| Ours {
             handle: TaskHandle {
                 driver: "fake".into(),
@@ -277,9 +302,9 @@ impl Driver for FakeDriver {
             },
             alloc: proc.alloc,
             task: proc.task.clone(),
-            running: proc.end.is_none(),
+            running: proc.end.is_none() && !proc.made_only,
         });
-        ours.collect()
+        Ok(ours.collect())
     }
 }
 

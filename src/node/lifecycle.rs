@@ -18,7 +18,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::restart::RestartWindow;
+use crate::restart::{RestartWindow, longest_wait};
 pub(crate) use words::describe;
 
 /// Where a task stands. Finer than what is reported.
@@ -135,6 +135,9 @@ pub(crate) struct Rules<'a> {
     pub group: &'a Group,
 }
 
+/// What is said of a task that runs although nobody wrote down that it was started.
+const FOUND: &str = "Task started by an earlier agent and found again";
+
 /// What was found of a task that nobody wrote down.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Recovery {
@@ -164,6 +167,8 @@ pub(crate) enum Event {
     },
     /// [`Op::Start`] gave up as told and left nothing behind.
     StartAborted,
+    /// [`Op::Start`] gave up as told, and whether it left something behind could not be seen.
+    StartLost,
     /// It ended.
     Exited(ExitStatus),
     /// [`Op::Destroy`] is done.
@@ -204,12 +209,23 @@ impl Lifecycle {
         Self { tasks, stop: None }
     }
 
-    /// After reading it from disk: a start that nobody saw the end of must be looked for.
+    /// After reading it from disk: a start that nobody saw the end of must be looked for, and what lies in the future
+    /// was written before the clock was set back, and must not be waited for.
     pub(crate) fn restored(mut self, group: &Group, now: Timestamp) -> Self {
-        for run in self.tasks.values_mut() {
+        for (name, run) in &mut self.tasks {
             if run.phase == Phase::Starting {
                 run.phase = Phase::Recovering;
             }
+            if let Phase::Backoff { until } = &mut run.phase {
+                let own = group.task(name).and_then(|task| task.restart_policy.as_ref());
+                let policy = own.unwrap_or(&group.restart_policy);
+                *until = (*until).min(now + longest_wait(policy));
+            }
+            run.window.start = run.window.start.min(now);
+            run.state.started_at = run.state.started_at.min(now);
+        }
+        if let Some(order) = &mut self.stop {
+            order.at = order.at.min(now);
         }
         for (name, run) in Self::new(group, false, now).tasks {
             self.tasks.entry(name).or_insert(run);
@@ -255,10 +271,12 @@ impl Lifecycle {
             Event::Recovered(Recovery::Running(handle)) => {
                 run.handle = Some(handle);
                 run.running(now);
+                run.note("Started", FOUND, now);
             }
             Event::Recovered(Recovery::Exited(handle, status)) => {
                 run.handle = Some(handle);
                 run.running(now);
+                run.note("Started", FOUND, now);
                 self.exited(rules, name, &status, now);
             }
             Event::Recovered(Recovery::Nothing) => {
@@ -279,6 +297,7 @@ impl Lifecycle {
                 self.start_failed(rules, name, &message, recoverable, now);
             }
             Event::StartAborted => run.killed(now),
+            Event::StartLost => run.phase = Phase::Recovering,
             Event::Exited(status) => self.exited(rules, name, &status, now),
             Event::Destroyed => run.handle = None,
             Event::Failed => {}
@@ -359,6 +378,13 @@ impl Lifecycle {
             (false, true) => ClientStatus::Pending,
             (false, false) => ClientStatus::Complete,
         }
+    }
+
+    /// Whether this agent has seen how every task is. What the record says is old until then.
+    pub(crate) fn is_certain(&self) -> bool {
+        !self.tasks.values().any(|run| {
+            run.phase == Phase::Recovering || (run.phase == Phase::Running && !run.attached)
+        })
     }
 
     /// Whether no task runs nor ever will.

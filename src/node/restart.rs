@@ -47,6 +47,11 @@ pub(crate) enum Decision {
     },
 }
 
+/// The longest that a policy ever lets a task wait.
+pub(crate) fn longest_wait(policy: &Restart) -> Duration {
+    policy.interval.max(policy.delay + policy.delay / 4)
+}
+
 impl RestartWindow {
     /// Notes a start; the first opens the window.
     pub(crate) fn started(&mut self, now: Timestamp) {

@@ -18,6 +18,9 @@ pub(super) const TASK: &str = "herder.task";
 pub(super) const INSTANCE: &str = "herder.instance";
 pub(super) const SPEC: &str = "herder.spec";
 
+/// The label that says where the output goes, for an agent that finds nothing but the container.
+pub(super) const LOG: &str = "herder.log";
+
 /// What the daemon keeps of the output at most: it has to bridge the time in which no agent is there to take it.
 const MAX_LOG_MB: u64 = 20;
 
@@ -124,6 +127,7 @@ fn labels(spec: &TaskSpec, config: &Config, instance: &str) -> HashMap<String, S
         (SPEC, fingerprint(spec)),
         ("herder.job", spec.job.to_string()),
         ("herder.group", spec.group.clone()),
+        (LOG, serde_json::to_string(&(&spec.dirs.logs, &spec.log)).unwrap_or_default()),
     ] {
         labels.insert(key.to_owned(), value);
     }

@@ -17,6 +17,9 @@ use crate::{DriverError, ExitStatus, TaskHandle, TaskSpec};
 /// How long a change may take the daemon; starting a container on a busy machine takes seconds.
 const CHANGE_LIMIT: Duration = Duration::from_secs(120);
 
+/// How long a name may be taken by a container that is on its way in or out.
+const NAME_LIMIT: Duration = Duration::from_secs(20);
+
 /// How long the last output of a container that has ended is waited for.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -82,7 +85,9 @@ impl Docker {
             .map_err(DriverError::StartNever)?;
         let body = container::body(spec, config, &self.options.instance, mounts)
             .map_err(DriverError::StartNever)?;
-        for _ in 0..2 {
+        let deadline = tokio::time::Instant::now() + NAME_LIMIT;
+        let mut pause = Duration::from_millis(10);
+        loop {
             let options = CreateContainerOptionsBuilder::default().name(name).build();
             let doing = || format!("creating the container {name}");
             let create = client.create_container(Some(options), body.clone());
@@ -94,23 +99,35 @@ impl Docker {
             match problem.0 {
                 409 => {
                     let path = format!("/containers/{}/json", encode(name));
-                    let Some(value) = self.api.get(&path).await? else { continue };
-                    let found = Container::read(&value);
-                    if found.alloc != spec.alloc.to_string() || found.task != spec.task {
-                        let what = format!("the container {name}");
-                        let task_id = TaskHandle::id(spec.alloc, &spec.task);
-                        return Err(DriverError::NotOurs { what, task_id });
+                    match self.api.get(&path).await?.map(|value| Container::read(&value)) {
+                        // The end of an agent cut a request short that the daemon is still carrying out.
+                        None => {}
+                        Some(found)
+                            if found.alloc != spec.alloc.to_string() || found.task != spec.task =>
+                        {
+                            let what = format!("the container {name}");
+                            let task_id = TaskHandle::id(spec.alloc, &spec.task);
+                            return Err(DriverError::NotOurs { what, task_id });
+                        }
+                        Some(found)
+                            if found.state == State::Running
+                                && found.spec == container::fingerprint(spec) =>
+                        {
+                            return Ok((found.id, true));
+                        }
+                        Some(found) => self.remove(&found.id).await?,
                     }
-                    if found.state == State::Running && found.spec == container::fingerprint(spec) {
-                        return Ok((found.id, true));
+                    if tokio::time::Instant::now() >= deadline {
+                        return Err(DriverError::Start(message));
                     }
-                    self.remove(&found.id).await?;
+                    // The name is free a moment after the container is gone.
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
                 }
                 400 | 404 => return Err(DriverError::StartNever(message)),
                 _ => return Err(DriverError::Start(message)),
             }
         }
-        Err(DriverError::Start(format!("the container {name} is being removed")))
     }
 
     pub(super) async fn remove(&self, container: &str) -> Result<(), DriverError> {

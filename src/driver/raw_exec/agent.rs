@@ -17,7 +17,7 @@ use super::{KILL_LIMIT, SHIM_ARG};
 use crate::{DriverError, ExitStatus};
 
 /// How long a shim may take to start its task. Generous, for a machine that is short of everything.
-const START_LIMIT: Duration = Duration::from_secs(20);
+pub(super) const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// How often a process is looked at where the kernel cannot tell us of its end.
 const POLL: Duration = Duration::from_millis(200);
@@ -55,9 +55,10 @@ pub(super) fn start(
             Err(if never { DriverError::StartNever(message) } else { DriverError::Start(message) })
         }
         Err(problem) => {
-            // It may have started the task all the same.
+            // It may have started the task all the same, with or without having written that down.
             let _ = end_leftover(dir, &spec.task_id);
             let _ = child.kill().and_then(|()| child.wait());
+            process::kill_all(|| process::marked(dir.path()), KILL_LIMIT);
             Err(DriverError::failed("talk to the task's shim", problem))
         }
     }
@@ -67,10 +68,11 @@ pub(super) fn start(
 fn end_leftover(dir: &StateDir, task_id: &str) -> Result<(), DriverError> {
     let failed = |error| DriverError::failed(format!("prepare {}", dir.path().display()), error);
     dir.create().map_err(failed)?;
-    if let Some(record) = dir.record().filter(|record| record.boot_id == process::boot_id()) {
+    let record = dir.record().map_err(failed)?;
+    if let Some(record) = record.filter(|record| record.boot_id == process::boot_id()) {
         let shim_ended = || {
             let shim = [record.shim].into_iter().filter(|shim| shim.is_alive());
-            shim.chain(process::members(&record, dir.path())).collect()
+            Ok(shim.chain(process::members(&record, dir.path())?).collect())
         };
         // The task first: its shim then ends by itself, with the end written down.
         let gone = process::kill_all(|| process::members(&record, dir.path()), KILL_LIMIT)
@@ -119,13 +121,13 @@ fn converse(child: &mut Child, message: &[u8]) -> Result<Report, String> {
 /// Waits for the end of a run. Holds nothing but descriptors, so it may be dropped at any time.
 pub(super) async fn wait(state: &super::State) -> Result<ExitStatus, DriverError> {
     let record = &state.record;
-    let recorded = || state.dir().exit(record.shim);
     if !state.is_this_boot() {
-        return Ok(recorded()
+        return Ok(recorded(state)
+            .await
             .unwrap_or_else(|| ExitStatus::unknown("the machine was restarted while it ran")));
     }
     until_ended(record.shim).await;
-    if let Some(status) = recorded() {
+    if let Some(status) = recorded(state).await {
         return Ok(status);
     }
     if !record.task.is_alive() {
@@ -133,6 +135,16 @@ pub(super) async fn wait(state: &super::State) -> Result<ExitStatus, DriverError
     }
     until_ended(record.task).await;
     Ok(ExitStatus::unknown("its shim was killed while it ran, so nobody saw the exit code"))
+}
+
+/// The end that a shim wrote down, which is read until it can be: an exit code is not lost for want of descriptors.
+async fn recorded(state: &super::State) -> Option<ExitStatus> {
+    loop {
+        match state.dir().exit(state.record.shim) {
+            Ok(found) => return found,
+            Err(_) => tokio::time::sleep(POLL).await,
+        }
+    }
 }
 
 /// Waits until this very process has ended.

@@ -7,17 +7,23 @@ use serde_json::Value;
 
 use crate::settings::Settings;
 
-/// Variables of the agent that no task gets: credentials, and what the service manager tells the agent alone.
-const DENIED: [&str; 18] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "CONSUL_HTTP_TOKEN",
-    "CONSUL_TOKEN",
-    "CREDENTIALS_DIRECTORY",
-    "GITHUB_TOKEN",
-    "GITLAB_TOKEN",
-    "GOOGLE_APPLICATION_CREDENTIALS",
+/// Variables of the agent that no task gets: what is named like a credential, for the agent may be given its own under
+/// any name, and what the service manager tells the agent alone.
+const DENIED: [&str; 23] = [
+    "*_AUTH",
+    "*_AUTH_CONFIG",
+    "*_KEY",
+    "*_KEY_ID",
+    "*_PASS",
+    "*_PAT",
+    "*ASKPASS*",
+    "*CREDENTIAL*",
+    "*PASSPHRASE*",
+    "*PASSWORD*",
+    "*PASSWD*",
+    "*SECRET*",
+    "*TOKEN*",
+    "GIT_CONFIG_*",
     "HERDER_*",
     "INVOCATION_ID",
     "JOURNAL_STREAM",
@@ -25,7 +31,7 @@ const DENIED: [&str; 18] = [
     "NOMAD_*",
     "NOTIFY_SOCKET",
     "SSH_AUTH_SOCK",
-    "VAULT_TOKEN",
+    "VAULT_*",
     "WATCHDOG_*",
 ];
 
@@ -77,11 +83,14 @@ impl Config {
     }
 }
 
-/// Whether a name is meant by a pattern that may end in `*`. Case does not count.
+/// Whether a name is meant by a pattern that may begin and end with `*`. Case does not count.
 fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(start) => name.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start)),
-        None => name.eq_ignore_ascii_case(pattern),
+    let (pattern, name) = (pattern.to_ascii_uppercase(), name.to_ascii_uppercase());
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (None, None) => name == pattern,
+        (None, Some(start)) => name.starts_with(start),
+        (Some(end), None) => name.ends_with(end),
+        (Some(end), Some(_)) => name.contains(end.trim_end_matches('*')),
     }
 }
 
@@ -122,7 +131,23 @@ mod tests {
     #[test]
     fn credentials_of_the_agent_stay_with_it() {
         let (config, _) = parse(&values(json!({"command": "x", "denied_envvars": ["foo_*"]})));
-        let host = ["PATH", "VAULT_TOKEN", "HERDER_TOKEN", "FOO_BAR", "HOME", "NOTIFY_SOCKET"];
+        let host = [
+            "PATH",
+            "VAULT_TOKEN",
+            "HERDER_TOKEN",
+            "FOO_BAR",
+            "HOME",
+            "NOTIFY_SOCKET",
+            "GH_TOKEN",
+            "GIT_ASKPASS",
+            "GIT_CONFIG_VALUE_0",
+            "DEPLOY_KEY",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "DB_PASSWORD",
+            "sops_age_key",
+            "DOCKER_AUTH_CONFIG",
+        ];
         let host = host.into_iter().map(|name| (name.to_owned(), "host".to_owned()));
         let task = BTreeMap::from([("HOME".to_owned(), "task".to_owned())]);
         let env = config.environment(host, &task);

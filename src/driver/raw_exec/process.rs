@@ -48,20 +48,31 @@ impl Stat {
         })
     }
 
-    fn of(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    /// The process of this number; `None` if there is none, an error if that cannot be seen.
+    fn read(pid: i32) -> io::Result<Option<Self>> {
+        match fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(text) => Ok(Self::parse(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
 impl Proc {
     /// The process that has this number now.
     pub(crate) fn now(pid: i32) -> Option<Self> {
-        Some(Stat::of(pid)?.proc)
+        Some(Stat::read(pid).ok()??.proc)
     }
 
-    /// Whether this very process still runs. One that ended and was not yet collected does not.
+    /// Whether this very process still runs. One that ended and was not yet collected does not; one that cannot be
+    /// looked at counts as running, because an agent without descriptors must not take its tasks for dead.
     pub(super) fn is_alive(self) -> bool {
-        Stat::of(self.pid).is_some_and(|stat| stat.proc == self && !stat.dead)
+        self.looks_alive().unwrap_or(true)
+    }
+
+    fn looks_alive(self) -> io::Result<bool> {
+        Ok(Stat::read(self.pid)?.is_some_and(|stat| stat.proc == self && !stat.dead))
     }
 
     /// A descriptor that means this process for ever, and becomes readable when it ends. `None` if it has ended.
@@ -72,7 +83,7 @@ impl Proc {
             Err(error) => return Err(error),
         };
         // Looked at after opening: if it is the one now, the descriptor is of no other.
-        Ok(self.is_alive().then_some(fd))
+        Ok(self.looks_alive()?.then_some(fd))
     }
 
     /// Sends a signal to this process alone; whether it was there to get it.
@@ -125,10 +136,20 @@ pub(super) fn boot_id() -> String {
         .unwrap_or_default()
 }
 
-/// All processes. One that ends while we look is left out.
-pub(super) fn all() -> Vec<Stat> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.filter_map(|entry| Stat::of(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect()
+/// All processes. One that ends while we look is left out; a look that is not whole is an error.
+pub(super) fn all() -> io::Result<Vec<Stat>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
+            found.extend(Stat::read(pid)?);
+        }
+    }
+    Ok(found)
+}
+
+fn living() -> io::Result<Vec<Stat>> {
+    Ok(all()?.into_iter().filter(|stat| !stat.dead).collect())
 }
 
 /// A process's arguments, at most 16 KiB of them.
@@ -170,19 +191,29 @@ pub(super) fn marked_leader(stat: &Stat) -> Option<String> {
 /// While the shim lives it collects the task's orphans, so its descendants are all there are, and surely ours. Without
 /// it, they are the task itself and whatever is in its session and carries the run's mark: the number of the session
 /// alone could be another's by now.
-pub(super) fn members(record: &ShimRecord, state_dir: &Path) -> Vec<Proc> {
-    let living: Vec<Stat> = all().into_iter().filter(|stat| !stat.dead).collect();
+pub(super) fn members(record: &ShimRecord, state_dir: &Path) -> io::Result<Vec<Proc>> {
+    let living = living()?;
     if living.iter().any(|stat| stat.proc == record.shim) {
-        return descendants(&living, record.shim.pid);
+        return Ok(descendants(&living, record.shim.pid));
     }
-    let marked = |pid| environment(pid).get(MARK).is_some_and(|mark| Path::new(mark) == state_dir);
+    let marked = |pid| is_marked(pid, state_dir);
     let ours = |stat: &&Stat| {
         stat.proc == record.task
             || (stat.session == record.task.pid
                 && stat.proc.ticks >= record.task.ticks
                 && marked(stat.proc.pid))
     };
-    living.iter().filter(ours).map(|stat| stat.proc).collect()
+    Ok(living.iter().filter(ours).map(|stat| stat.proc).collect())
+}
+
+fn is_marked(pid: i32, state_dir: &Path) -> bool {
+    environment(pid).get(MARK).is_some_and(|mark| Path::new(mark) == state_dir)
+}
+
+/// Everything that carries the mark of a task, whichever run of it that was.
+pub(super) fn marked(state_dir: &Path) -> io::Result<Vec<Proc>> {
+    let living = living()?;
+    Ok(living.iter().map(|stat| stat.proc).filter(|proc| is_marked(proc.pid, state_dir)).collect())
 }
 
 /// Everything below a process.
@@ -204,23 +235,28 @@ fn descendants(living: &[Stat], root: i32) -> Vec<Proc> {
 }
 
 /// The descendants of the calling process.
-pub(super) fn own_descendants() -> Vec<Proc> {
-    let living: Vec<Stat> = all().into_iter().filter(|stat| !stat.dead).collect();
-    descendants(&living, i32::try_from(std::process::id()).unwrap_or(0))
+pub(super) fn own_descendants() -> io::Result<Vec<Proc>> {
+    Ok(descendants(&living()?, i32::try_from(std::process::id()).unwrap_or(0)))
 }
 
 /// Kills what `members` names until it names nobody or `limit` is over; whether all are gone. Blocks.
-pub(super) fn kill_all(mut members: impl FnMut() -> Vec<Proc>, limit: Duration) -> bool {
+pub(super) fn kill_all(
+    mut members: impl FnMut() -> io::Result<Vec<Proc>>,
+    limit: Duration,
+) -> bool {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
     loop {
         // Again and again, because a member may have forked between the look and the kill.
-        let found = members();
-        if found.is_empty() {
-            return true;
-        }
-        for member in found {
-            let _ = member.signal(Signal::SIGKILL);
+        match members() {
+            Ok(found) if found.is_empty() => return true,
+            Ok(found) => {
+                for member in found {
+                    let _ = member.signal(Signal::SIGKILL);
+                }
+            }
+            // Nobody saw that they are gone.
+            Err(_) => {}
         }
         if Instant::now() >= deadline {
             return false;

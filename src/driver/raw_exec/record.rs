@@ -73,6 +73,11 @@ pub(super) struct ShimRecord {
     pub(super) task: Proc,
     pub(super) boot_id: String,
     pub(super) started_at: Timestamp,
+    /// Where it runs, and as whom: commands beside it do the same, also when nothing but this file is left.
+    #[serde(default)]
+    pub(super) cwd: PathBuf,
+    #[serde(default)]
+    pub(super) user: String,
 }
 
 /// The end of one run; the shim tells it from other runs in the same place.
@@ -129,8 +134,8 @@ impl StateDir {
         }
     }
 
-    /// The run that was started last. A file that cannot be read counts as none.
-    pub(super) fn record(&self) -> Option<ShimRecord> {
+    /// The run that was started last. A file that makes no sense counts as none.
+    pub(super) fn record(&self) -> io::Result<Option<ShimRecord>> {
         read(&self.0.join(RECORD))
     }
 
@@ -143,9 +148,9 @@ impl StateDir {
     }
 
     /// How the run of this shim ended, once it has.
-    pub(super) fn exit(&self, shim: Proc) -> Option<ExitStatus> {
-        let record: ExitRecord = read(&self.0.join(EXIT))?;
-        (record.shim == shim).then_some(record.status)
+    pub(super) fn exit(&self, shim: Proc) -> io::Result<Option<ExitStatus>> {
+        let record: Option<ExitRecord> = read(&self.0.join(EXIT))?;
+        Ok(record.filter(|record| record.shim == shim).map(|record| record.status))
     }
 
     /// Sets disk blocks aside for [`Self::write_exit`].
@@ -177,15 +182,22 @@ fn create(path: &Path) -> io::Result<fs::File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
-        .ok()?;
+/// `None` for a file that is not there or that makes no sense; an error for one that cannot be read now.
+fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            return match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => Ok(None),
+                _ => Err(error),
+            };
+        }
+    };
     let mut bytes = Vec::new();
-    file.take(64 * 1024).read_to_end(&mut bytes).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    file.take(64 * 1024).read_to_end(&mut bytes)?;
+    Ok(serde_json::from_slice(&bytes).ok())
 }
 
 #[cfg(test)]
@@ -200,13 +212,13 @@ mod tests {
         state.create().expect("takes what is there");
         state.reserve_exit().expect("reserves");
         let (this, other) = (Proc { pid: 7, ticks: 1 }, Proc { pid: 7, ticks: 2 });
-        assert_eq!(state.exit(this), None);
+        assert_eq!(state.exit(this).expect("reads"), None);
         let status = ExitStatus { code: Some(3), ..ExitStatus::default() };
         state.write_exit(this, status.clone()).expect("writes");
-        assert_eq!(state.exit(this), Some(status));
-        assert_eq!(state.exit(other), None);
+        assert_eq!(state.exit(this).expect("reads"), Some(status));
+        assert_eq!(state.exit(other).expect("reads"), None);
         state.clear().expect("clears");
-        assert_eq!(state.exit(this), None);
+        assert_eq!(state.exit(this).expect("reads"), None);
     }
 
     #[test]

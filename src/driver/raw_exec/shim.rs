@@ -161,6 +161,8 @@ fn start(
         task,
         boot_id: process::boot_id(),
         started_at: exit::now(),
+        cwd: spec.command.cwd.clone(),
+        user: spec.command.user.clone(),
     };
     if let Err(error) = state.write_record(&record) {
         // Without the record no later agent finds the task: better not to have started it.

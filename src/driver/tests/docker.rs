@@ -330,12 +330,40 @@ async fn no_task_runs_twice() {
     // Another version of it is another container, and the only one.
     let other = driver.start(&place.script("echo other; sleep 1000")).await.expect("starts");
     assert_ne!(container(&first), container(&other));
-    let ours = driver.list_ours().await;
+    let ours = driver.list_ours().await.expect("lists");
     let [only] = ours.as_slice() else { panic!("one container: {ours:?}") };
     assert_eq!((only.alloc, only.task.as_str(), only.running), (task.alloc, "web", true));
     assert_eq!(container(&only.handle), container(&other));
     driver.destroy(&only.handle).await.expect("removes");
-    assert_eq!(driver.list_ours().await, Vec::new());
+    assert_eq!(driver.list_ours().await.expect("lists"), Vec::new());
+}
+
+/// The agent died before it stored the handle: all that the next one has is the list.
+#[tokio::test]
+async fn a_container_that_is_only_found_in_the_list_keeps_its_output() {
+    needs_docker!();
+    let place = Place::new();
+    let task = place.script("while ! test -e /local/go; do sleep 0.05; done; echo done; exit 7");
+    place.driver().start(&task).await.expect("starts");
+    let driver = place.driver();
+    let found = driver.list_ours().await.expect("lists").pop().expect("it is listed");
+    assert_eq!(driver.reattach(&found.handle).await.expect("looks"), Attached::Running);
+    fs::write(place.path().join("web/local/go"), "").expect("writes");
+    let waiting = tokio::time::timeout(LIMIT, driver.wait(&found.handle));
+    let status = waiting.await.expect("in time").expect("ends");
+    assert_eq!(status.code, Some(7));
+    assert_eq!(place.logs(LogStream::Stdout).await, "done\n");
+}
+
+#[tokio::test]
+async fn a_signal_without_meaning_does_not_save_a_container() {
+    needs_docker!();
+    let place = Place::new();
+    let driver = place.driver();
+    let handle = driver.start(&place.script("exec sleep 1000")).await.expect("starts");
+    let stop = driver.stop(&handle, "SIGNOPE", Duration::from_millis(100));
+    let status = tokio::time::timeout(LIMIT, stop).await.expect("in time").expect("stops");
+    assert_eq!(status.signal, Some(9));
 }
 
 #[tokio::test]
@@ -370,7 +398,11 @@ async fn a_missing_image_or_command_is_said_in_words() {
     let error = driver.start(&place.spec(config)).await.expect_err("no command");
     assert!(error.to_string().contains("no-such-command"), "{error}");
     assert!(!error.is_recoverable(), "{error}");
-    assert_eq!(driver.list_ours().await, Vec::new(), "nothing is left of the attempt");
+    assert_eq!(
+        driver.list_ours().await.expect("lists"),
+        Vec::new(),
+        "nothing is left of the attempt"
+    );
     // The registry cannot be reached, a copy is at hand.
     let config = json!({"image": IMAGE, "command": "/bin/true", "force_pull": true,
         "image_pull_timeout": "10s"});
@@ -483,7 +515,7 @@ async fn a_daemon_that_is_not_there_is_said_so() {
     assert!(info.description.contains("does not answer"), "{info:?}");
     let error = driver.start(&place.script("true")).await.expect_err("cannot start");
     assert!(error.is_recoverable(), "{error}");
-    assert_eq!(driver.list_ours().await, Vec::new());
+    assert!(driver.list_ours().await.is_err(), "no answer is not an empty list");
 }
 
 #[tokio::test]

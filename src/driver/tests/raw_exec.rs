@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use driver::{
-    Attached, Driver, DriverError, ExitStatus, LogStart, LogStream, RawExec, RawExecOptions,
+    Attached, Driver, DriverError, ExitStatus, LogStart, LogStream, Ours, RawExec, RawExecOptions,
     SHIM_ARG, TaskDirs, TaskHandle, TaskSpec, log_files, read_logs,
 };
 use model::{AllocId, JobId, LogConfig, Resources};
@@ -22,9 +22,12 @@ const DYING_AGENT: &str = "dying-agent";
 /// Writes numbered lines as fast as it can.
 const CHATTER: &str = "chatter";
 
+#[path = "raw_exec/hard_times.rs"]
+mod hard_times;
+
 type Case = (&'static str, fn());
 
-const CASES: [Case; 20] = [
+const CASES: [Case; 24] = [
     ("runs_and_keeps_its_output", || run(runs_and_keeps_its_output())),
     ("tells_exit_codes_and_signals", || run(tells_exit_codes_and_signals())),
     ("a_missing_command_is_said_in_words", || run(a_missing_command_is_said_in_words())),
@@ -43,6 +46,18 @@ const CASES: [Case; 20] = [
     ("commands_run_beside_the_task", || run(commands_run_beside_the_task())),
     ("destroy_is_idempotent_and_leaves_logs", || run(destroy_is_idempotent())),
     ("lists_what_is_ours", || run(lists_what_is_ours())),
+    ("a_shim_that_has_not_written_its_record_is_waited_for", || {
+        run(hard_times::a_young_shim_is_found())
+    }),
+    ("a_signal_without_meaning_does_not_save_a_task", || {
+        run(hard_times::a_strange_signal_stops_too())
+    }),
+    ("what_cannot_be_looked_at_is_not_taken_for_dead", || {
+        run(hard_times::no_descriptors_is_no_death())
+    }),
+    ("a_task_that_was_found_again_keeps_its_user", || {
+        run(hard_times::a_found_task_keeps_its_user())
+    }),
     ("runs_as_another_user", || run(runs_as_another_user())),
     ("the_shim_is_small", || run(the_shim_is_small())),
 ];
@@ -132,7 +147,7 @@ impl Drop for Place {
         let cleaning = std::thread::spawn(move || {
             run(async {
                 let driver = driver(&root);
-                for ours in driver.list_ours().await {
+                for ours in driver.list_ours().await.unwrap_or_default() {
                     let _ = driver.destroy(&ours.handle).await;
                 }
             });
@@ -168,6 +183,10 @@ fn spec(root: &Path, config: Value) -> TaskSpec {
         log: LogConfig::default(),
         labels: BTreeMap::new(),
     }
+}
+
+async fn listed(driver: &RawExec) -> Vec<Ours> {
+    driver.list_ours().await.expect("lists")
 }
 
 async fn until(mut condition: impl AsyncFnMut() -> bool) {
@@ -394,8 +413,8 @@ async fn a_task_without_shim_is_followed() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(shim), kill).expect("kills");
     until(async || !lives(shim.into())).await;
     assert_eq!(driver.reattach(&handle).await.expect("looks"), Attached::Running);
-    let listed = driver.list_ours().await;
-    assert!(listed.iter().any(|ours| ours.running && ours.task == "web"), "{listed:?}");
+    let found = listed(&driver).await;
+    assert!(found.iter().any(|ours| ours.running && ours.task == "web"), "{found:?}");
     let waiting = driver.wait(&handle);
     tokio::pin!(waiting);
     assert!(tokio::time::timeout(Duration::from_millis(50), &mut waiting).await.is_err());
@@ -404,7 +423,7 @@ async fn a_task_without_shim_is_followed() {
     assert_eq!((status.code, status.signal), (None, None));
     assert!(status.message.contains("shim was killed"), "{status}");
     driver.destroy(&handle).await.expect("ends the orphaned sleep too");
-    assert_eq!(driver.list_ours().await, Vec::new());
+    assert_eq!(listed(&driver).await, Vec::new());
 }
 
 async fn a_second_start_ends_the_first() {
@@ -547,12 +566,12 @@ async fn lists_what_is_ours() {
     let task = place.spec("sleep 1000");
     let handle = driver.start(&task).await.expect("starts");
     driver.start(&other.spec("sleep 1000")).await.expect("starts");
-    let ours = driver.list_ours().await;
+    let ours = listed(&driver).await;
     let [only] = ours.as_slice() else { panic!("one task is below this root: {ours:?}") };
     assert_eq!((only.alloc, only.task.as_str(), only.running), (task.alloc, "web", true));
     driver.stop(&only.handle, "SIGKILL", Duration::from_secs(30)).await.expect("stops");
     assert_eq!(driver.wait(&handle).await.expect("ends").signal, Some(9));
-    assert_eq!(driver.list_ours().await, Vec::new());
+    assert_eq!(listed(&driver).await, Vec::new());
 }
 
 async fn runs_as_another_user() {

@@ -400,3 +400,26 @@ proptest! {
         prop_assert!(sim.life.is_clean(), "{:#?}", sim.life);
     }
 }
+
+/// The machine's clock was set back while no agent ran: nothing waits for a time that will not come for years.
+#[test]
+fn a_clock_that_was_set_back_holds_nothing_up() {
+    let year = 365 * 24 * 3600;
+    let mut sim = Sim::new(JobType::Service, vec![task("web")]);
+    sim.run(year).handle("web", None, Event::Exited(exit(1)), year + 1);
+    assert!(matches!(sim.life.tasks["web"].phase, Phase::Backoff { .. }));
+    sim.life.tasks.get_mut("web").expect("known").window.count = 0;
+    let order = StopOrder { at: at(year + 2), grace: Duration::from_secs(3), forced: false };
+    let mut stopping = sim.life.clone();
+    stopping.order_stop(order);
+
+    sim.life = sim.life.clone().restored(&sim.group, at(0));
+    sim.run(0).run(600);
+    assert_eq!(sim.life.tasks["web"].phase, Phase::Running);
+    assert!(sim.life.tasks["web"].window.start <= at(600));
+
+    stopping.tasks.get_mut("web").expect("known").phase = Phase::Running;
+    sim.life = stopping.restored(&sim.group, at(0));
+    sim.run(0).run(3);
+    assert_eq!(sim.log.last().map(String::as_str), Some("Stop web"));
+}

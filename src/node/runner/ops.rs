@@ -85,7 +85,11 @@ impl OpContext {
 
     /// Looks for what an earlier agent may have started for this task.
     async fn recover(&self, driver: &dyn Driver) -> Event {
-        let mut ours = self.ours(driver).await;
+        let mut ours = match self.ours(driver).await {
+            Ok(ours) => ours,
+            // Nobody knows whether it runs: not to be started again, nor to be called ended.
+            Err(error) => return self.failed(Op::Recover, &error),
+        };
         ours.sort_by_key(|(running, _)| !running);
         for (_, handle) in ours {
             match driver.reattach(&handle).await {
@@ -93,18 +97,24 @@ impl OpContext {
                 Ok(Attached::Exited(status)) => {
                     return Event::Recovered(Recovery::Exited(handle, status));
                 }
-                Ok(Attached::Gone) => {}
+                Ok(Attached::Gone) => {
+                    // A container that was made and never started, for example.
+                    if let Err(error) = driver.destroy(&handle).await {
+                        return self.failed(Op::Recover, &error);
+                    }
+                }
                 Err(error) => return self.failed(Op::Recover, &error),
             }
         }
         Event::Recovered(Recovery::Nothing)
     }
 
-    async fn ours(&self, driver: &dyn Driver) -> Vec<(bool, TaskHandle)> {
-        let ours = driver.list_ours().await.into_iter();
-        ours.filter(|found| found.alloc == self.alloc.id && found.task == self.task)
+    async fn ours(&self, driver: &dyn Driver) -> Result<Vec<(bool, TaskHandle)>, DriverError> {
+        let ours = driver.list_ours().await?.into_iter();
+        Ok(ours
+            .filter(|found| found.alloc == self.alloc.id && found.task == self.task)
             .map(|found| (found.running, found.handle))
-            .collect()
+            .collect())
     }
 
     async fn start(&self, driver: &dyn Driver) -> Event {
@@ -117,12 +127,20 @@ impl OpContext {
         if let Ok(event) = tokio::time::timeout(FINISH_CANCELLED, &mut start).await {
             return event;
         }
-        for (_, handle) in self.ours(driver).await {
-            if let Err(error) = driver.destroy(&handle).await {
-                self.failed(Op::Destroy, &error);
+        match self.destroy_all(driver).await {
+            Ok(()) => Event::StartAborted,
+            Err(error) => {
+                self.failed(Op::Start, &error);
+                Event::StartLost
             }
         }
-        Event::StartAborted
+    }
+
+    async fn destroy_all(&self, driver: &dyn Driver) -> Result<(), DriverError> {
+        for (_, handle) in self.ours(driver).await? {
+            driver.destroy(&handle).await?;
+        }
+        Ok(())
     }
 
     async fn try_start(&self, driver: &dyn Driver) -> Event {
