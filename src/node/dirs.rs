@@ -62,6 +62,12 @@ impl Dirs {
         self.base.join(alloc.to_string()).join("alloc/logs")
     }
 
+    /// The allocations that have a directory; none if that cannot be seen. Blocks on the disk.
+    pub(crate) fn all(&self) -> Vec<AllocId> {
+        let Ok(entries) = std::fs::read_dir(&self.base) else { return Vec::new() };
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+    }
+
     /// The paths of a task, whether or not they are there.
     pub(crate) fn of_task(&self, alloc: AllocId, task: &str) -> TaskDirs {
         let root = self.base.join(alloc.to_string());

@@ -14,6 +14,7 @@
 //! What never belongs here: placement, how a process or container is made (`driver`), what a service looks like to the
 //! catalog (`catalog`), and any decision about another node.
 
+mod audit;
 mod check;
 mod dirs;
 #[cfg(test)]

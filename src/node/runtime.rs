@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{self, Suspects};
 use crate::dirs::Dirs;
 use crate::lifecycle::Lifecycle;
 use crate::record::{Found, Record, RecordError, Store};
@@ -163,6 +164,9 @@ struct Dispatcher {
     ids: BTreeMap<Id, AllocId>,
     damaged: BTreeSet<AllocId>,
     index: u64,
+    /// What the last list that can be relied on named; `None` before the first.
+    listed: Option<BTreeSet<AllocId>>,
+    suspects: Suspects,
 }
 
 impl Dispatcher {
@@ -175,6 +179,8 @@ impl Dispatcher {
             ids: BTreeMap::new(),
             damaged: BTreeSet::new(),
             index: 0,
+            listed: None,
+            suspects: Suspects::default(),
         }
     }
 
@@ -184,6 +190,7 @@ impl Dispatcher {
         for mut record in found.records {
             let Some(group) = record.job.job.group(&record.alloc.group) else { continue };
             record.lifecycle = record.lifecycle.restored(group, now);
+            record.gate = record.gate.map(|gate| gate.restored(now));
             self.spawn(record, Wanted::Unsaid);
         }
     }
@@ -205,6 +212,7 @@ impl Dispatcher {
     async fn run(mut self, node: NodeId, upstream: Arc<dyn Upstream>) {
         let stop = self.stop.clone();
         let mut fetch = Box::pin(fetch(upstream.clone(), node, self.index));
+        let mut audit = Box::pin(audit::round(self.shared.clone(), Vec::new()));
         loop {
             tokio::select! {
                 biased;
@@ -214,10 +222,24 @@ impl Dispatcher {
                     self.dispatch(index, list);
                     fetch = Box::pin(self::fetch(upstream.clone(), node, self.index));
                 }
+                found = &mut audit => {
+                    let strays = self.strays(found);
+                    audit = Box::pin(audit::round(self.shared.clone(), strays));
+                }
             }
         }
-        drop(fetch);
+        drop((fetch, audit));
         while self.runners.join_next().await.is_some() {}
+    }
+
+    /// Of what was found on the machine, what is certainly nobody's.
+    fn strays(&mut self, found: Vec<audit::Found>) -> Vec<audit::Found> {
+        let Self { entries, listed: Some(listed), damaged, suspects, .. } = self else {
+            return Vec::new();
+        };
+        suspects.convict(found, |alloc| {
+            entries.contains_key(&alloc) || listed.contains(&alloc) || damaged.contains(&alloc)
+        })
     }
 
     fn ended(&mut self, ended: Result<(Id, (AllocId, End)), tokio::task::JoinError>) {
@@ -268,6 +290,7 @@ impl Dispatcher {
             entry.told = None;
             entry.wanted.send_replace(Wanted::Gone);
         }
+        self.listed = (!suspicious).then_some(listed);
     }
 
     /// An allocation that this node has no record of.
