@@ -48,6 +48,13 @@ impl Gate {
         Self { deployment, began: now, good_since: None, verdict: None }
     }
 
+    /// After reading it from disk: what lies in the future was written before the clock was set back.
+    pub(crate) fn restored(mut self, now: Timestamp) -> Self {
+        self.began = self.began.min(now);
+        self.good_since = self.good_since.map(|since| since.min(now));
+        self
+    }
+
     /// Looks at tasks and checks. Returns whether a verdict was reached now.
     pub(crate) fn look(
         &mut self,

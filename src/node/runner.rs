@@ -266,11 +266,20 @@ impl Runner {
         }
     }
 
+    /// Whether there can be a verdict: never of what is to stop, and not from what an earlier agent wrote down before
+    /// this one has looked for itself.
+    fn is_gate_open(&self) -> bool {
+        let lifecycle = &self.record.lifecycle;
+        lifecycle.stop.is_none()
+            && lifecycle.is_certain()
+            && self.checks.values().all(CheckRun::is_certain)
+    }
+
     fn look_at_gate(&mut self, group: &Group, now: Timestamp) {
-        let Record { gate: Some(gate), lifecycle, .. } = &mut self.record else { return };
-        if lifecycle.stop.is_some() {
+        if !self.is_gate_open() {
             return;
         }
+        let Record { gate: Some(gate), lifecycle, .. } = &mut self.record else { return };
         let tasks: Vec<_> = group
             .tasks
             .iter()
@@ -363,8 +372,7 @@ impl Runner {
     fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let rules = rules(&self.record, &self.record.job)?;
         let tasks = self.record.lifecycle.next_wake(rules, now);
-        let stopping = self.record.lifecycle.stop.is_some();
-        let gate = self.record.gate.as_ref().filter(|_| !stopping);
+        let gate = self.record.gate.as_ref().filter(|_| self.is_gate_open());
         let gate = gate.and_then(|gate| gate.next_wake(&update_of(rules.group)));
         let checks = self.checks.values().filter_map(|check| check.standing.next_at).min();
         [tasks, gate, checks].into_iter().flatten().min()

@@ -20,12 +20,19 @@ pub(super) struct CheckRun {
     up: Option<Option<Timestamp>>,
     /// Whether its standing was kept from an earlier agent.
     kept: bool,
+    /// Whether it has run since.
+    ran: bool,
     /// Names the run under way; results of older ones are dropped.
     number: u64,
     reported_at: Timestamp,
 }
 
 impl CheckRun {
+    /// Whether its standing is this agent's own, or nothing runs that it could look at.
+    pub(super) const fn is_certain(&self) -> bool {
+        self.ran || !self.kept || matches!(self.up, Some(None))
+    }
+
     pub(super) fn state(&self) -> CheckState {
         CheckState {
             service: self.planned.service.clone(),
@@ -73,6 +80,7 @@ impl Runner {
                 CheckRun {
                     standing,
                     kept: state.is_some(),
+                    ran: false,
                     planned,
                     up: None,
                     number: 0,
@@ -177,6 +185,7 @@ impl Runner {
         let Some(check) = self.checks.get_mut(key).filter(|check| check.number == number) else {
             return;
         };
+        check.ran = true;
         let changed = check.standing.saw(&check.planned.check, seen, now);
         let stale = check.standing.status != CheckStatus::Passing
             && now.since(check.reported_at) >= REFRESH;

@@ -210,8 +210,103 @@ async fn killed_before_the_handle_was_written_it_is_found_and_not_doubled() {
     stage.start().await;
     stage.newest(ClientStatus::Running).await;
     assert_eq!(stage.world.count("ask web"), 1, "it was taken up without another start");
+    let report = stage.newest(ClientStatus::Running).await;
+    let kinds: Vec<_> = report.tasks["web"].events.iter().map(|e| e.kind.as_str()).collect();
+    assert_eq!(kinds, ["Received", "Task Setup", "Started"], "the story has no gap");
     stage.world.exit("web", 1);
     stage.world.until("start web", 2).await;
+    stage.stop().await;
+}
+
+/// A task whose start was interrupted, and that is to stop by the time the next agent looks for it.
+async fn stopped_while_nobody_was_there(hold: Hold) -> (Stage, AllocId) {
+    let mut stage = Stage::new();
+    stage.world.hold(hold);
+    let assigned = service();
+    stage.assign(vec![assigned.clone()]).await;
+    stage.world.until(if hold == Hold::After { "start web" } else { "ask web" }, 1).await;
+    stage.kill().await;
+    stage.world.hold(Hold::Nowhere);
+    stage.upstream.assign(vec![stopped(&assigned)]);
+    (stage, assigned.alloc.id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_cannot_look_proves_nothing() {
+    let (mut stage, _) = stopped_while_nobody_was_there(Hold::After).await;
+    stage.world.blind(3);
+    stage.start().await;
+    stage.newest(ClientStatus::Complete).await;
+    assert!(stage.world.running().is_empty(), "what could not be seen was not left running");
+    stage.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_made_and_never_ran_is_removed() {
+    let (mut stage, alloc) = stopped_while_nobody_was_there(Hold::Before).await;
+    stage.world.stray(alloc, "web", true);
+    stage.start().await;
+    stage.newest(ClientStatus::Complete).await;
+    assert_eq!(stage.world.known(), 0);
+    stage.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_nobodys_is_removed_after_a_second_look() {
+    let mut stage = Stage::new();
+    let stray = AllocId::new(model::seeded_uuid(&[b"stray"]));
+    stage.world.stray(stray, "old", false);
+    let left = stage.data.path().join(format!("alloc/{stray}/old/local"));
+    std::fs::create_dir_all(&left).expect("made");
+    // Without a list there is no proof.
+    stage.upstream.down(true);
+    stage.start().await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(stage.world.running(), ["old"]);
+    stage.upstream.down(false);
+    stage.assign(vec![service()]).await;
+    stage.newest(ClientStatus::Running).await;
+    while stage.world.running() != ["web"] || left.exists() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    stage.stop().await;
+}
+
+/// The agent was away while the task died: what the record says of health is old, and no verdict.
+#[tokio::test(start_paused = true)]
+async fn a_verdict_waits_until_a_new_agent_has_looked() {
+    let mut stage = Stage::new();
+    let web = Task { services: vec![scripted(Check::default())], ..task("web") };
+    let update = Update { min_healthy_time: Duration::from_secs(10), ..Update::default() };
+    let group = Group { update: Some(update), ..group(vec![web]) };
+    let assigned = changed(&assignment(JobType::Service, group), |alloc| {
+        alloc.deployment = Some(DeploymentId::default());
+    });
+    let passing = |report: &AllocReport| {
+        report.checks.get("0.0").is_some_and(|check| check.status == CheckStatus::Passing)
+    };
+    stage.assign(vec![assigned.clone()]).await;
+    stage.upstream.newest(passing).await;
+    stage.kill().await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    stage.world.exit("web", 1);
+    stage.start().await;
+    stage.world.until("start web", 2).await;
+    let verdict = |report: &AllocReport| report.health.is_some();
+    assert!(!stage.upstream.seen().iter().any(verdict), "nobody has seen it healthy");
+    stage.upstream.newest(verdict).await;
+    stage.kill().await;
+
+    // The same with a task that runs and a check that fails by now.
+    let mut stage = Stage::new();
+    stage.assign(vec![assigned]).await;
+    stage.upstream.newest(passing).await;
+    stage.kill().await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    stage.world.exec_code(2);
+    stage.start().await;
+    let report = stage.upstream.newest(verdict).await;
+    assert!(report.health.is_some_and(|health| !health.healthy));
     stage.stop().await;
 }
 
