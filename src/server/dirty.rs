@@ -94,6 +94,11 @@ impl Dirty {
         self.later.extend(plan.wake.iter().map(|(job, at)| (job.clone(), *at)));
     }
 
+    /// Looks at a job no sooner than then, unless something happens to it.
+    pub(crate) fn delay(&mut self, job: &JobId, at: Timestamp) {
+        self.later.insert(job.clone(), at);
+    }
+
     /// Whether something is to be done now.
     pub(crate) fn is_due(&self) -> bool {
         !self.now.is_empty()

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use model::Timestamp;
-use state::{Garbage, State};
+use model::{Allocation, ClientStatus, Timestamp};
+use state::{Garbage, JobRecord, State};
 
 /// How long what is over is kept. Nomad's figures are shorter for jobs, whose history it loses after four hours; here
 /// the history is Git's, and allocations are kept for their logs.
@@ -36,10 +36,7 @@ pub(crate) fn collect(state: &State, keep: Keep, now: Timestamp) -> Garbage {
     for record in state.jobs() {
         let mut over: Vec<_> = state
             .allocs_of_job(&record.id)
-            .filter(|alloc| {
-                alloc.client.is_terminal() && alloc.server_terminal() || alloc.next.is_some()
-            })
-            .filter(|alloc| alloc.client.is_terminal())
+            .filter(|alloc| alloc.client.is_terminal() && is_past(record, alloc))
             .collect();
         over.sort_by_key(|alloc| std::cmp::Reverse(alloc.modify_index));
         let kept = if record.stopped { 0 } else { keep.allocs_per_job };
@@ -74,7 +71,115 @@ pub(crate) fn collect(state: &State, keep: Keep, now: Timestamp) -> Garbage {
     garbage
 }
 
+/// Whether an allocation that is over plays no part any more. One that failed for good or is done holds its place.
+fn is_past(record: &JobRecord, alloc: &Allocation) -> bool {
+    let done_for_another_version = record.current().is_some_and(|current| {
+        current.job.kind.runs_to_completion()
+            && alloc.client == ClientStatus::Complete
+            && alloc.job_version != current.version
+    });
+    record.stopped || alloc.server_terminal() || alloc.next.is_some() || done_for_another_version
+}
+
 /// Whether there is nothing to collect.
 pub(crate) fn is_empty(garbage: &Garbage) -> bool {
     *garbage == Garbage::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use model::{AllocId, DesiredStatus, Job, JobType, seeded_uuid};
+    use state::{Command, FileOutcome, JobSubmission, Plan, TakeRevision};
+
+    use super::*;
+
+    const DAY: i64 = 24 * 3600;
+
+    fn id(n: u8) -> AllocId {
+        AllocId::new(seeded_uuid(&[&[n]]))
+    }
+
+    fn apply(state: &mut State, command: &Command) {
+        assert_eq!(state.apply(state.index() + 1, command).rejection, None);
+    }
+
+    fn take(state: &mut State, file: FileOutcome) {
+        let taken = TakeRevision {
+            expected_head: state.repo("").and_then(|record| record.head.clone()),
+            commit: format!("c{}", state.index()).into(),
+            files: [("f".to_owned(), file)].into(),
+            ..TakeRevision::default()
+        };
+        apply(state, &Command::TakeRevision(Box::new(taken)));
+    }
+
+    fn file(kind: JobType, priority: u16) -> FileOutcome {
+        let job = Job { id: "a".into(), kind, priority, ..Job::default() };
+        let submission = JobSubmission { job: Arc::new(job) };
+        FileOutcome::Job { blob: "1".into(), submission, problems: Vec::new() }
+    }
+
+    fn place(state: &mut State, n: u8, version: u64, client: ClientStatus, desired: DesiredStatus) {
+        let alloc = Allocation {
+            id: id(n),
+            job: "a".into(),
+            job_version: version,
+            client,
+            desired,
+            ..Allocation::default()
+        };
+        let plan = Plan { basis: state.index(), place: vec![alloc], ..Plan::default() };
+        apply(state, &Command::ApplyPlan(Box::new(plan)));
+    }
+
+    fn collected(state: &State) -> Vec<AllocId> {
+        let mut allocs = collect(state, Keep::default(), Timestamp::from_secs(DAY)).allocs;
+        allocs.sort();
+        allocs
+    }
+
+    #[test]
+    fn what_runs_and_the_last_failures_are_kept() {
+        let mut state = State::default();
+        take(&mut state, file(JobType::Service, 1));
+        place(&mut state, 0, 0, ClientStatus::Running, DesiredStatus::Stop);
+        place(&mut state, 1, 0, ClientStatus::Failed, DesiredStatus::Run);
+        for n in 2..9 {
+            place(&mut state, n, 0, ClientStatus::Failed, DesiredStatus::Stop);
+        }
+        let mut oldest = [id(2), id(3)];
+        oldest.sort();
+        assert_eq!(collected(&state), oldest);
+    }
+
+    #[test]
+    fn a_stopped_job_goes_whole() {
+        let mut state = State::default();
+        take(&mut state, file(JobType::Batch, 1));
+        place(&mut state, 1, 0, ClientStatus::Complete, DesiredStatus::Run);
+        assert!(collected(&state).is_empty(), "it says that the work is done");
+        take(&mut state, FileOutcome::Removed);
+        let garbage = collect(&state, Keep::default(), Timestamp::from_secs(DAY));
+        assert_eq!((garbage.allocs.len(), garbage.jobs.len()), (1, 0));
+        apply(&mut state, &Command::CollectGarbage(garbage));
+        let garbage = collect(&state, Keep::default(), Timestamp::from_secs(DAY));
+        assert_eq!(garbage.jobs, ["a".into()]);
+        apply(&mut state, &Command::CollectGarbage(garbage));
+        assert!(is_empty(&collect(&state, Keep::default(), Timestamp::from_secs(DAY))));
+        assert_eq!(state.jobs().count(), 0);
+    }
+
+    #[test]
+    fn work_done_for_an_older_version_is_past() {
+        let mut state = State::default();
+        take(&mut state, file(JobType::Batch, 1));
+        for n in 0..7 {
+            place(&mut state, n, 0, ClientStatus::Complete, DesiredStatus::Run);
+        }
+        assert!(collected(&state).is_empty());
+        take(&mut state, file(JobType::Batch, 2));
+        assert_eq!(collected(&state).len(), 2);
+    }
 }

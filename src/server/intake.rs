@@ -2,10 +2,12 @@
 
 mod decide;
 mod read;
+mod split;
 
 pub use decide::Budget;
-pub(crate) use decide::plan_revision;
+pub(crate) use decide::{DECLARED_ELSEWHERE, Others, plan_revision};
 pub(crate) use read::{Reader, read_files, read_head};
+pub(crate) use split::split;
 
 /// How a repository's revisions are taken in.
 #[derive(Clone, Debug, Default)]

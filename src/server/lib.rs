@@ -4,6 +4,7 @@
 //! that waits, reads Git and proposes commands. Nothing here starts a process or speaks HTTP.
 
 mod dirty;
+mod follow;
 mod garbage;
 mod intake;
 mod reconciler;

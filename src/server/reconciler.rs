@@ -1,12 +1,13 @@
 //! The evaluation loop: events make jobs dirty, the evaluator looks at them, its plan goes into the log.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use consensus::{Consensus, Subscription, SubscriptionError};
+use consensus::{Consensus, ProposeError, Subscription, SubscriptionError};
 use evaluator::evaluate;
-use model::{Evaluation, Timestamp};
-use state::{Applied, Command};
+use model::{EvalTrigger, Evaluation, JobId, Timestamp};
+use state::{Applied, Command, State};
 use tokio_util::sync::CancellationToken;
 
 use crate::dirty::Dirty;
@@ -17,6 +18,10 @@ use crate::worker::Worker;
 const EVENTS_PER_PASS: usize = 4_096;
 /// The wait after a plan that could not be committed.
 const RETRY: Duration = Duration::from_millis(200);
+/// Jobs in one pass, so that neither a pass nor its plan grows without bound.
+const JOBS_PER_PASS: usize = 1_000;
+/// The wait before a job is looked at again whose plan alone is more than the log takes.
+const TOO_LARGE: Duration = Duration::from_secs(60);
 
 type Received = Result<Arc<Applied>, SubscriptionError>;
 
@@ -24,10 +29,25 @@ pub(crate) struct Reconciler {
     pub(crate) consensus: Consensus,
     pub(crate) clock: Clock,
     pub(crate) worker: Worker,
+    pace: Pace,
 }
 
+/// How much one pass takes on.
+struct Pace {
+    jobs: usize,
+    /// Plans in a row that were not applied.
+    rejected: u32,
+}
+
+type Jobs = BTreeMap<JobId, EvalTrigger>;
+
 impl Reconciler {
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(crate) const fn new(consensus: Consensus, clock: Clock, worker: Worker) -> Self {
+        let pace = Pace { jobs: JOBS_PER_PASS, rejected: 0 };
+        Self { consensus, clock, worker, pace }
+    }
+
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut subscription = self.consensus.subscribe();
         let mut dirty = Dirty::all(&self.consensus.state());
         loop {
@@ -48,6 +68,7 @@ impl Reconciler {
                 () = stop.cancelled() => return,
                 received = subscription.next() => {
                     if !self.note(received, &mut dirty, &mut subscription) {
+                        tracing::error!("the log is closed: nothing is evaluated any more");
                         return;
                     }
                 }
@@ -78,13 +99,14 @@ impl Reconciler {
         true
     }
 
-    async fn pass(&self, dirty: &mut Dirty) -> Result<(), String> {
+    async fn pass(&mut self, dirty: &mut Dirty) -> Result<(), String> {
         let now = self.now();
-        let jobs = dirty.take(now);
+        let state = self.consensus.state();
+        let (jobs, rest) = first(&state, dirty.take(now), self.pace.jobs);
+        dirty.put_back(rest);
         if jobs.is_empty() {
             return Ok(());
         }
-        let state = self.consensus.state();
         let plan = evaluate(&state, &jobs, now);
         dirty.schedule(&jobs, &plan);
         if plan.is_empty() {
@@ -100,19 +122,49 @@ impl Reconciler {
             );
         }
         match self.consensus.propose(Command::ApplyPlan(Box::new(plan))).await {
-            Ok(applied) => {
-                if let Some(rejection) = applied.rejection {
-                    tracing::debug!(%rejection, "plan was not applied; evaluating again");
-                    dirty.put_back(jobs);
-                }
+            Ok(Applied { rejection: Some(rejection), .. }) => {
+                tracing::debug!(%rejection, "plan was not applied; evaluating again");
+                dirty.put_back(jobs);
+                self.pace.rejected = self.pace.rejected.saturating_add(1);
+                // Once is the way of things. More than that must not become a loop that spins.
+                if self.pace.rejected > 1 { Err(rejection.to_string()) } else { Ok(()) }
+            }
+            Ok(_) => {
+                self.pace.rejected = 0;
+                self.pace.jobs = (self.pace.jobs * 2).min(JOBS_PER_PASS);
                 Ok(())
             }
+            Err(error @ ProposeError::TooLarge { .. }) => match jobs.first_key_value() {
+                Some((job, _)) if jobs.len() == 1 => {
+                    dirty.delay(job, now + TOO_LARGE);
+                    Err(format!("job `{job}`: {error}"))
+                }
+                _ => {
+                    self.pace.jobs = jobs.len() / 2;
+                    dirty.put_back(jobs);
+                    Ok(())
+                }
+            },
             Err(error) => {
                 dirty.put_back(jobs);
                 Err(error.to_string())
             }
         }
     }
+}
+
+/// The first `limit` jobs, the more important ones first, and the rest.
+fn first(state: &State, jobs: Jobs, limit: usize) -> (Jobs, Jobs) {
+    if jobs.len() <= limit {
+        return (jobs, Jobs::new());
+    }
+    let priority = |id: &JobId| {
+        state.job(id).and_then(|record| Some(record.job()?.priority)).unwrap_or_default()
+    };
+    let mut order: Vec<_> = jobs.into_iter().collect();
+    order.sort_by_key(|(id, _)| std::cmp::Reverse(priority(id)));
+    let rest = order.split_off(limit.max(1));
+    (order.into_iter().collect(), rest.into_iter().collect())
 }
 
 /// What a pass does to a job, for the log: `web: 2 replace, 4 ignore`.
@@ -144,4 +196,37 @@ fn in_words(evaluation: &Evaluation) -> String {
         words.push(format!("{group}: no room for {}", failure.unplaced));
     }
     if words.is_empty() { "nothing to do".to_owned() } else { words.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Job;
+    use state::{FileOutcome, JobSubmission, TakeRevision};
+
+    use super::*;
+
+    #[test]
+    fn a_pass_takes_on_the_important_jobs_first() {
+        let mut state = State::default();
+        let file = |id: &str, priority| FileOutcome::Job {
+            blob: id.into(),
+            submission: JobSubmission {
+                job: Arc::new(Job { id: id.into(), priority, ..Job::default() }),
+            },
+            problems: Vec::new(),
+        };
+        let files = [("a", 10), ("b", 90), ("c", 50)];
+        let taken = TakeRevision {
+            files: files.iter().map(|(id, p)| ((*id).to_owned(), file(id, *p))).collect(),
+            ..TakeRevision::default()
+        };
+        state.apply(1, &Command::TakeRevision(Box::new(taken)));
+        let jobs: Jobs =
+            files.iter().map(|(id, _)| ((*id).into(), EvalTrigger::JobRegister)).collect();
+        let (now, rest) = first(&state, jobs.clone(), 2);
+        assert_eq!(now.into_keys().collect::<Vec<_>>(), ["b".into(), "c".into()]);
+        assert_eq!(rest.into_keys().collect::<Vec<_>>(), ["a".into()]);
+        assert_eq!(first(&state, jobs.clone(), 3), (jobs.clone(), Jobs::new()));
+        assert_eq!(first(&state, jobs, 0).0.len(), 1, "a pass never takes on nothing");
+    }
 }

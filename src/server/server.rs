@@ -1,6 +1,6 @@
 //! The handle that the rest of the agent holds, and the loops behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::follow::{Intake, release};
 use crate::garbage::{Keep, collect, is_empty};
-use crate::intake::{IntakeOptions, Reader, plan_revision, read_head};
+use crate::intake::{IntakeOptions, Others, Reader, plan_revision, read_head};
 use crate::reconciler::Reconciler;
 use crate::request::{PlanOutcome, PlanRequest, PlanSource, RepoStatus, ServerError};
 use crate::source::RevisionSource;
@@ -24,8 +25,6 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// How often old records are looked for.
 const GARBAGE_INTERVAL: Duration = Duration::from_secs(300);
-/// Waits between tries to take in a head that could not be read.
-const INTAKE_RETRY: Duration = Duration::from_secs(5);
 
 /// A repository that the server follows.
 pub struct Repository {
@@ -82,6 +81,9 @@ impl Server {
         let ServerOptions { consensus, repositories, clock, stop } = options;
         let workers = Workers::default();
         let tasks = TaskTracker::new();
+        let names: Arc<BTreeSet<String>> =
+            Arc::new(repositories.iter().map(|repository| repository.name.clone()).collect());
+        tasks.spawn(release(consensus.clone(), Arc::clone(&names), Arc::clone(&clock)));
         let mut followed = BTreeMap::new();
         for repository in repositories {
             let error = Arc::new(Mutex::new(None));
@@ -96,6 +98,8 @@ impl Server {
                 options: repository.intake.clone(),
                 error: Arc::clone(&error),
                 branch: Arc::clone(&branch),
+                followed: Arc::clone(&names),
+                looked: false,
             };
             tasks.spawn(intake.run(repository.observations, stop.clone()));
             followed.insert(
@@ -109,11 +113,8 @@ impl Server {
                 },
             );
         }
-        let reconciler = Reconciler {
-            consensus: consensus.clone(),
-            clock: Arc::clone(&clock),
-            worker: workers.register("reconciler"),
-        };
+        let worker = workers.register("reconciler");
+        let reconciler = Reconciler::new(consensus.clone(), Arc::clone(&clock), worker);
         tasks.spawn(reconciler.run(stop.clone()));
         let collector = workers.register("garbage");
         tasks.spawn(collect_garbage(consensus.clone(), Arc::clone(&clock), collector, stop));
@@ -172,7 +173,12 @@ impl Server {
         repo: Option<&str>,
         jobs: Vec<JobId>,
     ) -> Result<u64, ServerError> {
-        let (name, _) = self.repository(repo)?;
+        let name = match (self.repository(repo), repo) {
+            (Ok((name, _)), _) => name,
+            // What a repository left behind that is followed no more.
+            (Err(_), Some(name)) if self.state().repo(name).is_some() => name,
+            (Err(error), _) => return Err(error),
+        };
         self.propose(Command::ApproveRemovals { repo: name.to_owned(), jobs, at: self.now() }).await
     }
 
@@ -241,8 +247,16 @@ impl Server {
                 (Some(commit), head, reading)
             }
         };
-        let taken =
-            plan_revision(record.map(Arc::as_ref), &head, &reading, repo.intake.budget, self.now());
+        let followed = self.inner.repositories.keys().cloned().collect();
+        let others = Others::of(&state, name, &followed);
+        let taken = plan_revision(
+            record.map(Arc::as_ref),
+            &others,
+            &head,
+            &reading,
+            repo.intake.budget,
+            self.now(),
+        );
         let mut problems = Vec::new();
         let mut paths = BTreeMap::new();
         for (path, outcome) in &taken.files {
@@ -258,7 +272,13 @@ impl Server {
                 | state::FileOutcome::RemovalHeld
                 | state::FileOutcome::Forgotten => {
                     let job = record.and_then(|record| record.files.get(path)?.job.clone());
-                    paths.extend(job.map(|job| (job, path.clone())));
+                    // A job whose file declares another one is named after both.
+                    let named = path.rsplit_once('#').map(|(path, job)| (job.into(), path));
+                    match (job, named) {
+                        (Some(job), _) => paths.insert(job, path.clone()),
+                        (None, Some((job, path))) => paths.insert(job, path.to_owned()),
+                        (None, None) => None,
+                    };
                 }
             }
         }
@@ -328,100 +348,6 @@ impl Server {
     /// The time, by the server's clock.
     pub fn now(&self) -> Timestamp {
         (self.inner.clock)()
-    }
-}
-
-/// Takes in what one repository's poller sees.
-struct Intake {
-    name: String,
-    source: Arc<dyn RevisionSource>,
-    consensus: Consensus,
-    clock: Clock,
-    worker: Worker,
-    reader: Reader,
-    options: IntakeOptions,
-    error: Arc<Mutex<Option<String>>>,
-    branch: Arc<Mutex<String>>,
-}
-
-impl Intake {
-    async fn run(mut self, mut observations: mpsc::Receiver<Observation>, stop: CancellationToken) {
-        let mut pending: Option<(CommitId, Timestamp)> = None;
-        loop {
-            let retry = pending.is_some();
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                observed = observations.recv() => match observed {
-                    None => return,
-                    Some(observed) => match observed.result {
-                        Ok(head) => {
-                            head.branch.clone_into(&mut self.branch.lock().unwrap_or_else(PoisonError::into_inner));
-                            pending = Some((head.commit.id, observed.at));
-                        }
-                        // What runs goes on; the poller's status says what is wrong.
-                        Err(error) => tracing::warn!(repo = self.name, "{error}"),
-                    },
-                },
-                () = tokio::time::sleep(INTAKE_RETRY), if retry => {}
-            }
-            let Some((commit, seen_at)) = &pending else { continue };
-            self.worker.busy();
-            let result = self.take(&commit.clone(), *seen_at).await;
-            if let Err(error) = &result {
-                tracing::warn!(
-                    repo = self.name,
-                    commit = commit.short(),
-                    "revision was not taken in: {error}"
-                );
-            }
-            *self.error.lock().unwrap_or_else(PoisonError::into_inner) = result.clone().err();
-            if result.is_ok() {
-                pending = None;
-            }
-            self.worker.done((self.clock)(), result.err());
-        }
-    }
-
-    async fn take(&mut self, commit: &CommitId, seen_at: Timestamp) -> Result<(), String> {
-        let state = self.consensus.state();
-        let record = state.repo(&self.name).map(Arc::as_ref);
-        if record.is_some_and(|record| record.head.as_ref() == Some(commit)) {
-            return Ok(());
-        }
-        let branch = self.branch.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (head, reading) = read_head(
-            self.source.as_ref(),
-            &mut self.reader,
-            record,
-            (&self.name, &branch),
-            commit,
-            seen_at,
-        )
-        .await
-        .map_err(|error| error.to_string())?;
-        let taken = plan_revision(record, &head, &reading, self.options.budget, (self.clock)());
-        for note in &taken.notes {
-            tracing::warn!(repo = self.name, commit = commit.short(), "{note}");
-        }
-        let changed = taken.files.len();
-        let subject = taken.subject.clone();
-        let applied = self
-            .consensus
-            .propose(Command::TakeRevision(Box::new(taken)))
-            .await
-            .map_err(|error| error.to_string())?;
-        if let Some(rejection) = applied.rejection {
-            return Err(rejection.to_string());
-        }
-        tracing::info!(
-            repo = self.name,
-            commit = commit.short(),
-            files = changed,
-            index = applied.index,
-            "revision taken in: {subject}"
-        );
-        Ok(())
     }
 }
 

@@ -31,16 +31,27 @@ pub(crate) async fn read_head(
     seen_at: Timestamp,
 ) -> Result<(Head, Reading), SourceError> {
     let info = source.commit(commit).await?;
-    let ancestry = match record.and_then(|record| record.head.as_ref()) {
-        None => Ancestry::First,
-        // An old head that the mirror does not hold cannot be shown to be an ancestor.
-        Some(old) => match source.is_ancestor(old, commit).await {
-            Ok(true) => Ancestry::Descendant,
-            Ok(false) | Err(_) => Ancestry::Rewritten,
-        },
+    let mut ancestry = Ancestry::First;
+    // A commit that was taken in only in part must be an ancestor too.
+    let before: Vec<CommitId> = match record {
+        Some(record) => record.head.iter().chain(&record.partial).cloned().collect(),
+        None => Vec::new(),
     };
+    for old in &before {
+        ancestry = match source.is_ancestor(old, commit).await {
+            Ok(true) if ancestry != Ancestry::Rewritten => Ancestry::Descendant,
+            // An old head that the mirror does not hold cannot be shown to be an ancestor.
+            _ => Ancestry::Rewritten,
+        };
+    }
     let tree = source.tree(commit).await?;
-    let reading = reader.read(source, record, &tree).await?;
+    let mut reading = reader.read(source, record, &tree).await?;
+    let there: BTreeSet<&str> = tree
+        .iter()
+        .filter(|file| file.kind != FileKind::Submodule)
+        .map(|file| file.path.as_str())
+        .collect();
+    leave_out(record, &mut reading, |path| !source.selects(path) || there.contains(path));
     let head =
         Head { repo: repo.to_owned(), branch: branch.to_owned(), commit: info, seen_at, ancestry };
     Ok((head, reading))
@@ -73,6 +84,7 @@ pub(crate) fn read_files(
             reading.insert(path.clone(), read);
         }
     }
+    leave_out(record, &mut reading, |path| !source.selects(path));
     let commit = CommitInfo {
         id: CommitId::from("working tree"),
         parents: Vec::new(),
@@ -88,6 +100,20 @@ pub(crate) fn read_files(
     let head =
         Head { repo: repo.to_owned(), branch: branch.to_owned(), commit, seen_at: now, ancestry };
     (head, reading)
+}
+
+/// Notes which known files were not looked at, although they may be there: because the repository's paths were changed,
+/// or because what is taken for a job file was.
+fn leave_out(
+    record: Option<&RepoRecord>,
+    reading: &mut Reading,
+    may_be_there: impl Fn(&str) -> bool,
+) {
+    for (path, file) in record.into_iter().flat_map(|record| &record.files) {
+        if !file.removal_held && !reading.contains_key(path) && may_be_there(path) {
+            reading.insert(path.clone(), ReadFile::Outside);
+        }
+    }
 }
 
 fn is_beneath(path: &str, folder: &str) -> bool {

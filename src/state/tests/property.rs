@@ -77,11 +77,10 @@ fn step() -> impl Strategy<Value = Step> {
                 stable,
                 revert
             }),
-        prop::collection::vec((alloc.clone(), 0_u8..6, any::<Option<bool>>()), 1..4)
-            .prop_map(Step::Report),
+        prop::collection::vec((alloc, 0_u8..6, any::<Option<bool>>()), 1..4).prop_map(Step::Report),
         (0_u8..16).prop_map(Step::Promote),
         (0_u8..16).prop_map(Step::Fail),
-        (0_u8..2, prop::option::of(small.clone())).prop_map(|(repo, job)| Step::Approve(repo, job)),
+        (0_u8..2, prop::option::of(small)).prop_map(|(repo, job)| Step::Approve(repo, job)),
         prop::collection::vec(0_u8..16, 0..6).prop_map(Step::Collect),
     ]
 }

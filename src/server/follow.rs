@@ -1,0 +1,197 @@
+//! The loop behind each repository: what its poller sees is taken in.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use consensus::Consensus;
+use gitrepo::Observation;
+use model::{CommitId, Timestamp};
+use state::{Command, FileOutcome, RepoRecord, TakeRevision};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::intake::{
+    DECLARED_ELSEWHERE, IntakeOptions, Others, Reader, plan_revision, read_head, split,
+};
+use crate::server::Clock;
+use crate::source::RevisionSource;
+use crate::worker::Worker;
+
+/// Waits between tries to take in a head that could not be read.
+const INTAKE_RETRY: Duration = Duration::from_secs(5);
+
+/// Takes in what one repository's poller sees.
+pub(crate) struct Intake {
+    pub(crate) name: String,
+    pub(crate) source: Arc<dyn RevisionSource>,
+    pub(crate) consensus: Consensus,
+    pub(crate) clock: Clock,
+    pub(crate) worker: Worker,
+    pub(crate) reader: Reader,
+    pub(crate) options: IntakeOptions,
+    pub(crate) error: Arc<Mutex<Option<String>>>,
+    pub(crate) branch: Arc<Mutex<String>>,
+    /// The names of all repositories that are followed.
+    pub(crate) followed: Arc<BTreeSet<String>>,
+    /// Whether the head was looked at since the start: its files may mean something else now, if the settings changed.
+    pub(crate) looked: bool,
+}
+
+impl Intake {
+    pub(crate) async fn run(
+        mut self,
+        mut observations: mpsc::Receiver<Observation>,
+        stop: CancellationToken,
+    ) {
+        let mut pending: Option<(CommitId, Timestamp)> = None;
+        loop {
+            let retry = pending.is_some();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                observed = observations.recv() => match observed {
+                    None => return,
+                    Some(observed) => match observed.result {
+                        Ok(head) => {
+                            head.branch.clone_into(&mut self.branch.lock().unwrap_or_else(PoisonError::into_inner));
+                            pending = Some((head.commit.id, observed.at));
+                        }
+                        // What runs goes on; the poller's status says what is wrong.
+                        Err(error) => tracing::warn!(repo = self.name, "{error}"),
+                    },
+                },
+                () = tokio::time::sleep(INTAKE_RETRY), if retry => {}
+            }
+            let Some((commit, seen_at)) = &pending else { continue };
+            self.worker.busy();
+            let result = self.take(&commit.clone(), *seen_at).await;
+            if let Err(error) = &result {
+                tracing::warn!(
+                    repo = self.name,
+                    commit = commit.short(),
+                    "revision was not taken in: {error}"
+                );
+            }
+            *self.error.lock().unwrap_or_else(PoisonError::into_inner) = result.clone().err();
+            // What another repository declares may become free at any time.
+            if result.is_ok() && !self.waits() {
+                pending = None;
+            }
+            self.worker.done((self.clock)(), result.err());
+        }
+    }
+
+    async fn take(&mut self, commit: &CommitId, seen_at: Timestamp) -> Result<(), String> {
+        let state = self.consensus.state();
+        let record = state.repo(&self.name).map(Arc::as_ref);
+        let same = record.is_some_and(|record| record.head.as_ref() == Some(commit));
+        if same && self.looked && !self.waits() {
+            return Ok(());
+        }
+        let branch = self.branch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (head, reading) = read_head(
+            self.source.as_ref(),
+            &mut self.reader,
+            record,
+            (&self.name, &branch),
+            commit,
+            seen_at,
+        )
+        .await
+        .map_err(|error| error.to_string())?;
+        let others = Others::of(&state, &self.name, &self.followed);
+        let at = (self.clock)();
+        let taken = plan_revision(record, &others, &head, &reading, self.options.budget, at);
+        self.looked = true;
+        if same && taken.files.is_empty() {
+            return Ok(());
+        }
+        for note in &taken.notes {
+            tracing::warn!(repo = self.name, commit = commit.short(), "{note}");
+        }
+        let changed = taken.files.len();
+        let subject = taken.subject.clone();
+        let mut index = 0;
+        for part in split(taken) {
+            let applied = self
+                .consensus
+                .propose(Command::TakeRevision(Box::new(part)))
+                .await
+                .map_err(|error| error.to_string())?;
+            if let Some(rejection) = applied.rejection {
+                return Err(rejection.to_string());
+            }
+            index = applied.index;
+        }
+        tracing::info!(
+            repo = self.name,
+            commit = commit.short(),
+            files = changed,
+            index,
+            "revision taken in: {subject}"
+        );
+        Ok(())
+    }
+
+    /// Whether a file cannot be used because another repository declares its job.
+    fn waits(&self) -> bool {
+        self.consensus.state().repo(&self.name).is_some_and(|record| {
+            let mut problems = record.files.values().flat_map(|file| &file.problems);
+            problems.any(|problem| problem.code == DECLARED_ELSEWHERE)
+        })
+    }
+}
+
+/// Holds the jobs of repositories that are followed no more: they keep running, and somebody has to say that they may
+/// stop. When such a repository is followed again, its files say what is desired, as before.
+pub(crate) async fn release(consensus: Consensus, followed: Arc<BTreeSet<String>>, clock: Clock) {
+    let state = consensus.state();
+    for record in state.repos().filter(|record| !followed.contains(&record.name)) {
+        let Some(taken) = held(record, clock()) else { continue };
+        for note in &taken.notes {
+            tracing::warn!(repo = record.name, "{note}");
+        }
+        let proposed = consensus.propose(Command::TakeRevision(Box::new(taken))).await;
+        let error = match proposed {
+            Ok(applied) => applied.rejection.map(|rejection| rejection.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = error {
+            tracing::warn!(repo = record.name, "its jobs could not be held: {error}");
+        }
+    }
+}
+
+/// The same head again, with all that is not held yet held.
+fn held(record: &RepoRecord, at: Timestamp) -> Option<TakeRevision> {
+    let head = record.head.clone()?;
+    let files: std::collections::BTreeMap<_, _> = record
+        .files
+        .iter()
+        .filter(|(_, file)| file.job.is_some() && !file.removal_held)
+        .map(|(path, _)| (path.clone(), FileOutcome::RemovalHeld))
+        .collect();
+    if files.is_empty() {
+        return None;
+    }
+    let note = format!(
+        "repository `{}` is followed no more: {} of its jobs keep running; run `herder hold approve` to stop them, \
+         or follow it again",
+        record.name,
+        files.len()
+    );
+    Some(TakeRevision {
+        repo: record.name.clone(),
+        branch: record.branch.clone(),
+        expected_head: Some(head.clone()),
+        commit: head,
+        subject: "followed no more".to_owned(),
+        committed_at: at,
+        seen_at: at,
+        files,
+        notes: vec![note],
+        at,
+        ..TakeRevision::default()
+    })
+}

@@ -1,0 +1,261 @@
+use state::renamed_path;
+
+use super::remove::EMPTY_TREE;
+use super::*;
+
+fn job(id: &str) -> Job {
+    Job { id: id.into(), ..Job::default() }
+}
+
+fn parsed(blob: &str, id: &str) -> ReadFile {
+    ReadFile::Parsed { blob: blob.into(), jobs: vec![job(id)], problems: Vec::new() }
+}
+
+fn broken(blob: &str) -> ReadFile {
+    let problem = Diagnostic::file_error("syntax", "x", "bad", "");
+    ReadFile::Parsed { blob: blob.into(), jobs: Vec::new(), problems: vec![problem] }
+}
+
+fn record(files: &[(&str, &str, &str)]) -> RepoRecord {
+    let files = files
+        .iter()
+        .map(|(path, blob, job)| {
+            let file = FileRecord {
+                blob: (*blob).into(),
+                job: (!job.is_empty()).then(|| (*job).into()),
+                ..FileRecord::default()
+            };
+            ((*path).to_owned(), file)
+        })
+        .collect();
+    RepoRecord { head: Some("old".into()), files, ..RepoRecord::default() }
+}
+
+fn head(ancestry: Ancestry) -> Head {
+    Head {
+        repo: "r".into(),
+        branch: "main".into(),
+        commit: CommitInfo {
+            id: "new".into(),
+            parents: Vec::new(),
+            author: "A <a@example.org>".into(),
+            subject: "s".into(),
+            committed_at: Timestamp::ZERO,
+            tree: "t".into(),
+        },
+        seen_at: Timestamp::ZERO,
+        ancestry,
+    }
+}
+
+fn plan(record: &RepoRecord, head: &Head, reading: &[(&str, ReadFile)]) -> TakeRevision {
+    let reading = reading.iter().map(|(path, file)| ((*path).to_owned(), file.clone())).collect();
+    plan_revision(
+        Some(record),
+        &Others::default(),
+        head,
+        &reading,
+        Budget::default(),
+        Timestamp::ZERO,
+    )
+}
+
+fn kind(taken: &TakeRevision, path: &str) -> &'static str {
+    match taken.files.get(path) {
+        None => "nothing",
+        Some(FileOutcome::Job { .. }) => "job",
+        Some(FileOutcome::Broken { .. }) => "broken",
+        Some(FileOutcome::Removed) => "removed",
+        Some(FileOutcome::RemovalHeld) => "held",
+        Some(FileOutcome::Forgotten) => "forgotten",
+    }
+}
+
+#[test]
+fn a_removed_file_stops_its_job_only_when_history_goes_on() {
+    let record = record(&[("a", "1", "a"), ("b", "2", "b"), ("c", "3", "c")]);
+    let reading = [("a", ReadFile::Same), ("b", ReadFile::Same)];
+    let taken = plan(&record, &head(Ancestry::Descendant), &reading);
+    assert_eq!(kind(&taken, "c"), "removed");
+    let taken = plan(&record, &head(Ancestry::Rewritten), &reading);
+    assert_eq!(kind(&taken, "c"), "held");
+    assert_eq!(taken.notes.len(), 1);
+}
+
+#[test]
+fn the_only_job_can_be_removed_but_an_empty_repository_stops_nothing() {
+    let one = record(&[("a", "1", "a")]);
+    assert_eq!(kind(&plan(&one, &head(Ancestry::Descendant), &[]), "a"), "removed");
+    let mut empty = head(Ancestry::Descendant);
+    empty.commit.tree = EMPTY_TREE.into();
+    assert_eq!(kind(&plan(&one, &empty, &[]), "a"), "held");
+    let two = record(&[("a", "1", "a"), ("b", "1", "b")]);
+    assert_eq!(kind(&plan(&two, &head(Ancestry::Descendant), &[]), "a"), "held");
+}
+
+#[test]
+fn more_removals_than_the_budget_are_held() {
+    let record = record(&[("a", "1", "a"), ("b", "2", "b"), ("c", "3", "c"), ("d", "4", "d")]);
+    let taken = plan(&record, &head(Ancestry::Descendant), &[("a", ReadFile::Same)]);
+    assert_eq!(kind(&taken, "d"), "held");
+    let taken =
+        plan(&record, &head(Ancestry::Descendant), &[("a", ReadFile::Same), ("b", ReadFile::Same)]);
+    assert_eq!(kind(&taken, "d"), "removed");
+}
+
+#[test]
+fn what_is_held_stays_held_until_it_comes_back() {
+    let mut record = record(&[("a", "1", "a"), ("b", "2", "b")]);
+    record.files.get_mut("b").expect("b").removal_held = true;
+    let taken = plan(&record, &head(Ancestry::Descendant), &[("a", ReadFile::Same)]);
+    assert_eq!(kind(&taken, "b"), "nothing");
+    let taken = plan(
+        &record,
+        &head(Ancestry::Descendant),
+        &[("a", ReadFile::Same), ("b", parsed("2", "b"))],
+    );
+    assert_eq!(kind(&taken, "b"), "job");
+}
+
+#[test]
+fn a_moved_file_is_no_removal() {
+    let record = record(&[("a", "1", "a"), ("b", "2", "b")]);
+    let taken = plan(
+        &record,
+        &head(Ancestry::Rewritten),
+        &[("c", parsed("1", "a")), ("b", ReadFile::Same)],
+    );
+    assert_eq!((kind(&taken, "a"), kind(&taken, "c")), ("forgotten", "job"));
+}
+
+#[test]
+fn two_files_for_one_job_keep_the_first_owner() {
+    let record = record(&[("b", "2", "x")]);
+    let taken = plan(
+        &record,
+        &head(Ancestry::Descendant),
+        &[("a", parsed("1", "x")), ("b", ReadFile::Same)],
+    );
+    assert_eq!((kind(&taken, "a"), kind(&taken, "b")), ("broken", "nothing"));
+    let fresh = RepoRecord::default();
+    let reading = [("a", parsed("1", "x")), ("b", parsed("2", "x"))];
+    let taken = plan(&fresh, &head(Ancestry::First), &reading);
+    assert_eq!((kind(&taken, "a"), kind(&taken, "b")), ("job", "broken"));
+}
+
+#[test]
+fn a_broken_file_never_removes_its_job_nor_lends_it_to_another() {
+    let record = record(&[("a", "1", "x")]);
+    let taken =
+        plan(&record, &head(Ancestry::Descendant), &[("a", broken("9")), ("b", parsed("2", "x"))]);
+    assert_eq!((kind(&taken, "a"), kind(&taken, "b")), ("broken", "broken"));
+}
+
+#[test]
+fn a_file_that_stays_broken_is_no_news() {
+    let mut record = record(&[("a", "9", "x")]);
+    let file = record.files.get_mut("a").expect("a");
+    file.broken = true;
+    file.problems = vec![Diagnostic::file_error("syntax", "x", "bad", "")];
+    assert_eq!(
+        kind(&plan(&record, &head(Ancestry::Descendant), &[("a", broken("9"))]), "a"),
+        "nothing"
+    );
+    assert_eq!(
+        kind(&plan(&record, &head(Ancestry::Descendant), &[("a", broken("8"))]), "a"),
+        "broken"
+    );
+}
+
+#[test]
+fn a_job_that_its_file_declares_no_more_is_a_removal_like_any_other() {
+    let record = record(&[("a", "1", "x"), ("b", "2", "b"), ("c", "3", "c")]);
+    let renamed = renamed_path("a", &"x".into());
+    let reading = [("a", parsed("9", "y")), ("b", ReadFile::Same), ("c", ReadFile::Same)];
+    let taken = plan(&record, &head(Ancestry::Descendant), &reading);
+    assert_eq!((kind(&taken, "a"), kind(&taken, &renamed)), ("job", "removed"));
+    let taken = plan(&record, &head(Ancestry::Rewritten), &reading);
+    assert_eq!((kind(&taken, "a"), kind(&taken, &renamed)), ("job", "held"));
+    assert!(taken.notes[0].contains("`x`"), "{:?}", taken.notes);
+    let all = [("a", parsed("9", "y")), ("b", parsed("8", "z")), ("c", ReadFile::Same)];
+    let taken = plan(&record, &head(Ancestry::Descendant), &all);
+    assert_eq!(kind(&taken, &renamed), "held", "two of three are more than the budget");
+    // It only moved.
+    let moved = [("a", parsed("9", "y")), ("b", ReadFile::Same), ("d", parsed("1", "x"))];
+    let taken = plan(&record, &head(Ancestry::Descendant), &moved);
+    assert_eq!(kind(&taken, &renamed), "nothing");
+}
+
+#[test]
+fn a_held_job_stays_held_when_its_file_comes_back_as_another() {
+    let mut record = record(&[("a", "1", "x"), ("b", "2", "b")]);
+    record.files.get_mut("a").expect("a").removal_held = true;
+    let reading = [("a", parsed("9", "y")), ("b", ReadFile::Same)];
+    let taken = plan(&record, &head(Ancestry::Descendant), &reading);
+    assert_eq!(kind(&taken, &renamed_path("a", &"x".into())), "held");
+}
+
+#[test]
+fn a_file_that_was_moved_and_broken_stops_nothing() {
+    let record = record(&[("a", "1", "a"), ("b", "2", "b"), ("c", "3", "c")]);
+    let same = [("a", ReadFile::Same), ("b", ReadFile::Same)];
+    let moved = [same.as_slice(), &[("d", broken("9"))]].concat();
+    let taken = plan(&record, &head(Ancestry::Descendant), &moved);
+    assert_eq!((kind(&taken, "c"), kind(&taken, "d")), ("held", "broken"));
+    // One that was broken before has nothing to do with it.
+    let mut known = record;
+    let file = FileRecord { blob: "9".into(), broken: true, ..FileRecord::default() };
+    known.files.insert("d".into(), file);
+    let taken = plan(&known, &head(Ancestry::Descendant), &moved);
+    assert_eq!(kind(&taken, "c"), "removed");
+}
+
+#[test]
+fn what_is_not_looked_at_any_more_is_held() {
+    let record = record(&[("a", "1", "a"), ("b", "2", "b"), ("c", "3", "c"), ("d", "4", "")]);
+    let reading = [
+        ("a", ReadFile::Same),
+        ("b", ReadFile::Same),
+        ("c", ReadFile::Outside),
+        ("d", ReadFile::Outside),
+    ];
+    let taken = plan(&record, &head(Ancestry::Descendant), &reading);
+    assert_eq!((kind(&taken, "c"), kind(&taken, "d")), ("held", "forgotten"));
+    assert!(taken.notes[0].contains("`c` keeps running"), "{:?}", taken.notes);
+    let moved = [("a", ReadFile::Same), ("b", parsed("3", "c")), ("c", ReadFile::Outside)];
+    let taken = plan(&record, &head(Ancestry::Descendant), &moved);
+    assert_eq!(kind(&taken, "c"), "forgotten");
+}
+
+#[test]
+fn a_job_of_another_repository_is_left_alone() {
+    let mut state = State::default();
+    let file = FileOutcome::Job {
+        blob: "1".into(),
+        submission: JobSubmission { job: Arc::new(job("x")) },
+        problems: Vec::new(),
+    };
+    let taken = TakeRevision {
+        repo: "other".into(),
+        commit: "c".into(),
+        files: [("o".to_owned(), file)].into(),
+        ..TakeRevision::default()
+    };
+    state.apply(1, &state::Command::TakeRevision(Box::new(taken)));
+    let reading = [("a".to_owned(), parsed("2", "x"))].into();
+    let plan = |followed: &[&str]| {
+        let followed = followed.iter().map(|name| (*name).to_owned()).collect();
+        let others = Others::of(&state, "r", &followed);
+        let (head, budget) = (head(Ancestry::First), Budget::default());
+        plan_revision(None, &others, &head, &reading, budget, Timestamp::ZERO)
+    };
+    let taken = plan(&["r", "other"]);
+    let Some(FileOutcome::Broken { problems, .. }) = taken.files.get("a") else {
+        panic!("{taken:?}")
+    };
+    assert_eq!(problems[0].code, DECLARED_ELSEWHERE);
+    assert!(problems[0].message.contains("o of repository `other`"), "{problems:?}");
+    let taken = plan(&["r"]);
+    assert_eq!(kind(&taken, "a"), "job", "nobody follows the other one any more");
+    assert_eq!(state.apply(2, &state::Command::TakeRevision(Box::new(taken))).rejection, None);
+}
