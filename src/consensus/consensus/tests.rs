@@ -196,6 +196,53 @@ async fn a_snapshot_takes_the_place_of_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn snapshots_under_load_and_a_close_in_the_midst_lose_nothing_that_was_answered() {
+    const ROUNDS: u128 = 4;
+    const WRITERS: u128 = 16;
+    let dir = folder();
+    let small = || Options { snapshot_after: 50, keep_entries: 20, ..options(&dir) };
+    let answered = std::sync::Mutex::new(Vec::new());
+    let answered = Arc::new(answered);
+    let mut shown = 0;
+    for round in 0..ROUNDS {
+        let consensus = Consensus::open(small()).await.expect("it opens");
+        assert!(consensus.state().index() >= shown, "the index never goes back");
+        let state = consensus.state();
+        for number in answered.lock().expect("nobody panicked").iter() {
+            assert!(state.node(node_id(*number)).is_some(), "{number} was answered");
+        }
+        let mut writers = tokio::task::JoinSet::new();
+        for writer in 0..WRITERS {
+            let (consensus, answered) = (consensus.clone(), answered.clone());
+            writers.spawn(async move {
+                for step in 0.. {
+                    let number = (round * WRITERS + writer) * 1_000_000 + step;
+                    match consensus.propose(register(number)).await {
+                        Ok(_) => answered.lock().expect("nobody panicked").push(number),
+                        Err(ProposeError::Stopped { .. }) => return,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+        let mut index = consensus.index();
+        let target = *index.borrow() + 400;
+        index.wait_for(|index| *index >= target).await.expect("it goes on");
+        shown = consensus.state().index();
+        timeout(WAIT_LIMIT, consensus.close()).await.expect("it ends under load");
+        while let Some(done) = timeout(WAIT_LIMIT, writers.join_next()).await.expect("they end") {
+            done.expect("it was told that the node stopped");
+        }
+    }
+    let consensus = Consensus::open(small()).await.expect("it opens");
+    let state = consensus.state();
+    let answered = answered.lock().expect("nobody panicked").clone();
+    assert!(answered.iter().all(|number| state.node(node_id(*number)).is_some()));
+    assert!(consensus.metrics().purged > Some(400), "{:?}", consensus.metrics().purged);
+    consensus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_proposals_at_once_share_flushes_and_are_applied_once() {
     const COUNT: u128 = 2_000;
     let dir = folder();
