@@ -153,8 +153,9 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     stop_server.cancel();
     server.join().await;
     if settings.stop_tasks {
-        upstream.stop_everything();
-        if tokio::time::timeout(STOP_TASKS, tasks_end(&node)).await.is_err() {
+        if let Err(error) = upstream.stop_everything(node_id).await {
+            tracing::warn!(%error, "the tasks could not be told to stop; they are left to the next agent");
+        } else if tokio::time::timeout(STOP_TASKS, tasks_end(&node)).await.is_err() {
             tracing::warn!(
                 "some tasks did not end in {STOP_TASKS:?}; they are left to the next agent"
             );

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use model::{AllocId, DeploymentId, DesiredStatus, NodeId};
 use node::{AllocReport, Assignment, Upstream, UpstreamError};
-use server::Server;
-use state::{AllocUpdate, Command, State};
-use tokio::sync::watch;
+use server::{Server, ServerError};
+use state::{AllocUpdate, Command, Plan, State, StopAlloc};
 
 /// What a node must act on when it changes. Its own reports are not among it, so that they do not wake it.
 type Wanted = BTreeMap<AllocId, (DesiredStatus, u64, Option<DeploymentId>, bool)>;
@@ -17,17 +16,33 @@ type Wanted = BTreeMap<AllocId, (DesiredStatus, u64, Option<DeploymentId>, bool)
 pub(crate) struct InProcess {
     server: Server,
     last: Mutex<Wanted>,
-    stopping: watch::Sender<bool>,
 }
 
 impl InProcess {
     pub(crate) fn new(server: Server) -> Self {
-        Self { server, last: Mutex::default(), stopping: watch::Sender::new(false) }
+        Self { server, last: Mutex::default() }
     }
 
-    /// From now on this node is to stop everything that it runs. For an agent that takes its tasks with it.
-    pub(crate) fn stop_everything(&self) {
-        self.stopping.send_replace(true);
+    /// Tells the node to stop everything that it runs, for an agent that takes its tasks with it. The log says so too:
+    /// what was stopped on purpose neither failed nor finished, and is started again by the next agent at once.
+    pub(crate) async fn stop_everything(&self, node: NodeId) -> Result<(), ServerError> {
+        let state = self.server.state();
+        let stop: Vec<StopAlloc> = state
+            .allocs_on_node(node)
+            .filter(|alloc| !alloc.terminal())
+            .map(|alloc| StopAlloc {
+                alloc: alloc.id,
+                description: "the agent stopped and took its tasks with it".to_owned(),
+                client: None,
+                next: None,
+            })
+            .collect();
+        if stop.is_empty() {
+            return Ok(());
+        }
+        let at = self.server.now();
+        let plan = Plan { basis: state.index(), at, stop, ..Plan::default() };
+        self.server.propose(Command::ApplyPlan(Box::new(plan))).await.map(drop)
     }
 
     /// Whether the list differs from the last one that was handed out.
@@ -43,6 +58,11 @@ impl InProcess {
         *last = wanted;
         news
     }
+
+    /// The last list was not handed out after all.
+    fn forget(&self) {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 #[async_trait]
@@ -53,31 +73,14 @@ impl Upstream for InProcess {
         after: u64,
     ) -> Result<(u64, Vec<Assignment>), UpstreamError> {
         let mut index = self.server.index();
-        let mut stopping = self.stopping.subscribe();
         loop {
-            if *stopping.borrow_and_update() {
-                if self.last.lock().is_ok_and(|mut last| std::mem::take(&mut *last).is_empty())
-                    && after != 0
-                {
-                    // It was told already.
-                    std::future::pending::<()>().await;
-                }
-                return Ok((
-                    self.server.state().index().max(1),
-                    stopped(assignments(&self.server.state(), node)?),
-                ));
-            }
             index.borrow_and_update();
             let state = self.server.state();
             if self.is_news(&state, node) || after == 0 {
-                return Ok((state.index().max(1), assignments(&state, node)?));
+                let list = assignments(&state, node).inspect_err(|_| self.forget())?;
+                return Ok((state.index().max(1), list));
             }
-            tokio::select! {
-                changed = index.changed() => {
-                    changed.map_err(|_| UpstreamError("the server stopped".to_owned()))?;
-                }
-                _ = stopping.changed() => {}
-            }
+            index.changed().await.map_err(|_| UpstreamError("the server stopped".to_owned()))?;
         }
     }
 
@@ -90,17 +93,6 @@ impl Upstream for InProcess {
             .map(drop)
             .map_err(|error| UpstreamError(error.to_string()))
     }
-}
-
-fn stopped(mut assignments: Vec<Assignment>) -> Vec<Assignment> {
-    for assignment in &mut assignments {
-        let alloc = Arc::make_mut(&mut assignment.alloc);
-        if alloc.desired == DesiredStatus::Run {
-            alloc.desired = DesiredStatus::Stop;
-            alloc.desired_description = "the agent stops and takes its tasks with it".to_owned();
-        }
-    }
-    assignments
 }
 
 fn assignments(state: &State, node: NodeId) -> Result<Vec<Assignment>, UpstreamError> {
