@@ -14,7 +14,7 @@ use crate::repository::Repository;
 pub(crate) const HERDER_IMAGE: &str = "herder-test/herder:1";
 
 /// Whether there is a daemon; makes the image the first time.
-fn available() -> bool {
+pub(crate) fn available() -> bool {
     static READY: OnceLock<bool> = OnceLock::new();
     *READY.get_or_init(|| {
         let answers = docker(&["info"]).is_some();
@@ -28,7 +28,7 @@ fn available() -> bool {
     })
 }
 
-fn docker(arguments: &[&str]) -> Option<String> {
+pub(crate) fn docker(arguments: &[&str]) -> Option<String> {
     let output = Command::new("docker").args(arguments).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

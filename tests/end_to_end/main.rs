@@ -5,6 +5,7 @@
 mod agent;
 mod bad_input;
 mod canary;
+mod chaos;
 mod commands;
 mod deletion;
 mod docker;
