@@ -78,6 +78,32 @@ fn exit_codes_of_what_ended_meanwhile_are_known() {
     assert_eq!(event.exit_code, 7, "{event:?}");
 }
 
+/// With `--stop-tasks` the agent takes its tasks with it. They neither failed nor finished: the next agent starts them
+/// again at once, whatever the job says of failures.
+#[test]
+fn tasks_that_went_with_the_agent_come_back_with_the_next() {
+    let repo = Repository::new();
+    let never = "reschedule {\n attempts = 0\n unlimited = false\n}\n";
+    let service = sleeper("serve").replacen("    task ", &format!("{never}    task "), 1);
+    let batch = service.replacen("serve", "work", 1);
+    let start = batch.find("    update {").expect("an update block");
+    let end = start + batch[start..].find("    }\n").expect("its end") + 6;
+    let batch = format!("{}{}", &batch[..start], &batch[end..]);
+    repo.write("serve.nomad", service)
+        .write("work.nomad", batch.replacen("group", "type = \"batch\"\n  group", 1));
+    repo.commit("two jobs that are never rescheduled");
+    let mut agent = Agent::start(&repo, &["--stop-tasks"]);
+    let before =
+        [agent.wait_running("serve", 1).remove(0), agent.wait_running("work", 1).remove(0)];
+    agent.terminate();
+    assert_eq!(tasks(&agent), BTreeSet::new(), "nothing runs on");
+    agent.launch();
+    for before in before {
+        let after = agent.wait_running(&before.job_id.to_string(), 1).remove(0);
+        assert_ne!(after.id, before.id);
+    }
+}
+
 /// `kill -9` in the middle of a rollout: after a restart it ends as if nothing had happened.
 #[test]
 fn a_rollout_survives_kill_9() {
