@@ -191,9 +191,17 @@ impl State {
                     blob: blob.clone(),
                 });
                 let known = self.jobs.get(&job.id).is_some_and(|record| !record.stopped);
-                let (version, mut changed) =
-                    self.submit_job(job, Arc::clone(&origin), None, taken.at, events);
-                changed |= self.confirm_rollback(&job.id, &origin, events);
+                // A file that comes back as it was says nothing new: what its job went back to meanwhile stays.
+                let same = before.as_ref().is_some_and(|file| {
+                    file.removal_held && file.blob == *blob && file.job.as_ref() == Some(&job.id)
+                });
+                let current = self.jobs.get(&job.id).filter(|record| same && !record.stopped);
+                let current = current.and_then(|record| Some(record.current()?.version));
+                let (version, mut changed) = match current {
+                    Some(version) => (version, false),
+                    None => self.submit_job(job, Arc::clone(&origin), None, taken.at, events),
+                };
+                changed |= !same && self.confirm_rollback(&job.id, &origin, events);
                 repo.files.insert(
                     path.to_owned(),
                     FileRecord {

@@ -287,3 +287,22 @@ fn a_commit_in_parts_is_one_revision() {
     let jobs: Vec<JobId> = world.state.jobs().map(|job| job.id.clone()).collect();
     assert_eq!(jobs, ["a".into(), "b".into(), "z".into()]);
 }
+
+#[test]
+fn a_held_file_that_comes_back_as_it_was_undoes_no_rollback() {
+    let mut world = World::default();
+    world.take("r", "c1", &[("f", file("a", 1))]);
+    world.place(1, "a", 0, Some(1));
+    let stable = vec![("a".into(), 0)];
+    world.end(1, DeploymentStatus::Successful, Plan { stable, ..Plan::default() });
+    world.take("r", "c2", &[("f", file("a", 2))]);
+    world.place(2, "a", 1, Some(2));
+    let reverts = vec![Revert { job: "a".into(), from: 1, to: 0 }];
+    world.end(2, DeploymentStatus::Failed, Plan { reverts, ..Plan::default() });
+    world.take("r", "c3", &[("f", FileOutcome::RemovalHeld)]);
+    world.take("r", "c4", &[("f", file("a", 2))]);
+    assert_eq!(world.versions("a"), [0, 1, 2], "the version that failed is not tried again");
+    assert!(!world.state.repo("r").expect("is known").files["f"].removal_held);
+    world.take("r", "c5", &[("f", file("a", 3))]);
+    assert_eq!(world.versions("a"), [0, 1, 2, 3]);
+}
