@@ -97,8 +97,6 @@ impl Others {
     }
 }
 
-/// Allocations of a job. A slip of the finger must not make an agent plan for a billion.
-const MOST_ALLOCATIONS: u64 = 100_000;
 /// The code of a finding that another repository can mend.
 pub(crate) const DECLARED_ELSEWHERE: &str = "declared-elsewhere";
 
@@ -195,16 +193,6 @@ fn read_outcome(
             path,
             format!("job `{}` is already declared by {owner}", job.id),
             "give one of them another name, or remove one of the files; until then this file is not used",
-        ));
-        return FileOutcome::Broken { blob: blob.clone(), problems };
-    }
-    let count: u64 = job.task_groups.iter().map(|group| u64::from(group.count)).sum();
-    if count > MOST_ALLOCATIONS {
-        problems.push(Diagnostic::file_error(
-            "count-too-large",
-            path,
-            format!("job `{}` asks for {count} allocations", job.id),
-            format!("a job may have up to {MOST_ALLOCATIONS}; lower `count`"),
         ));
         return FileOutcome::Broken { blob: blob.clone(), problems };
     }

@@ -259,15 +259,3 @@ fn a_job_of_another_repository_is_left_alone() {
     assert_eq!(kind(&taken, "a"), "job", "nobody follows the other one any more");
     assert_eq!(state.apply(2, &state::Command::TakeRevision(Box::new(taken))).rejection, None);
 }
-
-#[test]
-fn a_slip_of_the_finger_is_no_billion_allocations() {
-    let mut many = job("a");
-    many.task_groups = vec![model::Group { count: 1_000_000_000, ..model::Group::default() }];
-    let file = ReadFile::Parsed { blob: "1".into(), jobs: vec![many], problems: Vec::new() };
-    let taken = plan(&record(&[]), &head(Ancestry::Descendant), &[("a", file)]);
-    let Some(FileOutcome::Broken { problems, .. }) = taken.files.get("a") else {
-        panic!("{taken:?}")
-    };
-    assert_eq!(problems[0].code, "count-too-large");
-}
