@@ -12,8 +12,16 @@ use model::AllocId;
 
 use crate::runner::Shared;
 
-/// How long after one look the next begins.
-const EVERY: Duration = Duration::from_secs(60);
+/// How long after the start the first look is. What an agent that was killed had begun is most of what there is to find.
+pub(crate) const FIRST: Duration = Duration::from_secs(5);
+
+/// The longest wait between two looks; each wait is twice the one before.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How long to wait after having waited for `pause`.
+pub(crate) fn next_pause(pause: Duration) -> Duration {
+    (pause * 2).min(LONGEST)
+}
 
 /// Something that carries our mark.
 #[derive(Clone)]
@@ -22,6 +30,8 @@ pub(crate) enum Found {
     Task {
         /// Whose.
         alloc: AllocId,
+        /// Which of its tasks.
+        task: String,
         /// What finds it again.
         handle: TaskHandle,
         /// Who found it.
@@ -32,7 +42,7 @@ pub(crate) enum Found {
 }
 
 impl Found {
-    fn alloc(&self) -> AllocId {
+    pub(crate) fn alloc(&self) -> AllocId {
         match self {
             Self::Task { alloc, .. } | Self::Dir(alloc) => *alloc,
         }
@@ -56,10 +66,10 @@ impl Suspects {
     pub(crate) fn convict(
         &mut self,
         found: Vec<Found>,
-        known: impl Fn(AllocId) -> bool,
+        known: impl Fn(&Found) -> bool,
     ) -> Vec<Found> {
         let mut before = std::mem::take(&mut self.0);
-        let strays = found.into_iter().filter(|found| !known(found.alloc()));
+        let strays = found.into_iter().filter(|found| !known(found));
         strays
             .filter(|stray| {
                 let key = stray.key();
@@ -72,10 +82,10 @@ impl Suspects {
 }
 
 /// Removes `strays`, waits, and looks again. A driver that cannot look finds nothing, from which nothing follows.
-pub(crate) async fn round(shared: Arc<Shared>, strays: Vec<Found>) -> Vec<Found> {
+pub(crate) async fn round(shared: Arc<Shared>, strays: Vec<Found>, pause: Duration) -> Vec<Found> {
     // Tasks first: they may be using their directories.
     for stray in &strays {
-        if let Found::Task { alloc, handle, driver } = stray {
+        if let Found::Task { alloc, handle, driver, .. } = stray {
             tracing::warn!(%alloc, task = handle.task_id, "a task that is nobody's is ended");
             if let Err(error) = driver.destroy(handle).await {
                 tracing::warn!(%alloc, %error, "a task that is nobody's is still there");
@@ -94,12 +104,12 @@ pub(crate) async fn round(shared: Arc<Shared>, strays: Vec<Found>) -> Vec<Found>
         }
     });
     let _ = removal.await;
-    tokio::time::sleep(EVERY).await;
+    tokio::time::sleep(pause).await;
     let mut found = Vec::new();
     for driver in shared.drivers.values() {
         for ours in driver.list_ours().await.unwrap_or_default() {
-            let (alloc, handle, driver) = (ours.alloc, ours.handle, driver.clone());
-            found.push(Found::Task { alloc, handle, driver });
+            let (alloc, task, driver) = (ours.alloc, ours.task, driver.clone());
+            found.push(Found::Task { alloc, task, handle: ours.handle, driver });
         }
     }
     let dirs = shared.dirs.clone();
@@ -117,8 +127,8 @@ mod tests {
         let id = |name: &[u8]| AllocId::new(model::seeded_uuid(&[name]));
         let all = || vec![Found::Dir(id(b"1")), Found::Dir(id(b"2"))];
         let mut suspects = Suspects::default();
-        assert!(suspects.convict(all(), |alloc| alloc == id(b"1")).is_empty());
-        let convicted = suspects.convict(all(), |alloc| alloc == id(b"1"));
+        assert!(suspects.convict(all(), |found| found.alloc() == id(b"1")).is_empty());
+        let convicted = suspects.convict(all(), |found| found.alloc() == id(b"1"));
         assert_eq!(convicted.iter().map(Found::alloc).collect::<Vec<_>>(), [id(b"2")]);
         // What was not there for a while is new.
         assert!(suspects.convict(Vec::new(), |_| false).is_empty());

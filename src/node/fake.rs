@@ -39,6 +39,8 @@ struct Inner {
     exec_code: i32,
     /// How many more times nothing can be listed.
     blind: u32,
+    /// Whether the next wait for a task breaks.
+    brittle: bool,
 }
 
 struct Proc {
@@ -96,6 +98,10 @@ impl World {
 
     pub(crate) fn blind(&self, times: u32) {
         self.change(|inner| inner.blind = times);
+    }
+
+    pub(crate) fn brittle(&self) {
+        self.change(|inner| inner.brittle = true);
     }
 
     /// Something of ours that no agent remembers.
@@ -233,6 +239,8 @@ impl Driver for FakeDriver {
     }
 
     async fn wait(&self, handle: &TaskHandle) -> Result<ExitStatus, DriverError> {
+        let breaks = self.world.change(|inner| std::mem::take(&mut inner.brittle));
+        assert!(!breaks, "this is what a mistake in a driver does");
         self.world.end_of(handle).await
     }
 

@@ -5,21 +5,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{AllocId, DeploymentId, DesiredStatus, NodeId};
+use futures_util::future::BoxFuture;
+use model::{AllocId, DeploymentId, DesiredStatus, NodeId, TaskRunState};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{self, Suspects};
+use crate::audit::{self, Found, Suspects};
 use crate::dirs::Dirs;
 use crate::lifecycle::Lifecycle;
-use crate::record::{Found, Record, RecordError, Store};
+use crate::record::{self, Record, RecordError, Store};
 use crate::reports::Reports;
 use crate::runner::{End, Runner, Shared, Wanted};
 use crate::{AllocReport, Assignment, Options, Upstream};
 
 /// The longest wait between attempts to read the assignments.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
+
+/// How long a node rests after one of its runners broke.
+const REST: Duration = Duration::from_secs(1);
 
 /// The node cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -184,7 +188,7 @@ impl Dispatcher {
         }
     }
 
-    fn restore(&mut self, found: Found) {
+    fn restore(&mut self, found: record::Found) {
         self.damaged = found.damaged.into_iter().filter_map(|(alloc, _)| alloc).collect();
         let now = (self.shared.options.clock)();
         for mut record in found.records {
@@ -211,20 +215,27 @@ impl Dispatcher {
 
     async fn run(mut self, node: NodeId, upstream: Arc<dyn Upstream>) {
         let stop = self.stop.clone();
-        let mut fetch = Box::pin(fetch(upstream.clone(), node, self.index));
-        let mut audit = Box::pin(audit::round(self.shared.clone(), Vec::new()));
+        let mut fetch: BoxFuture<'static, _> = Box::pin(fetch(upstream.clone(), node, self.index));
+        let mut pause = audit::FIRST;
+        let mut audit = Box::pin(audit::round(self.shared.clone(), Vec::new(), pause));
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = self.runners.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.runners.join_next_with_id() => {
+                    if self.ended(ended) {
+                        // The list has not changed, so it has to be asked for as a whole.
+                        fetch = Box::pin(fetch_anew(upstream.clone(), node));
+                    }
+                }
                 (index, list) = &mut fetch => {
                     self.dispatch(index, list);
                     fetch = Box::pin(self::fetch(upstream.clone(), node, self.index));
                 }
                 found = &mut audit => {
                     let strays = self.strays(found);
-                    audit = Box::pin(audit::round(self.shared.clone(), strays));
+                    pause = audit::next_pause(pause);
+                    audit = Box::pin(audit::round(self.shared.clone(), strays, pause));
                 }
             }
         }
@@ -233,27 +244,47 @@ impl Dispatcher {
     }
 
     /// Of what was found on the machine, what is certainly nobody's.
-    fn strays(&mut self, found: Vec<audit::Found>) -> Vec<audit::Found> {
-        let Self { entries, listed: Some(listed), damaged, suspects, .. } = self else {
+    fn strays(&mut self, found: Vec<Found>) -> Vec<Found> {
+        let Self { entries, listed: Some(listed), damaged, suspects, shared, .. } = self else {
             return Vec::new();
         };
-        suspects.convict(found, |alloc| {
-            entries.contains_key(&alloc) || listed.contains(&alloc) || damaged.contains(&alloc)
+        let over: BTreeSet<(AllocId, String)> = shared
+            .reports
+            .latest()
+            .into_iter()
+            .flat_map(|report| report.tasks.into_iter().map(move |task| (report.alloc, task)))
+            .filter(|(_, (_, state))| state.state == TaskRunState::Dead)
+            .map(|(alloc, (task, _))| (alloc, task))
+            .collect();
+        suspects.convict(found, |found| {
+            let alloc = found.alloc();
+            // A daemon may carry out what an agent asked for before it was killed after the next one has looked.
+            let is_over = match found {
+                Found::Task { task, .. } => over.contains(&(alloc, task.clone())),
+                Found::Dir(_) => false,
+            };
+            !is_over
+                && (entries.contains_key(&alloc)
+                    || listed.contains(&alloc)
+                    || damaged.contains(&alloc))
         })
     }
 
-    fn ended(&mut self, ended: Result<(Id, (AllocId, End)), tokio::task::JoinError>) {
+    /// Takes in a runner's end. Returns whether its allocation needs another one.
+    fn ended(&mut self, ended: Result<(Id, (AllocId, End)), tokio::task::JoinError>) -> bool {
         match ended {
             Ok((id, (alloc, _))) => {
                 self.ids.remove(&id);
                 self.entries.remove(&alloc);
+                false
             }
             Err(error) => {
-                let Some(alloc) = self.ids.remove(&error.id()) else { return };
+                let Some(alloc) = self.ids.remove(&error.id()) else { return false };
                 tracing::error!(%alloc, %error, "an allocation's runner broke; its tasks run on");
                 self.entries.remove(&alloc);
                 // The next list brings it back; whatever runs must then be found and not started again.
                 self.damaged.insert(alloc);
+                true
             }
         }
     }
@@ -312,6 +343,12 @@ impl Dispatcher {
         let record = Record::new(alloc.clone(), version.clone(), lifecycle);
         self.spawn(record, Wanted::Assigned(assignment));
     }
+}
+
+/// Asks for the whole list after a rest: what broke a runner may break the next one too.
+async fn fetch_anew(upstream: Arc<dyn Upstream>, node: NodeId) -> (u64, Vec<Assignment>) {
+    tokio::time::sleep(REST).await;
+    fetch(upstream, node, 0).await
 }
 
 /// Asks until there is an answer.

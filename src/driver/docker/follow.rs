@@ -60,15 +60,27 @@ impl Drop for Follower {
 async fn follow(api: &Api, handle: &Handle) -> Result<(), DriverError> {
     let failed =
         |problem: String| DriverError::failed(format!("write the log of {}", handle.task), problem);
-    let opening = handle.clone();
-    let mut sink = spawn_blocking(move || {
-        let Handle { logs, task, container, log, .. } = &opening;
-        Sink::open(logs, task, container, log)
-    })
-    .await
-    .map_err(|error| failed(error.to_string()))?
-    .map_err(|error| failed(error.to_string()))?;
     let mut pause = PAUSE;
+    let mut sink = loop {
+        let opening = handle.clone();
+        let opened = spawn_blocking(move || {
+            let Handle { logs, task, container, log, .. } = &opening;
+            Sink::open(logs, task, container, log)
+        });
+        match opened.await.map_err(|error| failed(error.to_string()))? {
+            Ok(sink) => break sink,
+            // The daemon keeps the output until there is a place for it again.
+            Err(error) => {
+                tracing::warn!(task = handle.task, %error, "the output of a container has to wait");
+            }
+        }
+        if matches!(api.get(&handle.path()).await, Ok(None)) {
+            return Ok(());
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    };
+    pause = PAUSE;
     loop {
         // Looked at before reading: of a container that had ended by then, one reading is all there is.
         let ended = match api.get(&handle.path()).await {

@@ -356,6 +356,22 @@ async fn a_container_that_is_only_found_in_the_list_keeps_its_output() {
 }
 
 #[tokio::test]
+async fn output_is_kept_as_soon_as_there_is_a_place_for_it() {
+    needs_docker!();
+    let place = Place::new();
+    let logs = place.path().join("alloc/logs");
+    fs::remove_dir(&logs).expect("removes");
+    fs::write(&logs, "in the way").expect("writes");
+    let driver = place.driver();
+    let handle = driver.start(&place.script("echo early; sleep 1000")).await.expect("starts");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    fs::remove_file(&logs).expect("removes");
+    fs::create_dir(&logs).expect("makes");
+    place.said("early").await;
+    driver.destroy(&handle).await.expect("removes");
+}
+
+#[tokio::test]
 async fn a_signal_without_meaning_does_not_save_a_container() {
     needs_docker!();
     let place = Place::new();

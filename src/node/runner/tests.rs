@@ -272,6 +272,28 @@ async fn what_is_nobodys_is_removed_after_a_second_look() {
     stage.stop().await;
 }
 
+/// A daemon carried out the request of an agent that was killed after the next one had looked.
+#[tokio::test(start_paused = true)]
+async fn what_comes_late_for_a_task_that_is_over_is_removed() {
+    let mut stage = Stage::new();
+    let assigned = service();
+    stage.assign(vec![assigned.clone()]).await;
+    stage.newest(ClientStatus::Running).await;
+    stage.assign(vec![stopped(&assigned)]).await;
+    stage.newest(ClientStatus::Complete).await;
+    while stage.world.known() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stage.world.stray(assigned.alloc.id, "web", true);
+    let gone = async {
+        while stage.world.known() > 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(600), gone).await.expect("it is removed");
+    stage.stop().await;
+}
+
 /// The agent was away while the task died: what the record says of health is old, and no verdict.
 #[tokio::test(start_paused = true)]
 async fn a_verdict_waits_until_a_new_agent_has_looked() {
@@ -398,6 +420,20 @@ async fn a_damaged_record_doubles_nothing() {
     stage.assign(vec![stopped(&assigned)]).await;
     stage.newest(ClientStatus::Complete).await;
     assert!(stage.world.running().is_empty());
+    stage.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_that_broke_is_replaced() {
+    let mut stage = Stage::new();
+    stage.world.brittle();
+    stage.assign(vec![service()]).await;
+    stage.world.until("start web", 1).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    stage.world.exit("web", 1);
+    tokio::time::timeout(Duration::from_secs(60), stage.world.until("start web", 2))
+        .await
+        .expect("somebody looks after it");
     stage.stop().await;
 }
 
