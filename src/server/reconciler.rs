@@ -7,7 +7,7 @@ use std::time::Duration;
 use consensus::{Consensus, ProposeError, Subscription, SubscriptionError};
 use evaluator::evaluate;
 use model::{EvalTrigger, Evaluation, JobId, Timestamp};
-use state::{Applied, Command, State};
+use state::{Applied, Command, Plan, State};
 use tokio_util::sync::CancellationToken;
 
 use crate::dirty::Dirty;
@@ -20,6 +20,8 @@ const EVENTS_PER_PASS: usize = 4_096;
 const RETRY: Duration = Duration::from_millis(200);
 /// Jobs in one pass, so that neither a pass nor its plan grows without bound.
 const JOBS_PER_PASS: usize = 1_000;
+/// Allocations that one command creates at most: each says in full why it is where it is.
+const PLACED_PER_COMMAND: usize = 2_000;
 /// The wait before a job is looked at again whose plan alone is more than the log takes.
 const TOO_LARGE: Duration = Duration::from_secs(60);
 
@@ -99,6 +101,20 @@ impl Reconciler {
         true
     }
 
+    /// Puts a plan into the log, whole or in parts. Answers for the last part that was tried.
+    async fn carry_out(&self, plan: Plan) -> Result<Applied, ProposeError> {
+        let mut last = Applied { index: plan.basis, ..Applied::default() };
+        for mut part in in_parts(plan, PLACED_PER_COMMAND) {
+            // Only this loop makes plans, so what the part before led to is what this one was made for.
+            part.basis = last.index;
+            last = self.consensus.propose(Command::ApplyPlan(Box::new(part))).await?;
+            if last.rejection.is_some() {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
     async fn pass(&mut self, dirty: &mut Dirty) -> Result<(), String> {
         let now = self.now();
         let state = self.consensus.state();
@@ -121,7 +137,7 @@ impl Reconciler {
                 in_words(evaluation)
             );
         }
-        match self.consensus.propose(Command::ApplyPlan(Box::new(plan))).await {
+        match self.carry_out(plan).await {
             Ok(Applied { rejection: Some(rejection), .. }) => {
                 tracing::debug!(%rejection, "plan was not applied; evaluating again");
                 dirty.put_back(jobs);
@@ -151,6 +167,20 @@ impl Reconciler {
             }
         }
     }
+}
+
+/// Splits a plan that starts a great many allocations. The first part holds everything else; each part is a plan of its
+/// own, so one that is refused leaves a gap that the next pass fills.
+fn in_parts(mut plan: Plan, limit: usize) -> Vec<Plan> {
+    let mut rest = plan.place.split_off(limit.min(plan.place.len()));
+    let at = plan.at;
+    let mut parts = vec![plan];
+    while !rest.is_empty() {
+        let later = rest.split_off(limit.min(rest.len()));
+        let place = std::mem::replace(&mut rest, later);
+        parts.push(Plan { at, place, ..Plan::default() });
+    }
+    parts
 }
 
 /// The first `limit` jobs, the more important ones first, and the rest.

@@ -151,3 +151,16 @@ async fn a_plan_names_the_file_of_a_job_that_was_renamed() {
     assert_eq!(world.running(), ["a", "b"], "a plan changes nothing");
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_many_allocations_is_placed_whole() {
+    let mut world = World::open(&["r"]).await;
+    world.large_node().await;
+    world.commit("r", &[("a.hcl", job("a", 1).replacen("task", "count = 2500\n task", 1))]).await;
+    world.until("all are placed", |state| state.allocs().count() == 2_500).await;
+    let state = world.server().state();
+    assert_eq!(state.deployments().count(), 1);
+    let group = &state.deployments().next().expect("is there").groups["g"];
+    assert_eq!((group.placed, group.desired_total), (2_500, 2_500));
+    world.close().await;
+}

@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use consensus::{Consensus, Options};
 use gitrepo::{CommitInfo, FileKind, Head, Observation, PollStatus, TreeFile};
-use model::{BlobId, CommitId, Timestamp, seeded_uuid};
+use model::{BlobId, CommitId, DriverInfo, Node, NodeId, NodeResources, Timestamp, seeded_uuid};
 use server::{IntakeOptions, Repository, RevisionSource, Server, ServerOptions, SourceError};
-use state::State;
+use state::{Command, State};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -195,6 +195,27 @@ impl World {
 
     pub(crate) async fn close(mut self) {
         self.stop().await;
+    }
+
+    /// Registers a node with room for thousands.
+    pub(crate) async fn large_node(&self) {
+        let driver = DriverInfo { detected: true, healthy: true, ..DriverInfo::default() };
+        let node = Node {
+            id: NodeId::new(seeded_uuid(&[b"node"])),
+            name: "n1".into(),
+            datacenter: "dc1".into(),
+            pool: "default".into(),
+            drivers: [("raw_exec".to_owned(), driver)].into(),
+            resources: NodeResources {
+                cpu: 100_000_000,
+                memory_mb: 100_000_000,
+                disk_mb: 100_000_000,
+                ..NodeResources::default()
+            },
+            ..Node::default()
+        };
+        let command = Command::RegisterNode { node: Box::new(node), at: Timestamp::ZERO };
+        self.server().propose(command).await.expect("is registered");
     }
 
     /// Only paths that begin so are followed from now on.
