@@ -152,7 +152,9 @@ mod tests {
             r#"
             data_dir = "/var/lib/herder"
             ports { http = 0 }
-            plugin "raw_exec" { config { enabled = true } }
+            plugin "raw_exec" {
+              config { enabled = true }
+            }
             repo "infra" {
               url   = "https://example.org/infra.git"
               paths = ["jobs"]
