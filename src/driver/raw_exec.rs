@@ -345,9 +345,10 @@ impl Driver for RawExec {
     }
 }
 
-/// Shims, and tasks whose shim is gone, below `root`. Blocks.
+/// Shims, tasks whose shim is gone, and ends that were written down, below `root`. Blocks.
 fn list(root: &Path) -> std::io::Result<Vec<Ours>> {
-    let mut found: BTreeMap<PathBuf, Option<Proc>> = BTreeMap::new();
+    let mut found: BTreeMap<PathBuf, Option<Proc>> =
+        record::state_dirs(root)?.into_iter().map(|dir| (dir, None)).collect();
     for stat in process::all()? {
         let (dir, shim) = match process::arguments(stat.proc.pid).as_slice() {
             [_, first, mode, dir] if first == SHIM_ARG.as_bytes() && mode == b"run" => {

@@ -19,6 +19,9 @@ pub(super) const MAX_MESSAGE: u64 = 4 * 1024 * 1024;
 /// The variable that marks a task's processes as ours; its value is the task's state directory.
 pub(super) const MARK: &str = "HERDER_SHIM";
 
+/// The name of a task's state directory.
+const STATE: &str = ".shim";
+
 const RECORD: &str = "shim.json";
 const EXIT: &str = "exit.json";
 const EXIT_RESERVE: &str = "exit.reserve";
@@ -93,7 +96,7 @@ pub(super) struct StateDir(PathBuf);
 
 impl StateDir {
     pub(super) fn of_task(task_dir: &Path) -> Self {
-        Self(task_dir.join(".shim"))
+        Self(task_dir.join(STATE))
     }
 
     pub(super) fn at(path: PathBuf) -> Self {
@@ -176,6 +179,39 @@ impl StateDir {
         fs::rename(reserve, self.0.join(EXIT))?;
         fs::File::open(&self.0)?.sync_all()
     }
+}
+
+/// The state directories of all tasks below `root`, which holds tasks' directories, or allocations' with those in them.
+/// No link is followed.
+pub(super) fn state_dirs(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for dir in directories(root)? {
+        let inner = directories(&dir)?;
+        let states = inner.iter().map(|task| task.join(STATE)).chain([dir.join(STATE)]);
+        found.extend(states.filter(|path| is_directory(path)));
+    }
+    Ok(found)
+}
+
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
+}
+
+/// The directories in a directory; none if it is gone by now.
+fn directories(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
 
 fn create(path: &Path) -> io::Result<fs::File> {

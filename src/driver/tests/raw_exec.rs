@@ -27,7 +27,7 @@ mod hard_times;
 
 type Case = (&'static str, fn());
 
-const CASES: [Case; 24] = [
+const CASES: [Case; 25] = [
     ("runs_and_keeps_its_output", || run(runs_and_keeps_its_output())),
     ("tells_exit_codes_and_signals", || run(tells_exit_codes_and_signals())),
     ("a_missing_command_is_said_in_words", || run(a_missing_command_is_said_in_words())),
@@ -39,9 +39,11 @@ const CASES: [Case; 24] = [
     ("an_end_while_no_agent_was_there_is_known", || run(an_end_without_agent_is_known())),
     ("another_process_of_the_same_number_is_left_alone", || run(reused_numbers_are_left_alone())),
     ("a_task_whose_shim_was_killed_is_followed", || run(a_task_without_shim_is_followed())),
-    ("a_second_start_ends_the_first", || run(a_second_start_ends_the_first())),
+    ("a_second_start_ends_the_first", || run(hard_times::a_second_start_ends_the_first())),
     ("rotation_under_load_loses_nothing", || run(rotation_under_load_loses_nothing())),
-    ("a_full_disk_neither_stops_a_task_nor_loses_its_end", || run(a_full_disk_is_survived())),
+    ("a_full_disk_neither_stops_a_task_nor_loses_its_end", || {
+        run(hard_times::a_full_disk_is_survived())
+    }),
     ("signals_reach_the_task", || run(signals_reach_the_task())),
     ("commands_run_beside_the_task", || run(commands_run_beside_the_task())),
     ("destroy_is_idempotent_and_leaves_logs", || run(destroy_is_idempotent())),
@@ -49,6 +51,7 @@ const CASES: [Case; 24] = [
     ("a_shim_that_has_not_written_its_record_is_waited_for", || {
         run(hard_times::a_young_shim_is_found())
     }),
+    ("an_end_that_nobody_knows_of_is_found", || run(hard_times::an_unknown_end_is_found())),
     ("a_signal_without_meaning_does_not_save_a_task", || {
         run(hard_times::a_strange_signal_stops_too())
     }),
@@ -426,19 +429,6 @@ async fn a_task_without_shim_is_followed() {
     assert_eq!(listed(&driver).await, Vec::new());
 }
 
-async fn a_second_start_ends_the_first() {
-    let place = Place::new();
-    let first = agent_that_dies(place.path(), "sleep 1000");
-    let driver = driver(place.path());
-    let second = driver.start(&place.spec("exit 6")).await.expect("starts");
-    assert!(!lives(pid_of(&first, "task")), "no task runs twice");
-    assert_eq!(driver.wait(&second).await.expect("ends").code, Some(6));
-    assert_eq!(driver.reattach(&first).await.expect("looks"), Attached::Gone);
-    // The handle of the first run does not remove the second one's state.
-    driver.destroy(&first).await.expect("nothing to do");
-    assert!(matches!(driver.reattach(&second).await, Ok(Attached::Exited(_))));
-}
-
 /// How many lines [`CHATTER`] writes: about 60 MB.
 const LINES: u32 = 600_000;
 
@@ -479,31 +469,6 @@ async fn rotation_under_load_loses_nothing() {
         assert_eq!(lines.next().and_then(|text| text.parse().ok()), Some(line));
     }
     println!("    60 MB of log in {} ms", elapsed.as_millis());
-}
-
-async fn a_full_disk_is_survived() {
-    let place = Place::new();
-    let mount = |program: &str, args: &[&str]| {
-        let done =
-            Command::new(program).args(args).arg(place.path()).stderr(Stdio::null()).status();
-        done.is_ok_and(|status| status.success())
-    };
-    if !mount("mount", &["-t", "tmpfs", "-o", "size=1m", "small"]) {
-        println!("    skipped: a small disk cannot be mounted here");
-        return;
-    }
-    fs::create_dir_all(place.path().join("alloc/logs")).expect("makes");
-    fs::create_dir_all(place.path().join("web/local")).expect("makes");
-    let driver = driver(place.path());
-    let script = "yes | head -c 3000000; rm filler; echo after; exit 3";
-    fs::write(place.path().join("web/filler"), [0; 65536]).expect("writes");
-    let handle = driver.start(&place.spec(script)).await.expect("starts");
-    let status = driver.wait(&handle).await.expect("ends");
-    let out = place.logs(LogStream::Stdout).await;
-    assert_eq!(status.code, Some(3), "{status}");
-    assert!(status.message.contains("bytes of output were lost"), "{status}");
-    assert!(out.starts_with("y\ny\n") && out.len() < 1024 * 1024, "{}", out.len());
-    assert!(mount("umount", &["-l"]));
 }
 
 async fn signals_reach_the_task() {
@@ -571,6 +536,8 @@ async fn lists_what_is_ours() {
     assert_eq!((only.alloc, only.task.as_str(), only.running), (task.alloc, "web", true));
     driver.stop(&only.handle, "SIGKILL", Duration::from_secs(30)).await.expect("stops");
     assert_eq!(driver.wait(&handle).await.expect("ends").signal, Some(9));
+    assert!(listed(&driver).await.iter().all(|ours| !ours.running), "its end is still known");
+    driver.destroy(&handle).await.expect("removes");
     assert_eq!(listed(&driver).await, Vec::new());
 }
 

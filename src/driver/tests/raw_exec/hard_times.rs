@@ -42,6 +42,22 @@ pub(super) async fn a_young_shim_is_found() {
     shim.wait().expect("collected");
 }
 
+/// The agent died before it stored the handle, and the task ended before the next one came.
+pub(super) async fn an_unknown_end_is_found() {
+    let place = Place::new();
+    let handle = agent_that_dies(place.path(), "exit 4");
+    until(async || !lives(pid_of(&handle, "shim"))).await;
+    let driver = driver(place.path());
+    let found = listed(&driver).await.pop().expect("it is listed");
+    assert!(!found.running, "{found:?}");
+    let Attached::Exited(status) = driver.reattach(&found.handle).await.expect("looks") else {
+        panic!("it has ended");
+    };
+    assert_eq!(status.code, Some(4));
+    driver.destroy(&found.handle).await.expect("removes");
+    assert_eq!(listed(&driver).await, Vec::new());
+}
+
 pub(super) async fn a_strange_signal_stops_too() {
     let place = Place::new();
     let driver = driver(place.path());
@@ -88,4 +104,42 @@ pub(super) async fn a_found_task_keeps_its_user() {
     let expected = format!("65534\n{}\n", place.path().join("web/local").display());
     assert_eq!(String::from_utf8_lossy(&said.output), expected);
     driver.stop(&found, "SIGKILL", Duration::from_secs(30)).await.expect("stops");
+}
+
+pub(super) async fn a_full_disk_is_survived() {
+    let place = Place::new();
+    let mount = |program: &str, args: &[&str]| {
+        let done =
+            Command::new(program).args(args).arg(place.path()).stderr(Stdio::null()).status();
+        done.is_ok_and(|status| status.success())
+    };
+    if !mount("mount", &["-t", "tmpfs", "-o", "size=1m", "small"]) {
+        println!("    skipped: a small disk cannot be mounted here");
+        return;
+    }
+    fs::create_dir_all(place.path().join("alloc/logs")).expect("makes");
+    fs::create_dir_all(place.path().join("web/local")).expect("makes");
+    let driver = driver(place.path());
+    let script = "yes | head -c 3000000; rm filler; echo after; exit 3";
+    fs::write(place.path().join("web/filler"), [0; 65536]).expect("writes");
+    let handle = driver.start(&place.spec(script)).await.expect("starts");
+    let status = driver.wait(&handle).await.expect("ends");
+    let out = place.logs(LogStream::Stdout).await;
+    assert_eq!(status.code, Some(3), "{status}");
+    assert!(status.message.contains("bytes of output were lost"), "{status}");
+    assert!(out.starts_with("y\ny\n") && out.len() < 1024 * 1024, "{}", out.len());
+    assert!(mount("umount", &["-l"]));
+}
+
+pub(super) async fn a_second_start_ends_the_first() {
+    let place = Place::new();
+    let first = agent_that_dies(place.path(), "sleep 1000");
+    let driver = driver(place.path());
+    let second = driver.start(&place.spec("exit 6")).await.expect("starts");
+    assert!(!lives(pid_of(&first, "task")), "no task runs twice");
+    assert_eq!(driver.wait(&second).await.expect("ends").code, Some(6));
+    assert_eq!(driver.reattach(&first).await.expect("looks"), Attached::Gone);
+    // The handle of the first run does not remove the second one's state.
+    driver.destroy(&first).await.expect("nothing to do");
+    assert!(matches!(driver.reattach(&second).await, Ok(Attached::Exited(_))));
 }
