@@ -54,8 +54,9 @@ pub(crate) fn run(arguments: &ExampleServerArguments) -> anyhow::Result<()> {
 
 async fn serve(arguments: &ExampleServerArguments) -> anyhow::Result<()> {
     let address = SocketAddr::new(arguments.bind, arguments.port);
-    let listener =
-        tokio::net::TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {address}"))?;
     let page = Arc::new(Page {
         html: page(arguments),
         started: Instant::now(),

@@ -8,7 +8,13 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Keeps a fleet of machines equal to a Git repository of job files.
 #[derive(Parser)]
-#[command(name = "herder", version, about, propagate_version = true, disable_help_subcommand = true)]
+#[command(
+    name = "herder",
+    version,
+    about,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -30,7 +36,8 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|first| first == driver::SHIM_ARG) {
         return driver::shim_main(arguments);
     }
-    let matches = Arguments::command().get_matches_from(cli::normalised_arguments(std::env::args_os()));
+    let matches =
+        Arguments::command().get_matches_from(cli::normalised_arguments(std::env::args_os()));
     let parsed = match Arguments::from_arg_matches(&matches) {
         Ok(parsed) => parsed,
         Err(error) => error.exit(),

@@ -17,7 +17,10 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("node", &["model", "driver", "gitrepo", "client"]),
     ("catalog", &["model", "state"]),
     ("server", &["model", "state", "evaluator", "consensus", "gitrepo", "jobfile"]),
-    ("api", &["model", "state", "evaluator", "consensus", "gitrepo", "jobfile", "server", "catalog"]),
+    (
+        "api",
+        &["model", "state", "evaluator", "consensus", "gitrepo", "jobfile", "server", "catalog"],
+    ),
     ("cli", &["model", "client", "jobfile", "evaluator", "gitrepo"]),
     // Stands in for a library of openraft's; see src/consensus/no_histogram.
     ("base2histogram", &[]),
@@ -25,7 +28,16 @@ const HOUSE: &[(&str, &[&str])] = &[
     (
         "agent",
         &[
-            "model", "state", "consensus", "gitrepo", "driver", "node", "server", "catalog", "api", "jobfile",
+            "model",
+            "state",
+            "consensus",
+            "gitrepo",
+            "driver",
+            "node",
+            "server",
+            "catalog",
+            "api",
+            "jobfile",
         ],
     ),
     ("herder", &["model", "driver", "cli", "agent"]),
@@ -33,8 +45,20 @@ const HOUSE: &[(&str, &[&str])] = &[
 
 /// The functional core: no runtime, no sockets, no disks, no processes.
 const CORE: &[&str] = &["model", "jobfile", "state", "evaluator"];
-const SHELL: &[&str] =
-    &["tokio", "tokio-util", "axum", "hyper", "ureq", "git2", "bollard", "notify", "nix", "redb", "openraft", "rand"];
+const SHELL: &[&str] = &[
+    "tokio",
+    "tokio-util",
+    "axum",
+    "hyper",
+    "ureq",
+    "git2",
+    "bollard",
+    "notify",
+    "nix",
+    "redb",
+    "openraft",
+    "rand",
+];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -95,7 +119,9 @@ fn rooms_are_named_for_what_they_hold() {
     let mut wrong = Vec::new();
     visit(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut |path| {
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        if ["utils", "util", "common", "helpers", "helper", "manager", "misc", "imp", "mod"].contains(&stem) {
+        if ["utils", "util", "common", "helpers", "helper", "manager", "misc", "imp", "mod"]
+            .contains(&stem)
+        {
             wrong.push(path.display().to_string());
         }
     });
