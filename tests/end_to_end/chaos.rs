@@ -1,7 +1,7 @@
 //! `kill -9` of the agent again and again while commits change, add and remove jobs. At quiet points an auditor compares
 //! the machine with what the agent says of it.
 //!
-//! `HERDER_CHAOS_CYCLES` sets how often (7 by default), `HERDER_CHAOS_SEED` repeats a run; a failure prints its seed.
+//! `HERDER_CHAOS_CYCLES` sets how often (20 by default), `HERDER_CHAOS_SEED` repeats a run; a failure prints its seed.
 
 mod auditor;
 
@@ -25,7 +25,7 @@ fn kill_9_at_any_moment_neither_doubles_nor_loses_a_task() {
     });
     eprintln!("HERDER_CHAOS_SEED={seed}");
     let cycles = number("HERDER_CHAOS_CYCLES").and_then(|cycles| u32::try_from(cycles).ok());
-    run(&mut Dice(seed), cycles.unwrap_or(7));
+    run(&mut Dice(seed), cycles.unwrap_or(20));
 }
 
 fn run(dice: &mut Dice, cycles: u32) {
@@ -67,6 +67,9 @@ fn settle(agent: &mut Agent, wanted: &Wanted, cycle: u32) {
         let mut last = String::new();
         let begin = std::time::Instant::now();
         while let Err(problem) = audit(agent, &wanted.jobs) {
+            if problem != last {
+                eprintln!("{:?} {problem}", begin.elapsed());
+            }
             last = problem;
             assert!(
                 begin.elapsed() < crate::agent::PATIENCE,
@@ -75,7 +78,7 @@ fn settle(agent: &mut Agent, wanted: &Wanted, cycle: u32) {
             );
             std::thread::sleep(Duration::from_millis(50));
         }
-        eprintln!("cycle {cycle}, {round}: {} ms; last: {last}", begin.elapsed().as_millis());
+        eprintln!("cycle {cycle}, {round}: {} ms", begin.elapsed().as_millis());
         agent.kill();
         agent.launch();
     }

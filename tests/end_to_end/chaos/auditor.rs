@@ -75,7 +75,13 @@ fn converged(name: &str, job: &JobWanted, allocs: &[&AllocListStub]) -> Result<(
     if wanted(status) != count {
         let found: Vec<_> = allocs
             .iter()
-            .map(|alloc| (alloc.job_version, alloc.desired_status, alloc.client_status))
+            .map(|alloc| {
+                let tasks = alloc.task_states.values();
+                let failures = tasks.filter(|task| task.failed && job.kind != Kind::Crash);
+                let events = failures.flat_map(|task| &task.events);
+                let why: Vec<_> = events.map(|event| event.message.as_str()).collect();
+                (alloc.job_version, alloc.desired_status, alloc.client_status, why)
+            })
             .collect();
         return Err(format!("{name} wants {count} {status:?}: {found:?}"));
     }
