@@ -159,7 +159,7 @@ fn footprint() {
     println!(
         "agent at rest after 10 s: {:.1} MiB resident, {:.1} MiB of it its own",
         line("Rss:"),
-        line("Private_Dirty:")
+        line("Anonymous:")
     );
     let ticks = || {
         let stat =
