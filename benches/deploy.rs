@@ -68,7 +68,7 @@ fn rounds_of(what: &str, rounds: usize, job: &dyn Fn(usize) -> String) {
     let repo = Repository::new();
     repo.write("README", "jobs for a measurement");
     repo.commit("nothing yet");
-    let mut agent = Agent::start_quietly(&repo);
+    let mut agent = Agent::start(&repo, &["--log-level=error"]);
     let measured: Vec<Round> =
         (0..rounds + 2).map(|round| measure(&repo, &mut agent, round, job)).collect();
     // The first rounds load what later ones find loaded.
@@ -191,19 +191,20 @@ fn start(dir: &Path) -> (std::process::Child, Duration) {
         .stderr(Stdio::null())
         .spawn()
         .expect("the agent starts");
-    loop {
-        if let Ok(mut stream) = TcpStream::connect(address) {
-            let mut answer = [0; 12];
-            let request = format!("GET /v1/status/leader HTTP/1.0\r\nHost: {address}\r\n\r\n");
-            if stream.write_all(request.as_bytes()).is_ok()
-                && stream.read_exact(&mut answer).is_ok()
-                && answer.ends_with(b"200")
-            {
-                return (child, began.elapsed());
-            }
-        }
+    while !answers(address) {
         std::thread::sleep(Duration::from_micros(200));
     }
+    let took = began.elapsed();
+    (child, took)
+}
+
+fn answers(address: std::net::SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let mut answer = [0; 12];
+    let request = format!("GET /v1/status/leader HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).is_ok()
+        && stream.read_exact(&mut answer).is_ok()
+        && answer.ends_with(b"200")
 }
 
 fn start_and_stop(dir: &Path) -> Duration {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -21,13 +21,27 @@ pub(crate) struct AgentFile<'a> {
     pub(crate) dns: String,
 }
 
-/// Makes the directory, for its owner only: it holds a mirror of the repository and the tasks' secrets.
+/// Folders that are the agent's alone: the log, the mirrors, what the node remembers.
+const OURS: [&str; 3] = ["raft", "git", "client"];
+
+/// Makes the directory. Others may pass through it, because a task that runs as another user has to reach its own
+/// files; they cannot list it, and what is the agent's alone is closed to them.
 pub(crate) fn prepare(dir: &Path) -> anyhow::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("creating the data directory {}", dir.display()))
+    // What is there already keeps the mode that its owner gave it.
+    let make = |path: &Path, mode: u32| match path.is_dir() {
+        true => Ok(()),
+        false => fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(path)
+            .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+            .with_context(|| format!("creating the data directory {}", path.display())),
+    };
+    if let Some(parent) = dir.parent() {
+        fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
+    }
+    make(dir, 0o711)?;
+    OURS.iter().try_for_each(|name| make(&dir.join(name), 0o700))
 }
 
 /// Writes a file so that a reader sees the old one or the new one, never a part.
@@ -50,5 +64,23 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> anyhow::Result<()> 
 impl AgentFile<'_> {
     pub(crate) fn write(&self, dir: &Path) -> anyhow::Result<()> {
         write_atomically(&dir.join("agent.json"), &serde_json::to_vec_pretty(self)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_pass_through_but_see_nothing_of_ours() {
+        let base = tempfile::tempdir().expect("a directory");
+        let dir = base.path().join("deep").join("data");
+        prepare(&dir).expect("prepared");
+        prepare(&dir).expect("prepared again");
+        let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode(&dir), 0o711);
+        for name in OURS {
+            assert_eq!(mode(&dir.join(name)), 0o700, "{name}");
+        }
     }
 }

@@ -198,6 +198,8 @@ async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationTo
 fn drivers(settings: &Settings, node: NodeId) -> Vec<Arc<dyn Driver>> {
     let mut raw_exec = RawExecOptions::new(settings.data_dir.join("alloc"));
     raw_exec.enabled = settings.raw_exec;
+    raw_exec.denied =
+        settings.repos.iter().filter_map(|repo| repo.token_variable().map(str::to_owned)).collect();
     let docker = &settings.docker.config;
     let mut options = DockerOptions::new(node.to_string());
     options.host.clone_from(&docker.endpoint);

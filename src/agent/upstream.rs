@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use model::{AllocId, DeploymentId, DesiredStatus, NodeId};
 use node::{AllocReport, Assignment, Upstream, UpstreamError};
 use server::{Server, ServerError};
-use state::{AllocUpdate, Command, Plan, State, StopAlloc};
+use state::{Command, Plan, State, StopAlloc};
 
 /// What a node must act on when it changes. Its own reports are not among it, so that they do not wake it.
 type Wanted = BTreeMap<AllocId, (DesiredStatus, u64, Option<DeploymentId>, bool)>;
@@ -85,8 +85,7 @@ impl Upstream for InProcess {
     }
 
     async fn report(&self, _node: NodeId, reports: Vec<AllocReport>) -> Result<(), UpstreamError> {
-        let updates = reports.into_iter().map(update).collect();
-        let command = Command::UpdateAllocs { updates, at: self.server.now() };
+        let command = Command::UpdateAllocs { updates: reports, at: self.server.now() };
         self.server
             .propose(command)
             .await
@@ -115,16 +114,4 @@ fn assignments(state: &State, node: NodeId) -> Result<Vec<Assignment>, UpstreamE
             }
         })
         .collect()
-}
-
-fn update(report: AllocReport) -> AllocUpdate {
-    AllocUpdate {
-        alloc: report.alloc,
-        client: report.client,
-        client_description: report.client_description,
-        tasks: report.tasks,
-        checks: report.checks,
-        health: report.health,
-        deployment: report.deployment,
-    }
 }

@@ -11,12 +11,12 @@ use catalog::{Catalog, CatalogHandle};
 use futures_util::StreamExt;
 use model::wire::{GitopsError, PlanRequest, PlanResponse};
 use model::{
-    AllocHealth, AllocId, AllocResources, Allocation, Check, CheckState, CheckStatus, ClientStatus,
-    Deployment, DeploymentGroup, DeploymentId, Diagnostic, DriverInfo, EvalId, Evaluation, Group,
-    Job, JobId, Network, Node, NodeId, NodeResources, Port, PortAssignment, Service, Task,
-    TaskEvent, TaskRunState, TaskState, Timestamp, Update, seeded_uuid,
+    AllocHealth, AllocId, AllocReport, AllocResources, Allocation, Check, CheckState, CheckStatus,
+    ClientStatus, Deployment, DeploymentGroup, DeploymentId, Diagnostic, DriverInfo, EvalId,
+    Evaluation, Group, Job, JobId, Network, Node, NodeId, NodeResources, Port, PortAssignment,
+    Service, Task, TaskEvent, TaskRunState, TaskState, Timestamp, Update, seeded_uuid,
 };
-use state::{AllocUpdate, Command, FileOutcome, JobSubmission, Plan, State, TakeRevision};
+use state::{Command, FileOutcome, JobSubmission, Plan, State, TakeRevision};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
@@ -234,14 +234,14 @@ fn report() -> Command {
         since: at(7),
     };
     Command::UpdateAllocs {
-        updates: vec![AllocUpdate {
+        updates: vec![AllocReport {
             alloc: alloc_id(),
             client: ClientStatus::Running,
             tasks: [("main".to_owned(), task)].into(),
             checks: [("0.0".to_owned(), check)].into(),
             health: Some(AllocHealth { healthy: true, at: at(17), reason: String::new() }),
             deployment: Some(deployment_id()),
-            ..AllocUpdate::default()
+            ..AllocReport::default()
         }],
         at: at(17),
     }

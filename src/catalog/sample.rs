@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use model::{
-    AllocId, AllocResources, Allocation, ClientStatus, Group, Job, JobVersion, Node, NodeId,
-    NodeStatus, PortAssignment, Service, Task, TaskRunState, TaskState, seeded_uuid,
+    AllocId, AllocReport, AllocResources, Allocation, ClientStatus, Group, Job, JobVersion, Node,
+    NodeId, NodeStatus, PortAssignment, Service, Task, TaskRunState, TaskState, seeded_uuid,
 };
-use state::{
-    AllocUpdate, Command, FileOutcome, JobSubmission, Plan, State, StopAlloc, TakeRevision,
-};
+use state::{Command, FileOutcome, JobSubmission, Plan, State, StopAlloc, TakeRevision};
 
 pub(crate) fn node_id(number: u8) -> NodeId {
     NodeId::new(seeded_uuid(&[b"node", &[number]]))
@@ -140,7 +138,7 @@ impl World {
         })))
     }
 
-    pub(crate) fn report(&mut self, update: AllocUpdate) -> state::Applied {
+    pub(crate) fn report(&mut self, update: AllocReport) -> state::Applied {
         self.apply(&Command::UpdateAllocs { updates: vec![update], at: Default::default() })
     }
 

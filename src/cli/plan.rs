@@ -66,8 +66,11 @@ fn plan(arguments: &PlanArguments) -> Result<ExitCode, Failure> {
 /// The job files to send, by their path from the repository's root, and the folder or file that they are all of.
 fn working_tree(path: &Path) -> anyhow::Result<(BTreeMap<String, String>, String)> {
     let path = path.canonicalize().with_context(|| format!("{} cannot be read", path.display()))?;
-    let folder =
-        if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(Path::new("/")) };
+    let folder = if path.is_dir() {
+        path.as_path()
+    } else {
+        path.parent().unwrap_or_else(|| Path::new("/"))
+    };
     let tree = WorkTree::open(folder).with_context(|| format!("reading {}", folder.display()))?;
     let from_root = |name: &str| Path::new(&tree.prefix).join(name).display().to_string();
     let text = |bytes: Vec<u8>| {

@@ -148,7 +148,7 @@ impl Screen {
     }
 
     fn show(&mut self, deployment: &DeploymentView) {
-        let mut line = String::new();
+        let mut lines = Vec::new();
         for (name, group) in &deployment.task_groups {
             let words = describe(group);
             if let Some(bar) = self.groups.get(name) {
@@ -156,11 +156,9 @@ impl Screen {
                 bar.set_position(u64::from(group.healthy_allocs));
                 bar.set_message(format!("{words}{}", time_left(deployment, group)));
             }
-            if !line.is_empty() {
-                line.push_str("; ");
-            }
-            line.push_str(&format!("{name}: {words}"));
+            lines.push(format!("{name}: {words}"));
         }
+        let line = lines.join("; ");
         if !self.terminal {
             self.say(&format!("{} {line}", deployment.status.as_str()));
         }
@@ -190,17 +188,18 @@ impl Screen {
 fn describe(group: &DeploymentGroupView) -> String {
     let in_batch =
         group.placed_allocs.saturating_sub(group.healthy_allocs + group.unhealthy_allocs);
-    let mut words = format!("{}/{} healthy", group.healthy_allocs, group.desired_total);
-    if in_batch > 0 {
-        words.push_str(&format!(", {in_batch} in this batch"));
+    let waiting = if group.promoted { 0 } else { group.desired_canaries };
+    let mut words = vec![format!("{}/{} healthy", group.healthy_allocs, group.desired_total)];
+    for (count, what) in [
+        (in_batch, "in this batch"),
+        (group.unhealthy_allocs, "unhealthy"),
+        (waiting, "canaries not promoted"),
+    ] {
+        if count > 0 {
+            words.push(format!("{count} {what}"));
+        }
     }
-    if group.unhealthy_allocs > 0 {
-        words.push_str(&format!(", {} unhealthy", group.unhealthy_allocs));
-    }
-    if group.desired_canaries > 0 && !group.promoted {
-        words.push_str(&format!(", {} canaries not promoted", group.desired_canaries));
-    }
-    words
+    words.join(", ")
 }
 
 fn time_left(deployment: &DeploymentView, group: &DeploymentGroupView) -> String {

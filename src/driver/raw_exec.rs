@@ -43,6 +43,8 @@ pub struct RawExecOptions {
     pub shim: PathBuf,
     /// The directory that `command = "herder"` is looked for in, after the task's PATH.
     pub own_dir: Option<PathBuf>,
+    /// The agent's own credentials: environment variables that no task gets, beside those that look like secrets.
+    pub denied: Vec<String>,
     /// Only tasks whose directories are below it are listed as ours: several agents may run on one machine.
     pub root: PathBuf,
 }
@@ -52,7 +54,13 @@ impl RawExecOptions {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let own_dir =
             std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_path_buf()));
-        Self { enabled: false, shim: "/proc/self/exe".into(), own_dir, root: root.into() }
+        Self {
+            enabled: false,
+            shim: "/proc/self/exe".into(),
+            own_dir,
+            denied: Vec::new(),
+            root: root.into(),
+        }
     }
 }
 
@@ -89,7 +97,9 @@ impl RawExec {
     fn shim_spec(&self, spec: &TaskSpec, config: config::Config) -> ShimSpec {
         // What is not UTF-8 in the agent's environment cannot be meant for a task.
         let host = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
+            let name =
+                name.into_string().ok().filter(|name| !self.options.denied.contains(name))?;
+            Some((name, value.into_string().ok()?))
         });
         let task_dir = spec.dirs.task_dir.clone();
         ShimSpec {

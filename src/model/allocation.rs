@@ -213,6 +213,26 @@ pub struct RescheduleEvent {
     pub delay: u64,
 }
 
+/// What a node reports of one allocation. It replaces what was reported before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AllocReport {
+    /// Which.
+    pub alloc: AllocId,
+    /// Its status.
+    pub client: ClientStatus,
+    /// The same in words.
+    pub client_description: String,
+    /// Its tasks.
+    pub tasks: BTreeMap<String, TaskState>,
+    /// Its checks.
+    pub checks: BTreeMap<String, CheckState>,
+    /// The gate's verdict, for the deployment named in it.
+    pub health: Option<AllocHealth>,
+    /// The deployment that the verdict is for.
+    pub deployment: Option<DeploymentId>,
+}
+
 /// One placement of a group on a node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

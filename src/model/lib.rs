@@ -22,8 +22,8 @@ mod task;
 pub mod wire;
 
 pub use allocation::{
-    AllocHealth, AllocResources, Allocation, CheckState, CheckStatus, ClientStatus, DesiredStatus,
-    PortAssignment, RescheduleEvent, TaskEvent, TaskRunState, TaskState,
+    AllocHealth, AllocReport, AllocResources, Allocation, CheckState, CheckStatus, ClientStatus,
+    DesiredStatus, PortAssignment, RescheduleEvent, TaskEvent, TaskRunState, TaskState,
 };
 pub use catalog::{Instance, InstanceCheck};
 pub use deployment::{Deployment, DeploymentGroup, DeploymentStatus};

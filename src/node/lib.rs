@@ -33,7 +33,8 @@ mod upstream;
 
 pub use dirs::DirError;
 pub use fingerprint::{NodeSettings, fingerprint, load_or_create_node_id};
+pub use model::AllocReport;
 pub use options::{Clock, Options, system_clock};
 pub use record::RecordError;
 pub use runtime::{NodeError, NodeRuntime};
-pub use upstream::{AllocReport, Assignment, Upstream, UpstreamError};
+pub use upstream::{Assignment, Upstream, UpstreamError};

@@ -1,13 +1,9 @@
 //! What a node asks of the servers: its work, and an ear for what became of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::{
-    AllocHealth, AllocId, Allocation, CheckState, ClientStatus, DeploymentId, JobVersion, NodeId,
-    TaskState,
-};
+use model::{AllocReport, Allocation, JobVersion, NodeId};
 
 /// An allocation for this node, with the version of the job that it is to run.
 #[derive(Clone, Debug)]
@@ -16,25 +12,6 @@ pub struct Assignment {
     pub alloc: Arc<Allocation>,
     /// The version that `alloc.job_version` names.
     pub version: Arc<JobVersion>,
-}
-
-/// What a node says of one allocation. It replaces what was said before.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AllocReport {
-    /// Which.
-    pub alloc: AllocId,
-    /// Its status.
-    pub client: ClientStatus,
-    /// The same in words.
-    pub client_description: String,
-    /// Its tasks.
-    pub tasks: BTreeMap<String, TaskState>,
-    /// Its checks, by [`model::Instance::check_key`].
-    pub checks: BTreeMap<String, CheckState>,
-    /// The gate's verdict, for the deployment named in it.
-    pub health: Option<AllocHealth>,
-    /// The deployment that the verdict is for.
-    pub deployment: Option<DeploymentId>,
 }
 
 /// The servers could not be reached or refused. The node goes on with what it has and asks again.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    AllocHealth, AllocId, Allocation, BlobId, CheckState, ClientStatus, CommitId, Deployment,
-    DeploymentId, DeploymentStatus, Diagnostic, EvalId, Evaluation, Job, JobId, Node, NodeId,
-    NodeStatus, TaskState, Timestamp,
+    AllocId, AllocReport, Allocation, BlobId, ClientStatus, CommitId, Deployment, DeploymentId,
+    DeploymentStatus, Diagnostic, EvalId, Evaluation, Job, JobId, Node, NodeId, NodeStatus,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ pub enum Command {
     /// What a node reports of its allocations.
     UpdateAllocs {
         /// The reports.
-        updates: Vec<AllocUpdate>,
+        updates: Vec<AllocReport>,
         /// When.
         at: Timestamp,
     },
@@ -228,26 +228,6 @@ impl Plan {
             && self.reverts.is_empty()
             && self.evaluations.is_empty()
     }
-}
-
-/// What a node reports of one allocation. It replaces what was reported before.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct AllocUpdate {
-    /// Which.
-    pub alloc: AllocId,
-    /// Its status.
-    pub client: ClientStatus,
-    /// The same in words.
-    pub client_description: String,
-    /// Its tasks.
-    pub tasks: BTreeMap<String, TaskState>,
-    /// Its checks.
-    pub checks: BTreeMap<String, CheckState>,
-    /// The gate's verdict, for the deployment named in it.
-    pub health: Option<AllocHealth>,
-    /// The deployment that the verdict is for.
-    pub deployment: Option<DeploymentId>,
 }
 
 /// Records that nobody needs any more.

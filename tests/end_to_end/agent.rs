@@ -20,7 +20,6 @@ pub(crate) struct Agent {
     repo: PathBuf,
     dir: tempfile::TempDir,
     flags: Vec<String>,
-    log_level: &'static str,
     child: Option<Child>,
     pub(crate) http: SocketAddr,
     pub(crate) catalog: SocketAddr,
@@ -30,21 +29,11 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts an agent that follows a repository on this machine.
     pub(crate) fn start(repo: &Repository, flags: &[&str]) -> Self {
-        Self::start_logging(repo, flags, "debug")
-    }
-
-    /// The same with errors alone in the log, for measurements.
-    pub(crate) fn start_quietly(repo: &Repository) -> Self {
-        Self::start_logging(repo, &[], "error")
-    }
-
-    fn start_logging(repo: &Repository, flags: &[&str], level: &'static str) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut agent = Self {
             repo: repo.path().to_owned(),
             dir: tempfile::tempdir().expect("a temporary directory"),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            log_level: level,
             child: None,
             http: any,
             catalog: any,
@@ -63,9 +52,11 @@ impl Agent {
             .append(true)
             .open(self.dir.path().join("agent.log"))
             .expect("a log");
+        let said = self.flags.iter().any(|flag| flag.starts_with("--log-level"));
+        let level = if said { None } else { Some("--log-level=debug") };
         let child = Command::new(HERDER)
             .args(["agent", "--dev", "--http-port=0", "--catalog-port=0", "--dns-port=0"])
-            .arg(format!("--log-level={}", self.log_level))
+            .args(level)
             .arg("--data-dir")
             .arg(self.data_dir())
             .arg("--repo")

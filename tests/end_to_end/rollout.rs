@@ -19,7 +19,7 @@ pub(crate) fn update_under_load(driver: Driver) {
     let old = agent.wait_running("web", 6);
 
     let load = Load::start(agent.catalog, "web", 3);
-    repo.write("web.nomad.hcl", job.clone().release("2").text());
+    repo.write("web.nomad.hcl", job.release("2").text());
     let second = repo.commit("web: release 2");
     agent.wait_outcome(&second, RevisionOutcome::Deployed);
     let result = load.stop();

@@ -42,6 +42,16 @@ pub(crate) struct RepoSettings {
     pub(crate) intake: IntakeOptions,
 }
 
+impl RepoSettings {
+    /// The environment variable that holds the repository's token, if one does.
+    pub(crate) fn token_variable(&self) -> Option<&str> {
+        match &self.config.credentials.token {
+            Some(SecretSource::Env(variable)) => Some(variable),
+            _ => None,
+        }
+    }
+}
+
 impl Settings {
     /// Puts file and flags together; flags win.
     pub(crate) fn resolve(arguments: &AgentArguments) -> anyhow::Result<Self> {

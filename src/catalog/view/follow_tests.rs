@@ -1,8 +1,8 @@
 use super::*;
 use crate::sample::{self, World, alloc, alloc_id, node, node_id, service};
-use model::{CheckState, CheckStatus, ClientStatus, NodeStatus};
+use model::{AllocReport, CheckState, CheckStatus, ClientStatus, NodeStatus};
 use proptest::prelude::*;
-use state::{AllocUpdate, Command, Garbage};
+use state::{Command, Garbage};
 
 fn followed() -> (World, Catalog) {
     let world = World::small();
@@ -10,12 +10,12 @@ fn followed() -> (World, Catalog) {
     (world, catalog)
 }
 
-fn report(number: u32) -> AllocUpdate {
-    AllocUpdate {
+fn report(number: u32) -> AllocReport {
+    AllocReport {
         alloc: alloc_id(number),
         client: ClientStatus::Running,
         tasks: [("main".to_owned(), sample::running())].into(),
-        ..AllocUpdate::default()
+        ..AllocReport::default()
     }
 }
 

@@ -1,15 +1,14 @@
 //! What nodes report.
 
-use model::{Allocation, ClientStatus, Timestamp};
+use model::{AllocReport, Allocation, ClientStatus, Timestamp};
 
-use crate::command::AllocUpdate;
 use crate::event::{Event, Rejection};
 use crate::table::State;
 
 impl State {
     pub(super) fn update_allocs(
         &mut self,
-        updates: &[AllocUpdate],
+        updates: &[AllocReport],
         at: Timestamp,
         events: &mut Vec<Event>,
     ) -> Result<(), Rejection> {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use model::RevisionOutcome;
 use model::{
-    AllocHealth, AllocId, Allocation, ClientStatus, Deployment, DeploymentGroup, DeploymentId,
-    DeploymentStatus, FileChangeKind, Job, JobId, Timestamp, seeded_uuid,
+    AllocHealth, AllocId, AllocReport, Allocation, ClientStatus, Deployment, DeploymentGroup,
+    DeploymentId, DeploymentStatus, FileChangeKind, Job, JobId, Timestamp, seeded_uuid,
 };
 use state::{
-    AllocUpdate, Command, DeploymentChange, FileOutcome, Garbage, JobSubmission, Plan, Rejection,
-    Revert, State, StopAlloc, TakeRevision, renamed_path,
+    Command, DeploymentChange, FileOutcome, Garbage, JobSubmission, Plan, Rejection, Revert, State,
+    StopAlloc, TakeRevision, renamed_path,
 };
 
 #[derive(Default)]
@@ -92,12 +92,12 @@ impl World {
     }
 
     fn report(&mut self, n: u8, client: ClientStatus, healthy: Option<bool>) {
-        let update = AllocUpdate {
+        let update = AllocReport {
             alloc: alloc_id(n),
             client,
             health: healthy.map(|healthy| AllocHealth { healthy, ..AllocHealth::default() }),
             deployment: self.state.alloc(alloc_id(n)).and_then(|alloc| alloc.deployment),
-            ..AllocUpdate::default()
+            ..AllocReport::default()
         };
         let updates = vec![update];
         assert_eq!(self.apply(Command::UpdateAllocs { updates, at: Timestamp::ZERO }), None);

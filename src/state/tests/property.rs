@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
-    AllocHealth, AllocId, Allocation, ClientStatus, Deployment, DeploymentGroup, DeploymentId,
-    DeploymentStatus, DesiredStatus, Diagnostic, EvalId, Evaluation, Job, JobId, Node, NodeId,
-    NodeStatus, Timestamp, seeded_uuid,
+    AllocHealth, AllocId, AllocReport, Allocation, ClientStatus, Deployment, DeploymentGroup,
+    DeploymentId, DeploymentStatus, DesiredStatus, Diagnostic, EvalId, Evaluation, Job, JobId,
+    Node, NodeId, NodeStatus, Timestamp, seeded_uuid,
 };
 use proptest::prelude::*;
 use state::{
-    AllocUpdate, Applied, Command, DeploymentChange, FileOutcome, Garbage, InPlaceUpdate,
-    JobSubmission, Plan, Revert, State, StopAlloc, TakeRevision,
+    Applied, Command, DeploymentChange, FileOutcome, Garbage, InPlaceUpdate, JobSubmission, Plan,
+    Revert, State, StopAlloc, TakeRevision,
 };
 
 /// A command in small numbers, so that commands meet each other.
@@ -237,12 +237,12 @@ fn command(state: &State, step: &Step) -> Command {
                 ClientStatus::Lost,
                 ClientStatus::Unknown,
             ];
-            let updates = reports.iter().map(|(id, client, healthy)| AllocUpdate {
+            let updates = reports.iter().map(|(id, client, healthy)| AllocReport {
                 alloc: alloc_id(*id),
                 client: clients.get(usize::from(*client)).copied().unwrap_or_default(),
                 health: healthy.map(|healthy| AllocHealth { healthy, at, reason: String::new() }),
                 deployment: state.alloc(alloc_id(*id)).and_then(|alloc| alloc.deployment),
-                ..AllocUpdate::default()
+                ..AllocReport::default()
             });
             Command::UpdateAllocs { updates: updates.collect(), at }
         }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use evaluator::{evaluate, preview};
 use model::{
-    AllocHealth, AllocId, Allocation, ClientStatus, CommitId, Deployment, DeploymentId,
-    EvalTrigger, Job, JobId, Node, NodeStatus, TaskState, Timestamp,
+    AllocHealth, AllocId, AllocReport, Allocation, ClientStatus, CommitId, Deployment,
+    DeploymentId, EvalTrigger, Job, JobId, Node, NodeStatus, TaskState, Timestamp,
 };
-use state::{AllocUpdate, Command, FileOutcome, JobSubmission, State, TakeRevision};
+use state::{Command, FileOutcome, JobSubmission, State, TakeRevision};
 
 use crate::laws;
 use crate::samples::node;
@@ -243,7 +243,7 @@ impl Cluster {
     fn tick(&mut self) {
         self.now = self.now + Duration::from_secs(1);
         let allocs: Vec<Arc<Allocation>> = self.state.allocs().cloned().collect();
-        let updates: Vec<AllocUpdate> =
+        let updates: Vec<AllocReport> =
             allocs.iter().filter_map(|alloc| self.live(alloc)).collect();
         if !updates.is_empty() {
             let at = self.now;
@@ -252,7 +252,7 @@ impl Cluster {
     }
 
     /// What a node reports of an allocation now.
-    fn live(&mut self, alloc: &Allocation) -> Option<AllocUpdate> {
+    fn live(&mut self, alloc: &Allocation) -> Option<AllocReport> {
         let up = self.state.node(alloc.node).is_some_and(|node| node.status == NodeStatus::Ready);
         if alloc.client.is_terminal() || !up {
             return None;
@@ -297,7 +297,7 @@ impl Cluster {
             _ => return None,
         };
         let reason = if healthy { String::new() } else { "check \"alive\" is critical".to_owned() };
-        Some(AllocUpdate {
+        Some(AllocReport {
             health: Some(AllocHealth { healthy, at: now, reason }),
             ..report(alloc, ClientStatus::Running, now)
         })
@@ -358,22 +358,22 @@ impl Cluster {
     }
 }
 
-fn report(alloc: &Allocation, client: ClientStatus, now: Timestamp) -> AllocUpdate {
+fn report(alloc: &Allocation, client: ClientStatus, now: Timestamp) -> AllocReport {
     let failed = client == ClientStatus::Failed;
     let finished_at = if client.is_terminal() { now } else { Timestamp::ZERO };
     let task = TaskState { failed, finished_at, ..TaskState::default() };
-    AllocUpdate {
+    AllocReport {
         alloc: alloc.id,
         client,
         tasks: [("web".to_owned(), task)].into(),
         deployment: alloc.deployment,
-        ..AllocUpdate::default()
+        ..AllocReport::default()
     }
 }
 
-fn crashed(alloc: &Allocation, now: Timestamp) -> AllocUpdate {
+fn crashed(alloc: &Allocation, now: Timestamp) -> AllocReport {
     let reason = "task \"web\" exited with 1".to_owned();
-    AllocUpdate {
+    AllocReport {
         health: alloc.deployment.map(|_| AllocHealth { healthy: false, at: now, reason }),
         ..report(alloc, ClientStatus::Failed, now)
     }
