@@ -124,6 +124,9 @@ pub struct TakeRevision {
     pub committed_at: Timestamp,
     /// When a node first saw it.
     pub seen_at: Timestamp,
+    /// A fingerprint of what the files were read with beside their content, such as values for variables; empty where
+    /// there was nothing. A file that was read with something else is read again.
+    pub inputs: String,
     /// The files that differ, by path. A job that its file no longer declares because it declares another is named by
     /// [`crate::renamed_path`]; unless that is said to be removed, it is held.
     pub files: BTreeMap<String, FileOutcome>,

@@ -56,6 +56,8 @@ impl JobRecord {
 pub struct FileRecord {
     /// The content at the head.
     pub blob: BlobId,
+    /// What it was read with beside its content: [`crate::TakeRevision::inputs`].
+    pub inputs: String,
     /// The job it declares; for a broken file the job it last declared.
     pub job: Option<JobId>,
     /// Findings in the content at the head.

@@ -134,3 +134,82 @@ fn a_missing_image_is_said_in_words() {
             .then_some(())
     });
 }
+
+/// A registry on this machine, from Debian's docker-registry.
+struct Registry {
+    child: std::process::Child,
+    address: std::net::SocketAddr,
+    _dir: tempfile::TempDir,
+}
+
+impl Registry {
+    fn start() -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = probe.local_addr().expect("an address");
+        drop(probe);
+        let config = dir.path().join("registry.yml");
+        let storage = dir.path().join("images").display().to_string();
+        let text = format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {storage}\nhttp:\n  addr: {address}\n"
+        );
+        std::fs::write(&config, text).expect("written");
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(child) = child else {
+            assert!(std::env::var_os("CI").is_none(), "docker-registry is missing");
+            eprintln!("skipped: docker-registry is not installed");
+            return None;
+        };
+        Some(Self { child, address, _dir: dir })
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn an_image_that_is_not_here_is_pulled() {
+    if !available() {
+        return;
+    }
+    let Some(registry) = Registry::start() else { return };
+    let image = format!("{}/herder/web:1", registry.address);
+    assert!(docker(&["tag", HERDER_IMAGE, &image]).is_some(), "docker tag");
+    let pushed = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        docker(&["push", "-q", &image]).is_some()
+    });
+    assert!(pushed, "docker push {image}");
+    assert!(docker(&["rmi", &image]).is_some(), "docker rmi");
+    let repo = Repository::new();
+    let mut job = WebJob::new("web", 1);
+    job.driver = Driver::Docker;
+    repo.write("web.nomad.hcl", job.text().replace(HERDER_IMAGE, &image));
+    let commit = repo.commit("an image of a registry");
+    let mut agent = Agent::start(&repo, &[]);
+    agent.wait_outcome(&commit, RevisionOutcome::Deployed);
+    agent.wait_running("web", 1);
+    // A tag that the registry does not have is said in words.
+    let missing = image.replace(":1", ":none");
+    repo.write("web.nomad.hcl", job.text().replace(HERDER_IMAGE, &missing));
+    repo.commit("a tag that is not there");
+    agent.wait_for("the tag to be named", |agent| {
+        let allocs = agent.client().job_allocations("web").ok()?.into_value();
+        allocs.iter().find_map(|alloc| {
+            let output = agent.herder(&["alloc", "status", &alloc.id.to_string()]);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            (text.contains(&missing) && text.contains("Driver Failure")).then_some(())
+        })
+    });
+    drop(agent);
+    docker(&["rmi", "-f", &image]);
+}

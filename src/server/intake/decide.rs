@@ -52,6 +52,8 @@ pub(crate) struct Head {
     pub(crate) commit: CommitInfo,
     pub(crate) seen_at: Timestamp,
     pub(crate) ancestry: Ancestry,
+    /// See [`state::TakeRevision::inputs`].
+    pub(crate) inputs: String,
 }
 
 /// What one file holds.
@@ -120,6 +122,7 @@ pub(crate) fn plan_revision(
         subject: head.commit.subject.clone(),
         committed_at: head.commit.committed_at,
         seen_at: head.seen_at,
+        inputs: head.inputs.clone(),
         files: BTreeMap::new(),
         notes: Vec::new(),
         partial: false,
@@ -130,7 +133,8 @@ pub(crate) fn plan_revision(
     for (path, file) in reading {
         if let ReadFile::Parsed { blob, jobs, problems } = file {
             let outcome = read_outcome(path, blob, jobs, problems, &owners, others);
-            if !same_as_known(known.get(path), &outcome) {
+            let known = known.get(path).filter(|known| known.inputs == head.inputs);
+            if !same_as_known(known, &outcome) {
                 taken.files.insert(path.clone(), outcome);
             }
         }

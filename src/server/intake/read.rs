@@ -19,6 +19,7 @@ const STRANGERS: usize = 100_000;
 pub(crate) struct Reader {
     strangers: BTreeSet<BlobId>,
     inputs: jobfile::Inputs,
+    fingerprint: String,
 }
 
 /// Reads a commit whole, as the head that would follow what `record` knows.
@@ -52,8 +53,14 @@ pub(crate) async fn read_head(
         .map(|file| file.path.as_str())
         .collect();
     leave_out(record, &mut reading, |path| !source.selects(path) || there.contains(path));
-    let head =
-        Head { repo: repo.to_owned(), branch: branch.to_owned(), commit: info, seen_at, ancestry };
+    let head = Head {
+        repo: repo.to_owned(),
+        branch: branch.to_owned(),
+        commit: info,
+        seen_at,
+        ancestry,
+        inputs: reader.fingerprint.clone(),
+    };
     Ok((head, reading))
 }
 
@@ -97,8 +104,14 @@ pub(crate) fn read_files(
         Some(_) => Ancestry::Descendant,
         None => Ancestry::First,
     };
-    let head =
-        Head { repo: repo.to_owned(), branch: branch.to_owned(), commit, seen_at: now, ancestry };
+    let head = Head {
+        repo: repo.to_owned(),
+        branch: branch.to_owned(),
+        commit,
+        seen_at: now,
+        ancestry,
+        inputs: reader.fingerprint.clone(),
+    };
     (head, reading)
 }
 
@@ -123,7 +136,8 @@ fn is_beneath(path: &str, folder: &str) -> bool {
 
 impl Reader {
     pub(crate) fn new(inputs: jobfile::Inputs) -> Self {
-        Self { strangers: BTreeSet::new(), inputs }
+        let fingerprint = fingerprint(&inputs);
+        Self { strangers: BTreeSet::new(), inputs, fingerprint }
     }
 
     async fn read(
@@ -136,7 +150,10 @@ impl Reader {
         for file in tree.iter().filter(|file| jobfile::is_job_file_name(&file.path)) {
             let known = record.and_then(|record| record.files.get(&file.path));
             if known.is_some_and(|known| {
-                known.blob == file.blob && !known.broken && !known.removal_held
+                known.blob == file.blob
+                    && known.inputs == self.fingerprint
+                    && !known.broken
+                    && !known.removal_held
             }) {
                 reading.insert(file.path.clone(), ReadFile::Same);
                 continue;
@@ -191,6 +208,19 @@ impl Reader {
             problems: parsed.diagnostics,
         })
     }
+}
+
+/// The same for the same values, and empty for none. It tells nothing about them.
+fn fingerprint(inputs: &jobfile::Inputs) -> String {
+    if inputs.variables.is_empty() {
+        return String::new();
+    }
+    let parts: Vec<&[u8]> = inputs
+        .variables
+        .iter()
+        .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()])
+        .collect();
+    model::seeded_uuid(&parts).to_string()
 }
 
 fn refused(file: &TreeFile, code: &str, what: &str) -> ReadFile {

@@ -206,6 +206,7 @@ impl State {
                     path.to_owned(),
                     FileRecord {
                         blob: blob.clone(),
+                        inputs: taken.inputs.clone(),
                         job: Some(job.id.clone()),
                         problems: problems.clone(),
                         ..FileRecord::default()
@@ -225,6 +226,7 @@ impl State {
                     path.to_owned(),
                     FileRecord {
                         blob: blob.clone(),
+                        inputs: taken.inputs.clone(),
                         job: job.clone(),
                         problems: problems.clone(),
                         broken: true,

@@ -45,6 +45,7 @@ fn head(ancestry: Ancestry) -> Head {
         },
         seen_at: Timestamp::ZERO,
         ancestry,
+        inputs: String::new(),
     }
 }
 
@@ -258,4 +259,15 @@ fn a_job_of_another_repository_is_left_alone() {
     let taken = plan(&["r"]);
     assert_eq!(kind(&taken, "a"), "job", "nobody follows the other one any more");
     assert_eq!(state.apply(2, &state::Command::TakeRevision(Box::new(taken))).rejection, None);
+}
+
+#[test]
+fn a_file_that_was_read_with_other_values_is_news() {
+    let record = record(&[("a", "1", "a")]);
+    let mut head = head(Ancestry::Descendant);
+    let reading = [("a", parsed("1", "a"))];
+    assert_eq!(kind(&plan(&record, &head, &reading), "a"), "nothing");
+    head.inputs = "other".into();
+    let taken = plan(&record, &head, &reading);
+    assert_eq!((kind(&taken, "a"), taken.inputs.as_str()), ("job", "other"));
 }
