@@ -192,45 +192,6 @@ async fn a_commit_that_is_not_here_yet_is_fetched_when_needed() {
 }
 
 #[tokio::test]
-#[ignore = "prints times; run it by hand"]
-async fn times() {
-    let fixture = Fixture::new();
-    for number in 0..10_000 {
-        let path = fixture.repo().join(format!("jobs/{:02}/{number}.hcl", number % 100));
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
-        std::fs::write(path, format!("job \"{number}\" {{ }}\n").repeat(30)).expect("written");
-    }
-    fixture.commit("jobs/web.hcl", "many");
-    let begun = std::time::Instant::now();
-    let mut following = follow(&fixture, fixture.config());
-    following.next_head().await;
-    println!("first fetch of 10,000 files {:?}", begun.elapsed());
-    for round in 0..5 {
-        std::fs::write(fixture.repo().join("jobs/web.hcl"), format!("{round}")).expect("written");
-        fixture.git(&["add", "jobs/web.hcl"]);
-        let begun = std::time::Instant::now();
-        let tree = fixture.git(&["write-tree"]);
-        let commit = fixture.git(&["commit-tree", &tree, "-p", "HEAD", "-m", "x"]);
-        fixture.git(&["update-ref", "HEAD", &commit]);
-        let moved = std::time::Instant::now();
-        let head = following.next_head().await;
-        println!("git {:?}, then seen after {:?}", moved - begun, moved.elapsed());
-        let begun = std::time::Instant::now();
-        let tree = following.handle.tree(&head.commit.id).await.expect("listed");
-        let listed = begun.elapsed();
-        let ids = tree.files.iter().map(|f| f.blob.clone()).collect();
-        following.handle.blobs(ids, 1 << 20).await.expect("read");
-        println!("list {listed:?}, read all {:?}", begun.elapsed() - listed);
-    }
-    let begun = std::time::Instant::now();
-    for _ in 0..10 {
-        following.handle.check_now().await.expect("looked");
-    }
-    println!("a look without news {:?}", begun.elapsed() / 10);
-    following.stop.cancel();
-}
-
-#[tokio::test]
 async fn a_mirror_that_is_tidied_away_is_made_anew() {
     let fixture = Fixture::new();
     let mut following = follow(&fixture, fixture.config());
