@@ -55,7 +55,12 @@ fn make_image() {
     let tar = Command::new("tar").arg("-C").arg(root).arg("-cf").arg(&archive).arg(".").status();
     assert!(tar.expect("tar runs").success());
     let file = archive.display().to_string();
+    let before = docker(&["images", "-q", HERDER_IMAGE]).unwrap_or_default();
     assert!(docker(&["import", &file, HERDER_IMAGE]).is_some(), "docker import");
+    if !before.trim().is_empty() {
+        // The one of an earlier run; refused while something still uses it.
+        docker(&["rmi", before.trim()]);
+    }
     std::fs::remove_file(archive).expect("removed");
 }
 
