@@ -38,14 +38,14 @@ fn run(dice: &mut Dice, cycles: u32) {
     let mut agent = Agent::start(&repo, &[]);
     for cycle in 1..=cycles {
         for _ in 0..=dice.below(2) {
-            wanted.change(&repo, dice);
+            wanted.change(dice);
         }
         wanted.commit(&repo);
         // Anywhere from before the agent has heard of it to the midst of a rollout.
         std::thread::sleep(Duration::from_millis(dice.below(900)));
         agent.kill();
         if dice.below(3) == 0 {
-            wanted.change(&repo, dice);
+            wanted.change(dice);
             wanted.commit(&repo);
             std::thread::sleep(Duration::from_millis(dice.below(500)));
         }
@@ -128,7 +128,7 @@ impl Wanted {
         self.jobs.insert(name, JobWanted { kind, count, release: number });
     }
 
-    fn change(&mut self, repo: &Repository, dice: &mut Dice) {
+    fn change(&mut self, dice: &mut Dice) {
         let names: Vec<_> = self.jobs.keys().cloned().collect();
         let name = dice.pick(&names);
         let release = self.number();
@@ -141,7 +141,6 @@ impl Wanted {
             // Few at a time, or the deletion budget holds them.
             1 if names.len() > 5 => {
                 self.jobs.remove(name);
-                repo.remove(&format!("{name}.nomad"));
             }
             2 => {
                 let count = 1 + dice.below(3);
@@ -156,6 +155,13 @@ impl Wanted {
     }
 
     fn commit(&self, repo: &Repository) {
+        // One that came and went between two commits has no file.
+        for entry in std::fs::read_dir(repo.path()).expect("the repository") {
+            let file = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+            if file.strip_suffix(".nomad").is_some_and(|name| !self.jobs.contains_key(name)) {
+                repo.remove(&file);
+            }
+        }
         for (name, job) in &self.jobs {
             repo.write(&format!("{name}.nomad"), job.text(name));
         }
