@@ -55,11 +55,13 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     directory::prepare(&settings.data_dir)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // First the data directory: it is what two agents must never share, and once it is ours, whatever an agent that was
+    // killed left behind has let go of its ports too.
+    let consensus =
+        Consensus::open(consensus::Options::new(settings.data_dir.join("raft"), 1)).await?;
     let http = listen("HTTP", "--http-port", settings.http).await?;
     let discovery = listen("the catalog", "--catalog-port", settings.catalog).await?;
     let dns = catalog::dns::Server::bind(settings.dns).await?;
-    let consensus =
-        Consensus::open(consensus::Options::new(settings.data_dir.join("raft"), 1)).await?;
     let node_id = node::load_or_create_node_id(&settings.data_dir)?;
 
     let drivers = drivers(&settings, node_id);
