@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use hcl_edit::expr::{Expression, ObjectKey};
 
-use super::Value;
+use super::functions::json::encode;
+use super::{Number, Value};
 
 /// How deep types may nest.
 const MAX_DEPTH: usize = 20;
@@ -118,7 +119,7 @@ pub(crate) fn convert(value: Value, to: &Type) -> Result<Value, String> {
                 let mut items: Vec<Value> =
                     items.into_iter().map(|item| convert(item, of)).collect::<Result<_, _>>()?;
                 if matches!(to, Type::Set(_)) {
-                    items = unique(items);
+                    items = as_set(items);
                 }
                 Ok(Value::List(items))
             }
@@ -163,19 +164,23 @@ pub(crate) fn convert(value: Value, to: &Type) -> Result<Value, String> {
     }
 }
 
-/// Equal values once, in the order of their first appearance. Texts, which are nearly all there is, go by a set.
-pub(super) fn unique(items: Vec<Value>) -> Vec<Value> {
-    let mut texts = std::collections::HashSet::new();
-    let mut others: Vec<Value> = Vec::new();
+/// The elements of a set: equal values once, and texts, numbers and bools in their order.
+pub(super) fn as_set(items: Vec<Value>) -> Vec<Value> {
+    let mut items = unique(items);
+    // Values of different kinds have no order, and a sort needs one among all.
+    if items.iter().all(|item| matches!(item, Value::String(_))) {
+        items.sort_by(|a, b| a.as_text().cmp(&b.as_text()));
+    } else if items.iter().all(|item| matches!(item, Value::Number(_))) {
+        let number = |item: &Value| item.as_number().map_or(0.0, Number::as_f64);
+        items.sort_by(|a, b| number(a).total_cmp(&number(b)));
+    } else if items.iter().all(|item| matches!(item, Value::Bool(_))) {
+        items.sort_by_key(Value::as_bool);
+    }
     items
-        .into_iter()
-        .filter(|item| match item {
-            Value::String(text) => texts.insert(text.clone()),
-            other if others.contains(other) => false,
-            other => {
-                others.push(other.clone());
-                true
-            }
-        })
-        .collect()
+}
+
+/// Equal values once, in the order of their first appearance. Two are equal when their JSON is.
+pub(super) fn unique(items: Vec<Value>) -> Vec<Value> {
+    let mut seen = std::collections::HashSet::new();
+    items.into_iter().filter(|item| seen.insert(encode(item))).collect()
 }

@@ -324,10 +324,12 @@ impl<'a> Evaluator<'a> {
                 return Err(last);
             }
             "can" => {
-                let first = call.args.iter().next();
-                return Ok(Value::Bool(
-                    first.is_some_and(|argument| quietly.eval(argument).is_ok()),
-                ));
+                let mut arguments = call.args.iter();
+                let (Some(only), None) = (arguments.next(), arguments.next()) else {
+                    let message = "can takes 1 argument";
+                    return Err(Fault::new("wrong-arguments", span, message));
+                };
+                return Ok(Value::Bool(quietly.eval(only).is_ok()));
             }
             "convert" => {
                 let mut arguments = call.args.iter();

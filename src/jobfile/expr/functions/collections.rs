@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::text::count;
-use super::{Args, Function, MANY, text_list};
+use super::{Args, Function, MANY, size, text_list, unify};
 use crate::expr::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -17,13 +17,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 fn length(a: &Args<'_>) -> Result<Value, String> {
-    let n = match a.value(0) {
-        Value::List(items) => items.len(),
-        Value::Object(items) => items.len(),
-        Value::String(text) => return Ok(Value::int(count(text))),
-        _ => return a.wrong(0, "a list, a map or a string"),
-    };
-    Ok(Value::int(i64::try_from(n).unwrap_or(i64::MAX)))
+    match a.value(0) {
+        Value::List(items) => Ok(size(items.len())),
+        Value::Object(items) => Ok(size(items.len())),
+        Value::String(text) => Ok(size(count(text))),
+        _ => a.wrong(0, "a list, a map or a string"),
+    }
 }
 
 fn lookup(a: &Args<'_>) -> Result<Value, String> {
@@ -35,7 +34,11 @@ fn lookup(a: &Args<'_>) -> Result<Value, String> {
     }
 }
 
+/// The last map that has a key decides about it. Of nothing but nulls comes null.
 fn merge(a: &Args<'_>) -> Result<Value, String> {
+    if a.all().iter().all(Value::is_null) {
+        return Ok(Value::Null);
+    }
     let mut all = BTreeMap::new();
     for at in 0..a.len() {
         if !a.value(at).is_null() {
@@ -53,10 +56,8 @@ fn zipmap(a: &Args<'_>) -> Result<Value, String> {
     Ok(Value::Object(keys.into_iter().zip(values.iter().cloned()).collect()))
 }
 
+/// The first that is not null. An empty text is a value.
 fn coalesce(a: &Args<'_>) -> Result<Value, String> {
-    a.all()
-        .iter()
-        .find(|value| !value.is_null() && **value != Value::String(String::new()))
-        .cloned()
-        .ok_or_else(|| "all arguments are null or empty".to_owned())
+    let found = unify(a.all())?.into_iter().find(|value| !value.is_null());
+    found.ok_or_else(|| "all arguments are null".to_owned())
 }

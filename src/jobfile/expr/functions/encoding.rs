@@ -4,11 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256, Sha512};
 
+use super::json::encode;
 use super::{Args, Function};
 use crate::expr::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function("jsonencode", 1, 1, |a| Ok(Value::text(a.value(0).to_json().to_string()))),
+    Function("jsonencode", 1, 1, |a| Ok(Value::String(encode(a.value(0))))),
     Function("jsondecode", 1, 1, |a| {
         let json = serde_json::from_str(&a.text(0)?);
         json.map(Value::from_json).map_err(|error| format!("this is not JSON: {error}"))
@@ -20,7 +21,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function("yamldecode", 1, 1, yaml_decode),
     Function("base64encode", 1, 1, |a| Ok(Value::text(STANDARD.encode(a.text(0)?)))),
     Function("base64decode", 1, 1, |a| {
-        let bytes = STANDARD.decode(a.text(0)?).map_err(|_| "this is not base64".to_owned())?;
+        // Line breaks in the text mean nothing.
+        let text = a.text(0)?.replace(['\r', '\n'], "");
+        let bytes = STANDARD.decode(text).map_err(|_| "this is not base64".to_owned())?;
         let text = String::from_utf8(bytes).map_err(|_| "this is not text".to_owned())?;
         Ok(Value::String(text))
     }),
