@@ -2,6 +2,7 @@
 
 mod compact;
 mod local;
+mod locks;
 mod remote;
 
 use std::fs;
@@ -57,7 +58,8 @@ impl Mirror {
         data_dir.join("git").join(format!("{}.git", config.name))
     }
 
-    /// Opens or creates the mirror. One that cannot be read is set aside and made anew: it is a copy.
+    /// Opens or creates the mirror. One that cannot be read is set aside and made anew: it is a copy. Nobody else may
+    /// write to it: whoever opens it holds the data directory.
     ///
     /// # Errors
     /// When the data directory cannot be written to, or the configuration does not fit.
@@ -66,6 +68,7 @@ impl Mirror {
         let other = |detail: String| FetchError::Other { remote: config.url.redacted(), detail };
         config.check().map_err(|error| other(error.to_string()))?;
         let path = Self::path_in(data_dir, &config);
+        locks::release(&path);
         let repo = match Repository::open_bare(&path).and_then(usable) {
             Ok(repo) => repo,
             Err(error) => {

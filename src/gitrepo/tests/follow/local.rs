@@ -309,6 +309,23 @@ fn a_damaged_mirror_is_made_anew() {
 }
 
 #[test]
+fn an_agent_that_was_killed_leaves_no_lock_behind() {
+    let fixture = Fixture::new();
+    let mut mirror = fixture.mirror(fixture.config());
+    refresh(&mut mirror).expect("fetched");
+    let path = mirror.path().to_owned();
+    drop(mirror);
+    let branch = path.join("refs/herder/main.lock");
+    for lock in [&branch, &path.join("HEAD.lock")] {
+        std::fs::create_dir_all(lock.parent().expect("a folder")).expect("folder");
+        std::fs::write(lock, "").expect("written");
+    }
+    fixture.commit("jobs/a.hcl", "two");
+    let mut mirror = fixture.mirror(fixture.config());
+    assert_eq!(refresh(&mut mirror).expect("fetched").commit.id.as_str(), fixture.head());
+}
+
+#[test]
 fn many_fetches_leave_few_packs() {
     let fixture = Fixture::new();
     let mut mirror = fixture.mirror(fixture.config());
