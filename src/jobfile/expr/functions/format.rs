@@ -1,7 +1,7 @@
 //! `format` and `formatlist`: verbs as in C and Go.
 
 use super::json::encode;
-use super::text::{clusters, count};
+use super::text::clusters;
 use super::{Args, Function, MANY, fits, text_list};
 use crate::expr::{Number, Value};
 
@@ -165,7 +165,7 @@ fn one(verb: &Verb<'_>, value: &Value) -> Result<String, String> {
 
 /// Fills the field of a text. Zeros fill it on whichever side the padding is, as in Nomad.
 fn pad(verb: &Verb<'_>, text: String) -> String {
-    let missing = verb.width.saturating_sub(count(&text));
+    let missing = verb.width - clusters(&text).take(verb.width).count();
     let fill = if verb.has('0') { "0" } else { " " }.repeat(missing);
     if verb.has('-') { text + &fill } else { fill + &text }
 }
