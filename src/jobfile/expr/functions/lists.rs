@@ -90,7 +90,7 @@ fn element(a: &Args<'_>) -> Result<Value, String> {
     Ok(list.get(at).cloned().unwrap_or_default())
 }
 
-/// Nomad's is an index into a list or a map, although it is described as a search for a value.
+/// An index into a list or a map, as in Nomad: no search for a value.
 fn index(a: &Args<'_>) -> Result<Value, String> {
     let found = match (a.value(0), a.value(1)) {
         (Value::List(items), Value::Number(_)) => items.get(a.size(1)?),
