@@ -43,6 +43,10 @@ const OLDEST_API: (u32, u32) = (1, 41);
 /// How many images are pulled at once.
 const PULLS: usize = 3;
 
+/// How often and how long a container that was killed is looked at for having run out of memory.
+const OOM_LOOKS: u32 = 8;
+const OOM_PAUSE: Duration = Duration::from_millis(60);
+
 /// How long a killed container may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -95,6 +99,28 @@ impl Docker {
             pulls: Semaphore::new(PULLS),
             followers: Mutex::default(),
         }
+    }
+}
+
+impl Docker {
+    /// The daemon learns that the kernel ran out of memory for a container a moment after it learns that the container
+    /// ended. A container that was killed is looked at again before anybody is told that it was just a signal.
+    async fn told_from_oom(&self, handle: &Handle, status: ExitStatus) -> ExitStatus {
+        if status.signal != Some(Signal::SIGKILL as i32) || status.oom {
+            return status;
+        }
+        for _ in 0..OOM_LOOKS {
+            tokio::time::sleep(OOM_PAUSE).await;
+            match self.find(handle).await {
+                Ok(Some(found)) => match found.state {
+                    State::Ended(status) if status.oom => return status,
+                    _ => {}
+                },
+                // It is gone or cannot be seen: what is known is all there is.
+                Ok(None) | Err(_) => break,
+            }
+        }
+        status
     }
 }
 
@@ -200,6 +226,7 @@ impl Driver for Docker {
     async fn wait(&self, handle: &TaskHandle) -> Result<ExitStatus, DriverError> {
         let handle = Handle::of(handle)?;
         let status = self.end(&handle).await?;
+        let status = self.told_from_oom(&handle, status).await;
         self.drain(&handle).await;
         Ok(status)
     }
