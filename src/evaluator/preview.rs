@@ -28,7 +28,7 @@ pub struct Preview {
 pub struct JobPreview {
     /// The job.
     pub job: JobId,
-    /// What the revision does with its file; `None` for a job whose file declares another one now.
+    /// What the revision does with its file; `None` for a job that is only looked at because of another.
     pub change: Option<FileChangeKind>,
     /// What differs from what is desired now, annotated with what follows.
     pub diff: JobDiff,
