@@ -14,14 +14,11 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("gitrepo", &["model"]),
     ("driver", &["model"]),
     ("client", &["model"]),
-    ("node", &["model", "driver", "gitrepo", "client"]),
+    ("node", &["model", "driver"]),
     ("catalog", &["model", "state"]),
     ("server", &["model", "state", "evaluator", "consensus", "gitrepo", "jobfile"]),
-    (
-        "api",
-        &["model", "state", "evaluator", "consensus", "gitrepo", "jobfile", "server", "catalog"],
-    ),
-    ("cli", &["model", "client", "jobfile", "evaluator", "gitrepo"]),
+    ("api", &["model", "state", "evaluator", "consensus", "gitrepo", "server", "catalog"]),
+    ("cli", &["model", "client", "jobfile", "gitrepo"]),
     // Stands in for a library of openraft's; see src/consensus/no_histogram.
     ("base2histogram", &[]),
     // Wires all others together.

@@ -1,4 +1,4 @@
-//! The one place that asks what time it is.
+//! The server's clock: whoever proposes a command stamps it with this.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
