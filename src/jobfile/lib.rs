@@ -12,6 +12,7 @@ mod check;
 mod decode;
 mod example;
 mod expr;
+mod files;
 mod hcl;
 mod render;
 mod report;
@@ -37,6 +38,7 @@ use crate::source::Syntax;
 use crate::tree::{Body, Expr};
 
 pub use crate::example::{Example, example};
+pub use crate::files::{Files, NoFiles};
 pub use crate::render::render;
 pub use crate::source::{holds_job, is_job_file_name};
 
