@@ -101,7 +101,7 @@ fn network(before: &[Network], after: &[Network]) -> Option<String> {
         if old.hostname != new.hostname {
             return Some("network hostname".to_owned());
         }
-        let ports = |network: &Network| -> BTreeMap<String, (u16, u16, String)> {
+        let ports = |network: &Network| -> BTreeMap<String, (u16, i32, String)> {
             network
                 .ports()
                 .map(|port| {

@@ -207,7 +207,7 @@ fn new_deployment(scene: &Scene<'_>, works: &[GroupWork<'_>]) -> Option<Deployme
         .iter()
         .filter_map(|work| {
             let group = work.group?;
-            let update = group.update.as_ref().filter(|_| work.desired > 0)?;
+            let update = group.rollout().filter(|_| work.desired > 0)?;
             let canaries = work.wants.iter().filter(|want| want.canary).count() as u32;
             let part = DeploymentGroup {
                 auto_revert: update.auto_revert,

@@ -136,7 +136,7 @@ impl<'a> Pass<'a, '_> {
             replaced: work.destructive.len() as u32,
             max_parallel: work
                 .group
-                .and_then(|group| group.update.as_ref())
+                .and_then(model::Group::rollout)
                 .map(|update| update.max_parallel),
         };
         GroupReport {

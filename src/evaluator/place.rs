@@ -52,7 +52,7 @@ impl Room {
                 return Err(name.to_owned());
             }
         }
-        need.group.network().map_or(Ok(()), |network| self.ports.fits(&self.node, network))
+        need.group.network().map_or(Ok(()), |network| self.ports.fits(&self.node, &network))
     }
 }
 
@@ -285,7 +285,7 @@ impl Fleet {
         };
         let node = Arc::clone(&room.node);
         let ports = request.group.network().map_or_else(Vec::new, |network| {
-            room.ports.assign(&node, network, seed ^ tie_break(0, node.id))
+            room.ports.assign(&node, &network, seed ^ tie_break(0, node.id))
         });
         let resources =
             AllocResources { cpu: need.cpu, memory_mb: need.memory, disk_mb: need.disk, ports };

@@ -99,7 +99,7 @@ impl Ports {
             out.push(PortAssignment {
                 label: port.label.clone(),
                 value,
-                to: if port.to == 0 { value } else { port.to },
+                to: port.inner().unwrap_or(value),
                 host_ip: node.address.clone(),
             });
         }

@@ -218,7 +218,7 @@ impl<'a> Scene<'a> {
 
     /// The phase of a group of which `destructive` says whether anything must be replaced.
     pub(crate) fn phase(&self, group: &Group, destructive: bool) -> Phase {
-        let Some(update) = &group.update else { return Phase::Free };
+        let Some(update) = group.rollout() else { return Phase::Free };
         let Some(deployment) = self.deployment else {
             if self.version.stable {
                 return Phase::Free;

@@ -25,7 +25,7 @@ pub(crate) fn service(id: &str, count: u32) -> Job {
                 name: "web".into(),
                 driver: "raw_exec".into(),
                 config: [("command".to_owned(), serde_json::json!("a"))].into(),
-                resources: Resources { cpu: 100, memory_mb: 100, memory_max_mb: 0 },
+                resources: Resources { cpu: 100, memory_mb: 100, ..Resources::default() },
                 ..Task::default()
             }],
             networks: vec![Network {

@@ -1,14 +1,22 @@
 //! A job as its file means it: after variables, inheritance and defaults. Serialises as Nomad's API JSON.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::identity::Consul;
+use crate::network::Network;
+use crate::placement::{Affinity, Constraint, Spread};
+use crate::policy::{Disconnect, Migrate, Reschedule, Restart, Update};
 use crate::service::Service;
+use crate::storage::{EphemeralDisk, VolumeRequest};
 use crate::task::Task;
-use crate::{JobId, SpecHash, nanos, optional_nanos};
+use crate::timing::{Parameterized, Periodic, Scaling};
+use crate::{JobId, SpecHash, nullable, optional_nanos};
 
 /// What kind of work a job is, which decides how its allocations are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,19 +55,20 @@ impl JobType {
     }
 }
 
-/// A job: the unit that one file declares and one deployment rolls out.
+/// A job: the unit that one file declares and one deployment rolls out. Its JSON is the canonical form of a job, in
+/// the order and with the nulls of Nomad's API.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Job {
+    /// `global` unless the file says otherwise.
+    pub region: String,
+    /// `default` unless the file says otherwise.
+    pub namespace: String,
     /// The job's ID; its label in the file unless `id` is set.
     #[serde(rename = "ID")]
     pub id: JobId,
     /// Display name; the ID by default.
     pub name: String,
-    /// `default` unless the file says otherwise.
-    pub namespace: String,
-    /// `global` unless the file says otherwise.
-    pub region: String,
     /// The kind of work.
     #[serde(rename = "Type")]
     pub kind: JobType,
@@ -68,15 +77,40 @@ pub struct Job {
     /// Place all or none.
     pub all_at_once: bool,
     /// Globs of datacenters that may run it; `["*"]` by default.
+    #[serde(with = "nullable")]
     pub datacenters: Vec<String>,
     /// The node pool; `default` by default.
     pub node_pool: String,
     /// Constraints for all groups.
+    #[serde(with = "nullable")]
     pub constraints: Vec<Constraint>,
+    /// Affinities for all groups.
+    #[serde(with = "nullable")]
+    pub affinities: Vec<Affinity>,
     /// The groups, in file order.
+    #[serde(with = "nullable")]
     pub task_groups: Vec<Group>,
+    /// What groups start from; each group holds what came of it.
+    pub update: Option<Update>,
+    /// Several regions, as Nomad writes it. Kept for the wire.
+    pub multiregion: Option<Value>,
+    /// Spreads for all groups.
+    #[serde(with = "nullable")]
+    pub spreads: Vec<Spread>,
+    /// Starts at set times.
+    pub periodic: Option<Periodic>,
+    /// Starts when it is dispatched.
+    pub parameterized_job: Option<Parameterized>,
+    /// What groups start from, as Nomad writes it: only what the file sets. Each group holds what came of it.
+    pub reschedule: Option<Value>,
+    /// As `reschedule`.
+    pub migrate: Option<Value>,
     /// Free metadata, inherited by groups and tasks.
+    #[serde(with = "nullable")]
     pub meta: BTreeMap<String, String>,
+    /// What a user interface shows of it, as Nomad writes it.
+    #[serde(rename = "UI")]
+    pub ui: Option<Value>,
     /// What Herder adds to a job.
     #[serde(skip_serializing_if = "GitopsBlock::is_default")]
     pub gitops: GitopsBlock,
@@ -120,28 +154,59 @@ pub struct Group {
     /// How many allocations; 1 by default.
     pub count: u32,
     /// Constraints beside the job's.
+    #[serde(with = "nullable")]
     pub constraints: Vec<Constraint>,
+    /// Affinities beside the job's.
+    #[serde(with = "nullable")]
+    pub affinities: Vec<Affinity>,
     /// The tasks, in file order.
+    #[serde(with = "nullable")]
     pub tasks: Vec<Task>,
-    /// Networks; only the first is used for placement, as in Nomad.
-    pub networks: Vec<Network>,
-    /// Services of the whole group.
-    pub services: Vec<Service>,
-    /// Shared disk.
-    pub ephemeral_disk: EphemeralDisk,
+    /// Spreads beside the job's.
+    #[serde(with = "nullable")]
+    pub spreads: Vec<Spread>,
+    /// Volumes by name.
+    #[serde(with = "nullable")]
+    pub volumes: BTreeMap<String, VolumeRequest>,
     /// Restarts on the node, for tasks that set none of their own.
     pub restart_policy: Restart,
+    /// What happens when the node does not answer.
+    pub disconnect: Option<Disconnect>,
     /// Replacement after restarts are used up. System jobs have none.
     pub reschedule_policy: Option<Reschedule>,
-    /// Rolling updates. `None` where the type of job has none or `max_parallel = 0`.
+    /// Shared disk.
+    pub ephemeral_disk: EphemeralDisk,
+    /// Rolling updates, where the type of job has them; see [`Group::rollout`].
     pub update: Option<Update>,
     /// Moves off draining nodes.
     pub migrate: Option<Migrate>,
+    /// Networks; only the first is used for placement, as in Nomad.
+    #[serde(with = "nullable")]
+    pub networks: Vec<Network>,
+    /// Metadata of the group alone.
+    #[serde(with = "nullable")]
+    pub meta: BTreeMap<String, String>,
+    /// Services of the whole group.
+    #[serde(with = "nullable")]
+    pub services: Vec<Service>,
     /// Wait between leaving the catalog and being told to stop.
     #[serde(with = "optional_nanos")]
     pub shutdown_delay: Option<Duration>,
-    /// Metadata of the group alone.
-    pub meta: BTreeMap<String, String>,
+    /// How long it may run; batch jobs only.
+    #[serde(with = "optional_nanos")]
+    pub max_run_duration: Option<Duration>,
+    /// Kept for the wire; given up by Nomad.
+    #[serde(with = "optional_nanos")]
+    pub stop_after_client_disconnect: Option<Duration>,
+    /// Kept for the wire; given up by Nomad.
+    #[serde(with = "optional_nanos")]
+    pub max_client_disconnect: Option<Duration>,
+    /// Bounds of the count for those who change it from outside.
+    pub scaling: Option<Scaling>,
+    /// Kept for the wire: there is one catalog here.
+    pub consul: Option<Consul>,
+    /// Kept for the wire; given up by Nomad.
+    pub prevent_reschedule_on_lost: Option<bool>,
 }
 
 impl Group {
@@ -159,291 +224,25 @@ impl Group {
         )
     }
 
-    /// The network that placement uses.
-    pub fn network(&self) -> Option<&Network> {
-        self.networks.first()
+    /// How it is rolled out, batch by batch; nothing where all is replaced at once (`max_parallel = 0`) or the type of
+    /// job has no updates.
+    pub fn rollout(&self) -> Option<&Update> {
+        self.update.as_ref().filter(|update| update.max_parallel > 0)
     }
-}
 
-/// A condition that a node must meet. Operands as in Nomad (`=`, `!=`, `<`, `regexp`, `version`, `distinct_hosts` …).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Constraint {
-    /// The attribute, as `${attr.kernel.name}`.
-    #[serde(rename = "LTarget")]
-    pub attribute: String,
-    /// The value to compare with.
-    #[serde(rename = "RTarget")]
-    pub value: String,
-    /// The operator.
-    #[serde(rename = "Operand")]
-    pub operator: String,
-}
-
-impl std::fmt::Display for Constraint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.attribute.as_str(), self.value.as_str()) {
-            ("", "") => f.write_str(&self.operator),
-            (attribute, "") => write!(f, "{attribute} {}", self.operator),
-            ("", value) => write!(f, "{} {value}", self.operator),
-            (attribute, value) => write!(f, "{attribute} {} {value}", self.operator),
+    /// The network that placement uses: the group's first, with the ports that its tasks ask for in the older way.
+    pub fn network(&self) -> Option<Cow<'_, Network>> {
+        let older = || self.tasks.iter().flat_map(|task| &task.resources.networks);
+        let mut network = match self.networks.first() {
+            Some(network) => Cow::Borrowed(network),
+            None => Cow::Owned(older().next()?.clone()),
+        };
+        let of_group = usize::from(self.networks.is_empty());
+        for more in older().skip(of_group) {
+            let all = network.to_mut();
+            all.reserved_ports.extend(more.reserved_ports.iter().cloned());
+            all.dynamic_ports.extend(more.dynamic_ports.iter().cloned());
         }
-    }
-}
-
-/// A group's network.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Network {
-    /// `host` (also when empty), `bridge`, `none` or `cni/<name>`.
-    pub mode: String,
-    /// Host name inside the network.
-    pub hostname: String,
-    /// Ports chosen from the node's dynamic range.
-    pub dynamic_ports: Vec<Port>,
-    /// Ports fixed by the file.
-    pub reserved_ports: Vec<Port>,
-}
-
-impl Network {
-    /// Static and dynamic ports, static first.
-    pub fn ports(&self) -> impl Iterator<Item = &Port> {
-        self.reserved_ports.iter().chain(&self.dynamic_ports)
-    }
-}
-
-/// A port that a group asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Port {
-    /// Label, unique in the group.
-    pub label: String,
-    /// The fixed host port; 0 for a dynamic one.
-    pub value: u16,
-    /// The port inside the task's network; 0 means the host port.
-    pub to: u16,
-    /// The host network; empty or `default` for the node's own.
-    pub host_network: String,
-}
-
-/// A group's shared disk.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct EphemeralDisk {
-    /// Keep with the previous node where possible.
-    pub sticky: bool,
-    /// Megabytes; 300 by default.
-    #[serde(rename = "SizeMB")]
-    pub size_mb: u64,
-    /// Move data to the replacement's node.
-    pub migrate: bool,
-}
-
-impl Default for EphemeralDisk {
-    fn default() -> Self {
-        Self { sticky: false, size_mb: 300, migrate: false }
-    }
-}
-
-/// What happens when restart attempts are used up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RestartMode {
-    /// The task fails, and the allocation may be rescheduled.
-    #[default]
-    Fail,
-    /// Wait until the interval is over and go on.
-    Delay,
-}
-
-/// Restarts of a task on its node (nomad.md 1.1, 2.12).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Restart {
-    /// Attempts within the interval.
-    pub attempts: u32,
-    /// Length of the window that attempts are counted in.
-    #[serde(with = "nanos")]
-    pub interval: Duration,
-    /// Wait before a restart; up to a quarter more is added by chance.
-    #[serde(with = "nanos")]
-    pub delay: Duration,
-    /// What happens when the attempts are used up.
-    pub mode: RestartMode,
-}
-
-impl Restart {
-    /// The default for a type of job.
-    pub const fn default_for(kind: JobType) -> Self {
-        let (attempts, interval) =
-            if kind.runs_to_completion() { (3, 24 * 3600) } else { (2, 30 * 60) };
-        Self {
-            attempts,
-            interval: Duration::from_secs(interval),
-            delay: Duration::from_secs(15),
-            mode: RestartMode::Fail,
-        }
-    }
-}
-
-impl Default for Restart {
-    fn default() -> Self {
-        Self::default_for(JobType::Service)
-    }
-}
-
-/// How the wait between replacements grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DelayFunction {
-    /// Always the same.
-    Constant,
-    /// Doubles.
-    #[default]
-    Exponential,
-    /// The sum of the last two.
-    Fibonacci,
-}
-
-/// Replacement of failed allocations (nomad.md 1.1, 2.12).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Reschedule {
-    /// Attempts within the interval, unless unlimited.
-    pub attempts: u32,
-    /// Window that attempts are counted in.
-    #[serde(with = "nanos")]
-    pub interval: Duration,
-    /// First wait.
-    #[serde(with = "nanos")]
-    pub delay: Duration,
-    /// How the wait grows.
-    pub delay_function: DelayFunction,
-    /// The longest wait.
-    #[serde(with = "nanos")]
-    pub max_delay: Duration,
-    /// No limit of attempts.
-    pub unlimited: bool,
-}
-
-impl Reschedule {
-    /// The default for a type of job; system jobs have none.
-    pub const fn default_for(kind: JobType) -> Option<Self> {
-        match kind {
-            JobType::Service => Some(Self {
-                attempts: 0,
-                interval: Duration::ZERO,
-                delay: Duration::from_secs(30),
-                delay_function: DelayFunction::Exponential,
-                max_delay: Duration::from_secs(3600),
-                unlimited: true,
-            }),
-            JobType::Batch => Some(Self {
-                attempts: 1,
-                interval: Duration::from_secs(24 * 3600),
-                delay: Duration::from_secs(5),
-                delay_function: DelayFunction::Constant,
-                max_delay: Duration::ZERO,
-                unlimited: false,
-            }),
-            JobType::System | JobType::Sysbatch => None,
-        }
-    }
-}
-
-impl Default for Reschedule {
-    fn default() -> Self {
-        Self {
-            attempts: 0,
-            interval: Duration::ZERO,
-            delay: Duration::from_secs(30),
-            delay_function: DelayFunction::Exponential,
-            max_delay: Duration::from_secs(3600),
-            unlimited: true,
-        }
-    }
-}
-
-/// What decides whether an allocation is healthy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UpdateHealth {
-    /// All tasks run and all checks pass.
-    #[default]
-    Checks,
-    /// All tasks run.
-    TaskStates,
-    /// Somebody says so through the API.
-    Manual,
-}
-
-/// Rolling updates (nomad.md 1.1, 2.3–2.5).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Update {
-    /// Allocations replaced at a time.
-    pub max_parallel: u32,
-    /// What health is judged by.
-    pub health_check: UpdateHealth,
-    /// How long an allocation must be healthy before the next batch.
-    #[serde(with = "nanos")]
-    pub min_healthy_time: Duration,
-    /// How long it may take to become healthy.
-    #[serde(with = "nanos")]
-    pub healthy_deadline: Duration,
-    /// How long the deployment may go without progress; zero fails it on the first unhealthy allocation.
-    #[serde(with = "nanos")]
-    pub progress_deadline: Duration,
-    /// Go back to the last stable version on failure.
-    pub auto_revert: bool,
-    /// Promote canaries when all are healthy.
-    pub auto_promote: bool,
-    /// Canaries to place before the rest.
-    pub canary: u32,
-    /// Deprecated; kept for the wire.
-    #[serde(with = "nanos")]
-    pub stagger: Duration,
-}
-
-impl Default for Update {
-    fn default() -> Self {
-        Self {
-            max_parallel: 1,
-            health_check: UpdateHealth::Checks,
-            min_healthy_time: Duration::from_secs(10),
-            healthy_deadline: Duration::from_secs(300),
-            progress_deadline: Duration::from_secs(600),
-            auto_revert: false,
-            auto_promote: false,
-            canary: 0,
-            stagger: Duration::from_secs(30),
-        }
-    }
-}
-
-/// Moves off draining nodes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Migrate {
-    /// Allocations moved at a time.
-    pub max_parallel: u32,
-    /// What health is judged by.
-    pub health_check: UpdateHealth,
-    /// How long a replacement must be healthy.
-    #[serde(with = "nanos")]
-    pub min_healthy_time: Duration,
-    /// How long it may take.
-    #[serde(with = "nanos")]
-    pub healthy_deadline: Duration,
-}
-
-impl Default for Migrate {
-    fn default() -> Self {
-        Self {
-            max_parallel: 1,
-            health_check: UpdateHealth::Checks,
-            min_healthy_time: Duration::from_secs(10),
-            healthy_deadline: Duration::from_secs(300),
-        }
+        Some(network)
     }
 }

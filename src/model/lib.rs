@@ -10,15 +10,23 @@ mod deployment;
 mod diagnostic;
 mod environment;
 mod evaluation;
+mod identity;
 mod ids;
 mod interpolate;
 mod job;
+mod material;
+mod network;
 mod node;
+pub mod nullable;
+mod placement;
+mod policy;
 mod quantity;
 mod revision;
 mod service;
 mod spec;
+mod storage;
 mod task;
+mod timing;
 pub mod wire;
 
 pub use allocation::{
@@ -32,19 +40,29 @@ pub use environment::{TaskPaths, combined_meta, environment, lookup};
 pub use evaluation::{
     DesiredUpdates, EvalStatus, EvalTrigger, Evaluation, Explanation, NodeScore, PlacementFailure,
 };
+pub use identity::{Consul, Secret, Vault, WorkloadIdentity};
 pub use ids::{
     AllocId, BlobId, CommitId, DeploymentId, EvalId, IdError, JobId, NodeId, SpecHash, seeded_uuid,
 };
 pub use interpolate::{interpolate, references};
-pub use job::{
-    Constraint, DelayFunction, EphemeralDisk, GitopsBlock, Group, Job, JobType, Migrate, Network,
-    Port, Reschedule, Restart, RestartMode, Update, UpdateHealth,
-};
+pub use job::{GitopsBlock, Group, Job, JobType};
+pub use material::{Artifact, ChangeScript, Template, Wait};
+pub use network::{Cni, Dns, Network, Port};
 pub use node::{DriverInfo, Eligibility, Node, NodeResources, NodeStatus};
+pub use placement::{Affinity, Constraint, Spread, SpreadTarget};
+pub use policy::{
+    DelayFunction, Disconnect, Migrate, Reconcile, Reschedule, Restart, RestartMode, Update,
+    UpdateHealth,
+};
 pub use quantity::{
     DurationError, Timestamp, format_duration, nanos, optional_nanos, parse_duration,
 };
 pub use revision::{FileChange, FileChangeKind, Origin, Revision, RevisionOutcome};
-pub use service::{Check, CheckRestart, CheckType, OnUpdate, Service};
+pub use service::{Check, CheckRestart, CheckType, OnUpdate, Service, Weights};
 pub use spec::{JobStatus, JobVersion};
-pub use task::{Lifecycle, LifecycleHook, LogConfig, Resources, Task};
+pub use storage::{CsiPlugin, EphemeralDisk, MountOptions, VolumeMount, VolumeRequest};
+pub use task::{
+    Action, DeviceRequest, DispatchPayload, Lifecycle, LifecycleHook, LogConfig, Numa, Resources,
+    Task,
+};
+pub use timing::{Parameterized, Periodic, Scaling};

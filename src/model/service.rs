@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::nanos;
+use crate::identity::WorkloadIdentity;
+use crate::{nanos, nullable};
 
 /// A name in the catalog with a port and checks. `provider = "consul"` and `"nomad"` both mean the built-in catalog.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -13,26 +15,66 @@ use crate::nanos;
 pub struct Service {
     /// The published name.
     pub name: String,
-    /// Kept for the wire: `consul` or `nomad`.
-    pub provider: String,
+    /// Tags.
+    #[serde(with = "nullable")]
+    pub tags: Vec<String>,
+    /// Tags while the allocation is a canary; empty means `tags`.
+    #[serde(with = "nullable")]
+    pub canary_tags: Vec<String>,
+    /// Whether tags may be changed in the catalog itself.
+    pub enable_tag_override: bool,
     /// A port label of the group, or a number.
     pub port_label: String,
-    /// `auto`, `host`, `driver` or `alloc`.
+    /// `auto`, `host`, `driver`, `alloc` or `alloc_ipv6`.
     pub address_mode: String,
     /// An address to publish instead of the node's.
     pub address: String,
-    /// Tags.
-    pub tags: Vec<String>,
-    /// Tags while the allocation is a canary; empty means `tags`.
-    pub canary_tags: Vec<String>,
+    /// Checks.
+    #[serde(with = "nullable")]
+    pub checks: Vec<Check>,
+    /// What the checks start from, as Nomad writes it. Each check holds what came of it.
+    pub check_restart: Option<Value>,
+    /// The mesh, as Nomad writes it.
+    pub connect: Option<Value>,
     /// Published metadata.
+    #[serde(with = "nullable")]
     pub meta: BTreeMap<String, String>,
+    /// Metadata while the allocation is a canary.
+    #[serde(with = "nullable")]
+    pub canary_meta: BTreeMap<String, String>,
+    /// Addresses by name.
+    #[serde(with = "nullable")]
+    pub tagged_addresses: BTreeMap<String, String>,
     /// The task that script checks run in, for a group's service.
     pub task_name: String,
-    /// Checks.
-    pub checks: Vec<Check>,
     /// How checks count for deployments.
     pub on_update: OnUpdate,
+    /// The identity it is registered with.
+    pub identity: Option<WorkloadIdentity>,
+    /// How much of the traffic it takes.
+    pub weights: Option<Weights>,
+    /// Kept for the wire: `consul` or `nomad`.
+    pub provider: String,
+    /// Kept for the wire.
+    pub cluster: String,
+    /// Kept for the wire.
+    pub kind: String,
+}
+
+/// How much of the traffic an instance takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Weights {
+    /// While its checks pass.
+    pub passing: i64,
+    /// While one of its checks warns.
+    pub warning: i64,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self { passing: 1, warning: 1 }
+    }
 }
 
 /// The kinds of check.
@@ -84,41 +126,62 @@ pub struct Check {
     /// Kind.
     #[serde(rename = "Type")]
     pub kind: CheckType,
+    /// script: command.
+    pub command: String,
+    /// script: arguments.
+    #[serde(with = "nullable")]
+    pub args: Vec<String>,
+    /// http: path and query.
+    pub path: String,
+    /// http: `http` or `https`; empty for `http`.
+    pub protocol: String,
+    /// Port label or number; empty for the service's.
+    pub port_label: String,
+    /// Whether the mesh lets it through.
+    pub expose: bool,
+    /// Which address it is sent to; empty for the service's.
+    pub address_mode: String,
+    /// Kept for the wire.
+    pub advertise: String,
     /// Time between runs.
     #[serde(with = "nanos")]
     pub interval: Duration,
     /// Time a run may take.
     #[serde(with = "nanos")]
     pub timeout: Duration,
-    /// http: path and query.
-    pub path: String,
-    /// http: method, `GET` by default.
-    pub method: String,
-    /// http: `http` or `https`.
-    pub protocol: String,
-    /// Port label or number; the service's by default.
-    pub port_label: String,
-    /// http: body.
-    pub body: String,
-    /// http: headers.
-    pub header: BTreeMap<String, Vec<String>>,
-    /// script: command.
-    pub command: String,
-    /// script: arguments.
-    pub args: Vec<String>,
-    /// script: the task it runs in.
-    pub task_name: String,
+    /// Status before the first result: empty (critical), `passing`, `warning` or `critical`.
+    pub initial_status: String,
+    /// What people should know of it.
+    pub notes: String,
+    /// https: the name that the certificate must have.
+    #[serde(rename = "TLSServerName")]
+    pub tls_server_name: String,
     /// https: accept any certificate.
     #[serde(rename = "TLSSkipVerify")]
     pub tls_skip_verify: bool,
-    /// Status before the first result: empty (critical), `passing`, `warning` or `critical`.
-    pub initial_status: String,
+    /// http: headers.
+    #[serde(with = "nullable")]
+    pub header: BTreeMap<String, Vec<String>>,
+    /// http: method; empty for `GET`.
+    pub method: String,
+    /// Restart of the task when it stays critical.
+    pub check_restart: Option<CheckRestart>,
+    /// grpc: the service that is asked about.
+    #[serde(rename = "GRPCService")]
+    pub grpc_service: String,
+    /// grpc: over TLS.
+    #[serde(rename = "GRPCUseTLS")]
+    pub grpc_use_tls: bool,
+    /// script: the task it runs in.
+    pub task_name: String,
     /// Passing results in a row before it counts as passing.
     pub success_before_passing: u32,
     /// Failing results in a row before it counts as critical.
     pub failures_before_critical: u32,
-    /// Restart of the task when it stays critical.
-    pub check_restart: Option<CheckRestart>,
+    /// Failing results in a row before it counts as a warning.
+    pub failures_before_warning: u32,
+    /// http: body.
+    pub body: String,
     /// How it counts for deployments.
     pub on_update: OnUpdate,
 }
@@ -128,22 +191,30 @@ impl Default for Check {
         Self {
             name: String::new(),
             kind: CheckType::Http,
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(2),
-            path: String::new(),
-            method: String::new(),
-            protocol: String::new(),
-            port_label: String::new(),
-            body: String::new(),
-            header: BTreeMap::new(),
             command: String::new(),
             args: Vec::new(),
-            task_name: String::new(),
-            tls_skip_verify: false,
+            path: String::new(),
+            protocol: String::new(),
+            port_label: String::new(),
+            expose: false,
+            address_mode: String::new(),
+            advertise: String::new(),
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(2),
             initial_status: String::new(),
+            notes: String::new(),
+            tls_server_name: String::new(),
+            tls_skip_verify: false,
+            header: BTreeMap::new(),
+            method: String::new(),
+            check_restart: None,
+            grpc_service: String::new(),
+            grpc_use_tls: false,
+            task_name: String::new(),
             success_before_passing: 0,
             failures_before_critical: 0,
-            check_restart: None,
+            failures_before_warning: 0,
+            body: String::new(),
             on_update: OnUpdate::RequireHealthy,
         }
     }

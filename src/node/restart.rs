@@ -116,7 +116,13 @@ mod tests {
     use super::*;
 
     fn policy(attempts: u32, mode: RestartMode) -> Restart {
-        Restart { attempts, interval: Duration::from_secs(60), delay: Duration::from_secs(4), mode }
+        Restart {
+            attempts,
+            interval: Duration::from_secs(60),
+            delay: Duration::from_secs(4),
+            mode,
+            render_templates: false,
+        }
     }
 
     #[test]

@@ -429,7 +429,7 @@ fn rules<'a>(record: &Record, job: &'a model::JobVersion) -> Option<Rules<'a>> {
 }
 
 fn update_of(group: &Group) -> Update {
-    group.update.clone().unwrap_or_default()
+    group.rollout().cloned().unwrap_or_default()
 }
 
 #[cfg(test)]

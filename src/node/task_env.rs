@@ -38,7 +38,8 @@ pub(crate) fn env_of(
 
 /// Whether the task sees its mapped ports and not the host's.
 fn has_own_network(group: &Group, task: &Task) -> bool {
-    match group.network().map_or("", |network| network.mode.as_str()) {
+    let network = group.network();
+    match network.as_ref().map_or("", |network| network.mode.as_str()) {
         "bridge" | "none" => return true,
         mode if mode.starts_with("cni/") => return true,
         _ => {}

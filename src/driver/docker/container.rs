@@ -76,7 +76,10 @@ fn host_config(spec: &TaskSpec, config: &Config, mounts: Vec<Mount>) -> HostConf
     let bytes = |mb: u64| i64::try_from(mb.saturating_mul(1024 * 1024)).unwrap_or(i64::MAX);
     let resources = &spec.resources;
     let soft = bytes(resources.memory_mb);
-    let limit = bytes(resources.memory_max_mb.max(resources.memory_mb));
+    // -1 asks for no limit at all.
+    let limit = u64::try_from(resources.memory_max_mb)
+        .ok()
+        .map(|most| bytes(most.max(resources.memory_mb)));
     let ulimit = |(name, soft, hard): &(String, i64, i64)| ResourcesUlimits {
         name: Some(name.clone()),
         soft: Some(*soft),
@@ -85,10 +88,10 @@ fn host_config(spec: &TaskSpec, config: &Config, mounts: Vec<Mount>) -> HostConf
     HostConfig {
         // Docker refuses less than 2.
         cpu_shares: Some(i64::try_from(resources.cpu.max(2)).unwrap_or(i64::MAX)),
-        memory: Some(limit),
-        memory_reservation: (soft < limit).then_some(soft),
+        memory: limit,
+        memory_reservation: limit.is_none_or(|limit| soft < limit).then_some(soft),
         // As much as memory means: no swap on top.
-        memory_swap: Some(limit),
+        memory_swap: limit,
         mounts: Some(mounts),
         network_mode: config.network_mode.clone(),
         extra_hosts: filled(&config.extra_hosts),
@@ -261,7 +264,12 @@ mod tests {
             env: [("A".to_owned(), "b".to_owned())].into(),
             dirs: TaskDirs::default(),
             user: String::new(),
-            resources: Resources { cpu: 1, memory_mb: 64, memory_max_mb: 128 },
+            resources: Resources {
+                cpu: 1,
+                memory_mb: 64,
+                memory_max_mb: 128,
+                ..Resources::default()
+            },
             ports: vec![PortAssignment {
                 label: "http".into(),
                 value: 20_000,

@@ -121,7 +121,7 @@ impl Place {
                 task_dir,
             },
             user: String::new(),
-            resources: Resources { cpu: 100, memory_mb: 32, memory_max_mb: 0 },
+            resources: Resources { cpu: 100, memory_mb: 32, ..Resources::default() },
             ports: Vec::new(),
             kill_signal: String::new(),
             log: LogConfig::default(),

@@ -445,7 +445,7 @@ async fn rotation_under_load_loses_nothing() {
     let driver = driver(place.path());
     let binary = std::env::current_exe().expect("this binary");
     let mut task = spec(place.path(), json!({"command": binary, "args": [CHATTER]}));
-    task.log = LogConfig { max_files: 100, max_file_size_mb: 1, disabled: false };
+    task.log = LogConfig { max_files: 100, max_file_size_mb: 1, ..LogConfig::default() };
     let begin = Instant::now();
     let handle = driver.start(&task).await.expect("starts");
     let dir = place.path().join("alloc/logs");

@@ -116,7 +116,7 @@ fn distinct_constraints_hold_within_a_plan() {
 #[test]
 fn tasks_that_never_overlap_share_their_room() {
     let task = |cpu, hook, sidecar| Task {
-        resources: model::Resources { cpu, memory_mb: 10, memory_max_mb: 0 },
+        resources: model::Resources { cpu, memory_mb: 10, ..model::Resources::default() },
         lifecycle: Some(model::Lifecycle { hook, sidecar }),
         ..Task::default()
     };

@@ -39,7 +39,7 @@ pub(super) fn reconcile<'a>(
     let must_replace =
         |alloc: &Allocation| matches!(changes.get(&alloc.id), Some(Change::Destructive(_)));
     let phase = scene.phase(group, sorted.mains.iter().any(|alloc| must_replace(alloc)));
-    work.gate = match (&phase, &group.update) {
+    work.gate = match (&phase, group.rollout()) {
         (Phase::Held | Phase::Canarying(_), _) => Gate::Shut,
         (_, None) => Gate::Open,
         (_, Some(update)) => scene.batch_gate(update.max_parallel, sorted.mains.iter().copied()),

@@ -28,7 +28,7 @@ pub(super) fn reconcile<'a>(
         kept.values().map(|alloc| (alloc.id, scene.change(alloc, candidates))).collect();
     let phase =
         scene.phase(group, changes.values().any(|change| matches!(change, Change::Destructive(_))));
-    work.gate = match (&phase, &group.update) {
+    work.gate = match (&phase, group.rollout()) {
         (Phase::Held | Phase::Canarying(_), _) => Gate::Shut,
         (_, None) => Gate::Open,
         (_, Some(update)) => scene.batch_gate(update.max_parallel, kept.values().copied()),

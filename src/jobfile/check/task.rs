@@ -29,7 +29,8 @@ pub(super) fn check(rules: &Rules<'_>, path: &str, group: &Group, task: &Task) {
             format!("a task needs 10 MB of memory at least, this has {}", resources.memory_mb);
         rules.error("out-of-range", &memory, message, "");
     }
-    if resources.memory_max_mb > 0 && resources.memory_max_mb < resources.memory_mb {
+    if resources.memory_max_mb > 0 && resources.memory_max_mb.cast_unsigned() < resources.memory_mb
+    {
         let message = format!(
             "`memory_max` ({}) must not be less than `memory` ({})",
             resources.memory_max_mb, resources.memory_mb

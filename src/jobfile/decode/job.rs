@@ -91,5 +91,6 @@ fn read(reader: &Reader<'_>, label: &str) -> Job {
         task_groups: groups,
         meta: reader.text_map("meta"),
         gitops,
+        ..Job::default()
     }
 }

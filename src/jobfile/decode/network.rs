@@ -24,9 +24,10 @@ fn one(reader: &Reader<'_>) -> Network {
             // -1 says in words what 0 says by default: the same as the host's port.
             to: inner
                 .whole::<i64>("to", -1..=MAX_PORT)
-                .and_then(|to| u16::try_from(to).ok())
+                .and_then(|to| i32::try_from(to).ok())
                 .unwrap_or(0),
             host_network: inner.text("host_network").unwrap_or_default(),
+            ignore_collision: false,
         };
         // Where to look for the port, when the rules are checked.
         let path = format!("{}/port/{}", reader.path, port.label);

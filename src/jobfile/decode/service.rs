@@ -52,6 +52,7 @@ fn one(reader: &Reader<'_>, job: &Inherited, group: &str, task: Option<&str>) ->
         task_name: task.map_or_else(|| reader.text("task").unwrap_or_default(), ToOwned::to_owned),
         checks: Vec::new(),
         on_update: reader.choice("on_update", &ON_UPDATE).unwrap_or_default(),
+        ..Service::default()
     };
     let restart = reader.block("check_restart").map(|r| check_restart(&r, CheckRestart::default()));
     let checks = reader.blocks("check");
@@ -141,6 +142,7 @@ fn check(reader: &Reader<'_>, service: &Service, restart: Option<&CheckRestart>)
         failures_before_critical: reader.count("failures_before_critical").unwrap_or_default(),
         check_restart,
         on_update: reader.choice("on_update", &ON_UPDATE).unwrap_or(service.on_update),
+        ..Check::default()
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) fn read(reader: &Reader<'_>, name: &str, group: &Group, job: &Inherit
         shutdown_delay: reader.duration("shutdown_delay").unwrap_or_default(),
         leader: reader.flag("leader").unwrap_or_default(),
         log_config: logs(reader),
+        ..Task::default()
     }
 }
 
@@ -43,8 +44,8 @@ fn resources(parent: &Reader<'_>) -> Resources {
         // -1 is Nomad's word for no limit, which is what 0 says.
         memory_max_mb: reader
             .whole::<i64>("memory_max", -1..=i64::MAX)
-            .and_then(|max| u64::try_from(max).ok())
             .unwrap_or(default.memory_max_mb),
+        ..default
     }
 }
 
@@ -60,6 +61,7 @@ fn logs(parent: &Reader<'_>) -> LogConfig {
             .flag("disabled")
             .or_else(|| reader.flag("enabled").map(|enabled| !enabled))
             .unwrap_or(default.disabled),
+        ..default
     }
 }
 

@@ -78,6 +78,7 @@ fn group(tasks: Vec<Task>) -> Group {
         interval: Duration::from_secs(600),
         delay: Duration::from_secs(4),
         mode: RestartMode::Fail,
+        render_templates: false,
     };
     Group { name: "g".into(), tasks, restart_policy, ..Group::default() }
 }
