@@ -22,6 +22,7 @@ mod placement;
 mod policy;
 mod quantity;
 mod revision;
+pub mod secret;
 mod service;
 mod spec;
 mod storage;
