@@ -34,7 +34,8 @@ impl Files for NoFiles {
     }
 }
 
-const NO_FILES: &str = "files are not available here, because the job was not read from a repository";
+const NO_FILES: &str =
+    "files are not available here, because the job was not read from a repository";
 
 #[cfg(test)]
 mod tests {

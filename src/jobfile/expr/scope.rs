@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use crate::expr::{Evaluator, Value};
+use crate::expr::{Evaluator, Type, Value};
+use crate::files::{Files, NoFiles};
 use crate::report::{Fault, Sink, Span};
 use crate::suggest::did_you_mean;
 use crate::tree::Expr;
@@ -72,6 +73,12 @@ pub(crate) struct Globals<'a> {
     pub(crate) sink: &'a Sink<'a>,
     pub(crate) budget: Budget,
     pub(crate) variables: BTreeMap<String, Value>,
+    /// The types of the variables that are declared with one: a value of a list's type is a list, one without is a tuple.
+    pub(crate) types: BTreeMap<String, Type>,
+    /// What functions such as `file` may read.
+    pub(crate) files: &'a dyn Files,
+    /// The folder of the job file, from the repository's root: what their paths are relative to.
+    pub(crate) folder: String,
     /// Each local's expression and its place.
     pub(crate) locals: BTreeMap<String, (&'a Expr, Span)>,
     /// Locals are evaluated when they are first asked for, so that their order does not matter. Nothing stands for one
@@ -86,9 +93,18 @@ impl<'a> Globals<'a> {
             sink,
             budget: Budget::default(),
             variables: BTreeMap::new(),
+            types: BTreeMap::new(),
+            files: &NoFiles,
+            folder: String::new(),
             locals: BTreeMap::new(),
             settled: RefCell::default(),
         }
+    }
+
+    /// Lets functions read the repository's files, from a folder of it.
+    #[expect(dead_code, reason = "who has the files says so")]
+    pub(crate) fn with_files(self, files: &'a dyn Files, folder: &str) -> Self {
+        Self { files, folder: folder.to_owned(), ..self }
     }
 
     pub(crate) fn variable(&self, name: &str, span: Span) -> Result<Value, Fault> {
