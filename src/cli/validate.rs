@@ -34,7 +34,8 @@ pub struct ValidateArguments {
 }
 
 pub(crate) fn run(arguments: &ValidateArguments) -> Result<ExitCode, Failure> {
-    let inputs = jobfile::Inputs { variables: variables(&arguments.variables)? };
+    let flags = variables(&arguments.variables)?.into_iter().collect();
+    let inputs = jobfile::Inputs { flags, lenient: true, ..jobfile::Inputs::default() };
     let mut files = BTreeMap::new();
     for path in &arguments.paths {
         files.extend(read(path).map_err(|error| Failure::from(error).with_code(255))?);

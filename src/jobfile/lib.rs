@@ -14,6 +14,8 @@ mod example;
 mod expr;
 mod files;
 mod hcl;
+mod include;
+mod inputs;
 mod render;
 mod report;
 mod resolve;
@@ -28,19 +30,22 @@ mod yaml;
 #[cfg(test)]
 mod testing;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use model::{Diagnostic, Job};
 
 use crate::expr::Scope;
+use crate::include::Reads;
 use crate::report::{Fault, Sink, Span};
 use crate::source::Syntax;
 use crate::tree::{Body, Expr};
 
 pub use crate::example::{Example, example};
 pub use crate::files::{Files, NoFiles};
+pub use crate::inputs::{Inputs, VariableSource};
 pub use crate::render::render;
 pub use crate::source::{holds_job, is_job_file_name};
+pub use crate::variables::{VarsFiles, applying_vars_files, is_vars_file_name};
 
 /// A file: its name, which decides the syntax, and its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -51,14 +56,6 @@ pub struct Source<'a> {
     pub bytes: &'a [u8],
 }
 
-/// What a file's variables are set to, beside its own defaults.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Inputs {
-    /// Values by the variable's name, written as for `-var`: text for strings and numbers, else an HCL expression.
-    /// Names that a file does not declare are passed over, because one set of inputs serves many files.
-    pub variables: BTreeMap<String, String>,
-}
-
 /// What a file comes to.
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
@@ -66,6 +63,11 @@ pub struct Parsed {
     pub jobs: Vec<Job>,
     /// Everything found, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
+    /// Paths of the repository that the result depends on, beside the file itself and the vars files that apply to it:
+    /// what it includes and what its functions read, whether it is there or not. A folder whose names matter ends in `/`.
+    pub reads: BTreeSet<String>,
+    /// The variables that are declared, and where their values came from.
+    pub variables: Vec<VariableSource>,
 }
 
 impl Parsed {
@@ -75,32 +77,60 @@ impl Parsed {
     }
 }
 
-/// Reads a job file: YAML where the name ends in `.yaml` or `.yml`, else HCL (or its JSON form).
+/// What a job file can see of the repository that it lies in.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The files that it may include and read.
+    pub files: &'a dyn Files,
+    /// The vars files of the repository.
+    pub vars: &'a VarsFiles,
+}
+
+/// Reads a job file that came alone: it includes nothing and reads nothing. See [`parse_in`].
 pub fn parse(source: Source<'_>, inputs: &Inputs) -> Parsed {
+    parse_in(source, inputs, Surroundings { files: &NoFiles, vars: &VarsFiles::default() })
+}
+
+/// Reads a job file: YAML where the name ends in `.yaml` or `.yml`, else HCL (or its JSON form). Its path is the one
+/// from the repository's root.
+pub fn parse_in(source: Source<'_>, inputs: &Inputs, around: Surroundings<'_>) -> Parsed {
     let text = match source::text_of(source.bytes) {
         Ok(text) => text,
         Err(fault) => {
             let diagnostic =
                 Diagnostic::file_error(fault.code, source.path, fault.message, fault.help);
-            return Parsed { jobs: Vec::new(), diagnostics: vec![diagnostic] };
+            return Parsed { diagnostics: vec![diagnostic], ..Parsed::default() };
         }
     };
-    let sink = Sink::new(source.path, text);
-    let job = read(source.path, text, inputs, &sink);
+    let sink = Sink::new(source.path, text).naming_extensions(inputs.name_extensions);
+    let reads = Reads::new(around.files);
+    let mut variables = Vec::new();
+    let around = Surroundings { files: &reads, ..around };
+    let job = read(source.path, text, inputs, around, &mut variables, &sink);
     let jobs = if sink.has_errors() { Vec::new() } else { job.into_iter().collect() };
-    Parsed { jobs, diagnostics: sink.finish() }
+    Parsed { jobs, diagnostics: sink.finish(), reads: reads.seen(), variables }
 }
 
-fn read(path: &str, text: &str, inputs: &Inputs, sink: &Sink<'_>) -> Option<Job> {
+fn read(
+    path: &str,
+    text: &str,
+    inputs: &Inputs,
+    around: Surroundings<'_>,
+    found: &mut Vec<VariableSource>,
+    sink: &Sink<'_>,
+) -> Option<Job> {
     let conflicts = source::conflict_markers(text);
     if !conflicts.is_empty() {
         // Everything else that is wrong with such a file follows from them.
         conflicts.into_iter().for_each(|fault| sink.error(fault));
         return None;
     }
-    let root = tree(path, text, sink).map_err(|fault| sink.error(fault)).ok()?;
+    let mut root = tree(path, text, sink).map_err(|fault| sink.error(fault)).ok()?;
+    let whole = include::include(&mut root, (path, text), around.files, sink);
+    let text = whole.as_ref();
     check_root(&root, sink);
-    let globals = variables::globals(&root, inputs, text, sink);
+    let settings = variables::Settings { path, inputs, around };
+    let globals = variables::globals(&root, settings, text, sink, found);
     let mut jobs = root.blocks("job");
     let Some(block) = jobs.next() else {
         let help = "write: job \"name\" { group \"name\" { task \"name\" { … } } }";

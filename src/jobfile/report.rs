@@ -57,19 +57,87 @@ impl Fault {
 }
 
 /// Gathers the findings of one file. Shared by reference, because every part of the way from text to job adds to it.
+///
+/// Files that the file includes lie behind its own text, so that one span says which file it is in.
 pub(crate) struct Sink<'a> {
     path: &'a str,
     text: &'a str,
     line_starts: Vec<usize>,
+    included: RefCell<Vec<Included>>,
     found: RefCell<Vec<Diagnostic>>,
+    elsewhere: RefCell<Vec<Diagnostic>>,
     beyond_limit: Cell<usize>,
+    names_extensions: bool,
+}
+
+/// A file whose text starts at `base`.
+struct Included {
+    base: usize,
+    path: String,
+    text: String,
+    line_starts: Vec<usize>,
 }
 
 impl<'a> Sink<'a> {
     pub(crate) fn new(path: &'a str, text: &'a str) -> Self {
-        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
-        Self { path, text, line_starts, found: RefCell::default(), beyond_limit: Cell::default() }
+        Self {
+            path,
+            text,
+            line_starts: line_starts(text),
+            included: RefCell::default(),
+            found: RefCell::default(),
+            elsewhere: RefCell::default(),
+            beyond_limit: Cell::default(),
+            names_extensions: false,
+        }
+    }
+
+    /// Whether what Nomad does not have is named.
+    pub(crate) fn naming_extensions(self, names_extensions: bool) -> Self {
+        Self { names_extensions, ..self }
+    }
+
+    /// Says that spans from `base` on are places in another file.
+    pub(crate) fn include(&self, base: usize, path: &str, text: &str) {
+        self.included.borrow_mut().push(Included {
+            base,
+            path: path.to_owned(),
+            text: text.to_owned(),
+            line_starts: line_starts(text),
+        });
+    }
+
+    /// A finding in a file that is not part of this one.
+    pub(crate) fn elsewhere(&self, diagnostic: Diagnostic) {
+        let mut elsewhere = self.elsewhere.borrow_mut();
+        if elsewhere.len() < MAX_DIAGNOSTICS && !elsewhere.contains(&diagnostic) {
+            elsewhere.push(diagnostic);
+        }
+    }
+
+    /// Names what Nomad would not read, for those who asked.
+    pub(crate) fn extension(&self, span: Span, message: impl Into<String>) {
+        if self.names_extensions {
+            self.warning(Fault::new("extension", span, message));
+        }
+    }
+
+    /// A place as `path:line`.
+    pub(crate) fn place(&self, span: Span) -> String {
+        let (path, line, ..) = self.position(span);
+        format!("{path}:{line}")
+    }
+
+    /// A place as `path:line:column`.
+    pub(crate) fn exact_place(&self, span: Span) -> String {
+        let (path, line, column, _) = self.position(span);
+        format!("{path}:{line}:{column}")
+    }
+
+    /// Line and column of a place.
+    pub(crate) fn line_and_column(&self, span: Span) -> (u32, u32) {
+        let (_, line, column, _) = self.position(span);
+        (line, column)
     }
 
     pub(crate) fn error(&self, fault: Fault) {
@@ -81,13 +149,17 @@ impl<'a> Sink<'a> {
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.beyond_limit.get() > 0 || self.found.borrow().iter().any(Diagnostic::is_error)
+        self.beyond_limit.get() > 0
+            || self.found.borrow().iter().any(Diagnostic::is_error)
+            || self.elsewhere.borrow().iter().any(Diagnostic::is_error)
     }
 
-    /// Everything found, in the order of the file.
+    /// Everything found, in the order of the file; then what was found in others.
     pub(crate) fn finish(self) -> Vec<Diagnostic> {
         let mut found = self.found.into_inner();
-        found.sort_by_key(|diagnostic| diagnostic.span);
+        let own = |diagnostic: &Diagnostic| diagnostic.path == self.path;
+        found.sort_by(|a, b| (!own(a), &a.path, a.span).cmp(&(!own(b), &b.path, b.span)));
+        found.extend(self.elsewhere.into_inner());
         if self.beyond_limit.get() > 0 {
             found.push(Diagnostic::file_error(
                 "too-many-findings",
@@ -103,14 +175,14 @@ impl<'a> Sink<'a> {
         if fault.code.is_empty() {
             return;
         }
-        let (line, column) = self.position(fault.span.start);
+        let (path, line, column, span) = self.position(fault.span);
         let diagnostic = Diagnostic {
             severity,
             code: fault.code.to_owned(),
-            path: self.path.to_owned(),
+            path,
             line,
             column,
-            span: Some((fault.span.start, fault.span.end)),
+            span: Some((span.start, span.end)),
             message: fault.message,
             help: fault.help,
         };
@@ -125,13 +197,31 @@ impl<'a> Sink<'a> {
         }
     }
 
-    fn position(&self, offset: usize) -> (u32, u32) {
-        let line = self.line_starts.partition_point(|start| *start <= offset).max(1);
-        let start = self.line_starts.get(line - 1).copied().unwrap_or(0);
-        let before = self.text.get(start..offset).unwrap_or("");
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        (count(line), count(before.chars().count() + 1))
+    /// Path, line, column, and the span within that file.
+    fn position(&self, span: Span) -> (String, u32, u32, Span) {
+        let included = self.included.borrow();
+        let inside = included.iter().rev().find(|file| file.base <= span.start);
+        let Some(file) = inside else {
+            let (line, column) = position(self.text, &self.line_starts, span.start);
+            return (self.path.to_owned(), line, column, span);
+        };
+        let local = Span::new(span.start - file.base, span.end.saturating_sub(file.base));
+        let (line, column) = position(&file.text, &file.line_starts, local.start);
+        (file.path.clone(), line, column, local)
     }
+}
+
+fn line_starts(text: &str) -> Vec<usize> {
+    let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+    std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect()
+}
+
+fn position(text: &str, line_starts: &[usize], offset: usize) -> (u32, u32) {
+    let line = line_starts.partition_point(|start| *start <= offset).max(1);
+    let start = line_starts.get(line - 1).copied().unwrap_or(0);
+    let before = text.get(start..offset).unwrap_or("");
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    (count(line), count(before.chars().count() + 1))
 }
 
 #[cfg(test)]

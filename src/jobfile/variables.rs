@@ -1,216 +1,231 @@
 //! `variable`, `variables` and `locals`: what names mean in a file.
 
+mod declaration;
+mod given;
+mod nearby;
+mod references;
+mod validation;
+mod vars_file;
+
 use std::collections::BTreeMap;
 
-use crate::Inputs;
-use crate::expr::{Globals, Scope, Type, Value, convert, parse_type};
-use crate::report::{Fault, Sink, Span};
+use crate::expr::{Globals, Scope, Type, Value, convert};
+use crate::inputs::{Inputs, VariableSource};
+use crate::report::{Fault, Sink};
 use crate::suggest::did_you_mean;
-use crate::tree::{Attribute, Block, Body, Expr};
+use crate::tree::{Body, Expr};
+use crate::{Surroundings, source};
+
+use declaration::{Declaration, declarations};
+use given::{Given, Written};
+use vars_file::VarsFile;
+
+pub use nearby::{VarsFiles, applying_vars_files, is_vars_file_name};
+
+/// What a file's variables are set from.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings<'a> {
+    /// The file, from the repository's root.
+    pub(crate) path: &'a str,
+    pub(crate) inputs: &'a Inputs,
+    pub(crate) around: Surroundings<'a>,
+}
 
 /// The names of a file. Values that the caller gives replace defaults; what has neither is an error.
 pub(crate) fn globals<'a>(
     root: &'a Body<Expr>,
-    inputs: &Inputs,
+    settings: Settings<'a>,
     text: &'a str,
     sink: &'a Sink<'a>,
+    found: &mut Vec<VariableSource>,
 ) -> Globals<'a> {
-    let mut variables = BTreeMap::new();
-    let mut places: BTreeMap<&str, Span> = BTreeMap::new();
     let empty = Globals::new(text, sink);
     let scope = Scope::root(&empty);
-    for block in root.blocks("variables") {
-        for attribute in &block.body.attributes {
-            let value = match inputs.variables.get(&attribute.name) {
-                Some(given) => Value::text(given),
-                None => scope.value(&attribute.value, attribute.value_span),
-            };
-            declare(&attribute.name, attribute.name_span, value, &mut variables, &mut places, sink);
+    let declared = declarations(root, scope);
+    let named = settings.inputs.files.iter().map(|(path, bytes)| VarsFile::read(path, bytes));
+    let named: Vec<VarsFile> = named.collect();
+    let nearby = settings.around.vars.applying(settings.path, environment(settings.inputs));
+    let files = given::Files { nearby: &nearby, named: &named };
+    for problem in nearby.iter().copied().chain(&named).flat_map(|file| &file.problems) {
+        sink.elsewhere(problem.clone());
+    }
+    let given = given::gather(settings.inputs, &files);
+    if !settings.inputs.lenient {
+        undeclared(settings.inputs, &named, &declared, sink);
+    }
+    let folder = settings.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut globals = Globals::new(text, sink).with_files(settings.around.files, folder);
+    for variable in declared.values() {
+        let (value, from) = match given.get(variable.name) {
+            Some(given) => from_outside(variable, given, scope),
+            None => from_default(variable, scope),
+        };
+        found.push(VariableSource {
+            name: variable.name.to_owned(),
+            value: shown(&value, variable.sensitive),
+            from,
+            declared: sink.place(variable.span),
+            sensitive: variable.sensitive,
+        });
+        globals.variables.insert(variable.name.to_owned(), value);
+        if let Some(kind) = &variable.kind {
+            globals.types.insert(variable.name.to_owned(), kind.clone());
         }
     }
-    for block in root.blocks("variable") {
-        check_names(block, &["type", "default", "description", "sensitive", "nullable"], sink);
-        let name = block.label();
-        let value = variable(block, inputs.variables.get(name), scope);
-        declare(name, block.header_span(), value, &mut variables, &mut places, sink);
-    }
-    let mut globals = Globals::new(text, sink);
-    globals.variables = variables;
     for block in root.blocks("locals") {
         for local in &block.body.attributes {
             let place = (&local.value, local.value_span);
-            if globals.locals.insert(local.name.clone(), place).is_some() {
-                let message = format!("the local `{}` is declared twice", local.name);
+            if let Some((_, before)) = globals.locals.insert(local.name.clone(), place) {
+                let (name, before) = (&local.name, sink.place(before));
+                let message = format!("the local `{name}` is declared twice, first in {before}");
                 sink.error(Fault::new("duplicate-name", local.name_span, message));
             }
         }
     }
-    for block in root.blocks("variable") {
-        for validation in block.body.blocks("validation") {
-            validate(block.label(), validation, &globals);
-        }
-    }
+    validation::validate(root, &globals);
     globals.settle_locals();
     globals
 }
 
-fn declare<'a>(
-    name: &'a str,
-    span: Span,
-    value: Value,
-    variables: &mut BTreeMap<String, Value>,
-    places: &mut BTreeMap<&'a str, Span>,
+fn environment(inputs: &Inputs) -> Option<&str> {
+    inputs.environment.as_deref()
+}
+
+fn shown(value: &Value, sensitive: bool) -> String {
+    match value {
+        Value::Failed => String::new(),
+        _ if sensitive => "(sensitive)".to_owned(),
+        value => value.to_json().to_string(),
+    }
+}
+
+/// Somebody who names a variable means one that is there.
+fn undeclared(
+    inputs: &Inputs,
+    named: &[VarsFile],
+    declared: &BTreeMap<&str, Declaration<'_>>,
     sink: &Sink<'_>,
 ) {
-    if places.insert(name, span).is_some() {
-        let message = format!("the variable `{name}` is declared twice");
-        sink.error(Fault::new("duplicate-name", span, message));
+    let help = |name: &str| {
+        did_you_mean(name, declared.keys().copied())
+            .unwrap_or_else(|| format!("declare it: variable \"{name}\" {{}}"))
+    };
+    for file in named {
+        for entry in file.values.iter().filter(|entry| !declared.contains_key(&*entry.name)) {
+            let message = format!("this file declares no variable `{}`", entry.name);
+            let fault = Fault::new("unknown-variable", entry.name_span, message);
+            file.report(fault.help(help(&entry.name)), sink);
+        }
     }
-    variables.insert(name.to_owned(), value);
+    for (name, _) in inputs.flags.iter().filter(|(name, _)| !declared.contains_key(&**name)) {
+        let message = format!("`-var {name}` is given, but this file declares no such variable");
+        let fault = Fault::new("unknown-variable", crate::report::Span::default(), message);
+        sink.error(fault.help(help(name)));
+    }
 }
 
-fn variable(block: &Block<Expr>, given: Option<&String>, scope: Scope<'_>) -> Value {
+fn from_default(variable: &Declaration<'_>, scope: Scope<'_>) -> (Value, String) {
     let sink = scope.globals.sink;
-    let kind = block.body.attribute("type").map(|attribute| {
-        type_of(attribute).unwrap_or_else(|message| {
-            sink.error(Fault::new("wrong-type", attribute.value_span, message));
-            Type::Any
-        })
-    });
-    let fits = |value, span| {
-        convert(value, kind.as_ref().unwrap_or(&Type::Any)).unwrap_or_else(|message| {
-            let message = format!("this does not fit the variable `{}`: {message}", block.label());
-            sink.error(Fault::new("wrong-type", span, message));
+    let Some(default) = &variable.default else {
+        let message = format!("the variable `{}` has no value", variable.name);
+        let help = "give it a `default`, a line in a *.vars.hcl file beside the job file or above it, or -var";
+        sink.error(Fault::new("missing-variable", variable.span, message).help(help));
+        return (Value::Failed, String::new());
+    };
+    let from = format!("default in {}", sink.place(default.span));
+    let value = match &variable.kind {
+        None => default.value.clone(),
+        Some(kind) => convert(default.value.clone(), kind).unwrap_or_else(|message| {
+            let name = variable.name;
+            let message = format!("this default does not fit the variable `{name}`: {message}");
+            sink.error(Fault::new("wrong-type", default.span, message));
             Value::Failed
-        })
+        }),
     };
-    match (given, block.body.attribute("default")) {
-        (Some(given), _) => fits(input(given, kind.as_ref(), scope, block), block.header_span()),
-        (None, Some(default)) => {
-            fits(scope.value(&default.value, default.value_span), default.value_span)
-        }
-        (None, None) => {
-            let message = format!("the variable `{}` has no value", block.label());
-            sink.error(
-                Fault::new("missing-variable", block.header_span(), message).help(
-                    "give it a `default`, or a value where Herder is told of this repository",
-                ),
-            );
-            Value::Failed
-        }
+    if value.is_null() && !variable.nullable {
+        let message = format!("the variable `{}` may not be null", variable.name);
+        sink.error(Fault::new("wrong-type", default.span, message));
+        return (Value::Failed, from);
     }
+    (value, from)
 }
 
-/// A value from outside: text where text or a number is wanted, else an expression.
-fn input(given: &str, kind: Option<&Type>, scope: Scope<'_>, block: &Block<Expr>) -> Value {
-    match kind {
-        None | Some(Type::Any | Type::String | Type::Number | Type::Bool) => Value::text(given),
-        Some(_) => {
-            let wrong = |message: &str| {
-                let message = format!(
-                    "the value given for the variable `{}` is not an expression: {message}",
-                    block.label()
-                );
-                scope.globals.sink.error(Fault::new("syntax", block.header_span(), message));
-                Value::Failed
-            };
-            if given.len() > crate::source::MAX_BYTES || crate::scan::scan(given).too_deep.is_some()
-            {
-                return wrong("it is too large");
+fn from_outside(
+    variable: &Declaration<'_>,
+    given: &Given<'_>,
+    scope: Scope<'_>,
+) -> (Value, String) {
+    let sink = scope.globals.sink;
+    // Where a mistake is shown: where the value was set if that is in a file, else where the variable is declared.
+    let report = |code, message: String| {
+        let declared = sink.place(variable.span);
+        let fault = |span, message| Fault::new(code, span, message);
+        match given.place {
+            Some((file, span)) => {
+                let help = format!("`{}` is declared in {declared}", variable.name);
+                file.report(fault(span, message).help(help), sink);
             }
-            match hcl_edit::parser::parse_expr(given) {
-                Ok(expression) => {
-                    let evaluator =
-                        crate::expr::Evaluator::in_scalar(scope, given, block.header_span());
-                    evaluator.eval(&expression).unwrap_or_else(|fault| wrong(&fault.message))
-                }
-                Err(error) => wrong(error.message()),
+            None => {
+                let help = format!("the value comes from {}", given.from);
+                sink.error(fault(variable.span, message).help(help));
             }
         }
-    }
-}
-
-fn type_of(attribute: &Attribute<Expr>) -> Result<Type, String> {
-    match &attribute.value {
-        Expr::Hcl(expression) => parse_type(expression),
-        Expr::Yaml(node) => {
-            let text = node.to_value().as_text().unwrap_or_default().into_owned();
-            if crate::scan::scan(&text).too_deep.is_some() {
-                return Err("this type nests too deeply".to_owned());
-            }
-            let expression = hcl_edit::parser::parse_expr(&text)
-                .map_err(|error| format!("this is not a type: {}", error.message()))?;
-            parse_type(&expression)
-        }
-    }
-}
-
-fn validate(variable: &str, block: &Block<Expr>, globals: &Globals<'_>) {
-    check_names(block, &["condition", "error_message"], globals.sink);
-    let Some(condition) = block.body.attribute("condition") else {
-        let message = "a validation needs a `condition`";
-        globals.sink.error(Fault::new("missing-attribute", block.header_span(), message));
-        return;
-    };
-    if globals.variables.get(variable).is_none_or(Value::has_failed) {
-        return;
-    }
-    let scope = Scope::root(globals);
-    let value = match &condition.value {
-        // In YAML an expression is written as text, with or without `${ }`.
-        Expr::Yaml(node) => match node.to_value() {
-            Value::String(text) if !text.contains("${") => {
-                condition_text(&text, condition.value_span, scope)
-            }
-            _ => scope.value(&condition.value, condition.value_span),
-        },
-        Expr::Hcl(_) => scope.value(&condition.value, condition.value_span),
-    };
-    match value.as_bool() {
-        Some(true) => {}
-        Some(false) => {
-            let said = block
-                .body
-                .attribute("error_message")
-                .map(|message| scope.value(&message.value, message.value_span))
-                .and_then(|message| message.as_text().map(|text| text.into_owned()))
-                .unwrap_or_else(|| "the condition is not met".to_owned());
-            let message = format!("the variable `{variable}` is not valid: {said}");
-            globals.sink.error(Fault::new("invalid-variable", condition.value_span, message));
-        }
-        None if value == Value::Failed => {}
-        None => {
-            let message = format!("a condition is true or false, this is {}", value.kind());
-            globals.sink.error(Fault::new("wrong-type", condition.value_span, message));
-        }
-    }
-}
-
-fn condition_text(text: &str, span: Span, scope: Scope<'_>) -> Value {
-    let result = hcl_edit::parser::parse_expr(text)
-        .map_err(|error| Fault::new("syntax", span, error.message()))
-        .and_then(|expression| {
-            crate::expr::Evaluator::in_scalar(scope, text, span).eval(&expression)
-        });
-    result.unwrap_or_else(|fault| {
-        scope.globals.sink.error(fault);
         Value::Failed
-    })
+    };
+    let kind = variable.wanted();
+    let value = match &given.value {
+        Written::Value(value) => Ok(value.clone()),
+        Written::Text(text) if is_literal(variable, kind.as_ref()) => Ok(Value::text(*text)),
+        Written::Text(text) => expression(text, variable, scope),
+    };
+    let value = match value {
+        Ok(value) => value,
+        Err(message) => {
+            let message = format!(
+                "the value given for the variable `{}` is not an expression: {message}",
+                variable.name
+            );
+            return (report("syntax", message), given.from.clone());
+        }
+    };
+    let fitting = match &kind {
+        Some(kind) => convert(value, kind),
+        None => Ok(value),
+    };
+    let value = match fitting {
+        Ok(value) if value.is_null() && !variable.nullable => {
+            // As good as not set.
+            return from_default(variable, scope);
+        }
+        Ok(value) => value,
+        Err(message) => report(
+            "wrong-type",
+            format!("this does not fit the variable `{}`: {message}", variable.name),
+        ),
+    };
+    (value, given.from.clone())
 }
 
-fn check_names(block: &Block<Expr>, known: &[&str], sink: &Sink<'_>) {
-    for attribute in &block.body.attributes {
-        if !known.contains(&attribute.name.as_str()) {
-            let message = format!("`{}` has no attribute `{}`", block.kind, attribute.name);
-            let help = did_you_mean(&attribute.name, known.iter().copied()).unwrap_or_default();
-            sink.error(Fault::new("unknown-attribute", attribute.name_span, message).help(help));
-        }
+/// Whether text from outside is meant as it stands.
+fn is_literal(variable: &Declaration<'_>, kind: Option<&Type>) -> bool {
+    match kind {
+        Some(kind) => matches!(kind, Type::String | Type::Number),
+        None => variable.default.is_none(),
     }
-    for inner in &block.body.blocks {
-        if block.kind != "variable" || inner.kind != "validation" {
-            let message = format!("`{}` has no block `{}`", block.kind, inner.kind);
-            let help = did_you_mean(&inner.kind, ["validation"]).unwrap_or_default();
-            sink.error(Fault::new("unknown-block", inner.header_span(), message).help(help));
-        }
+}
+
+/// Text from outside as an expression, in which there is nothing to refer to.
+fn expression(text: &str, variable: &Declaration<'_>, scope: Scope<'_>) -> Result<Value, String> {
+    if text.len() > source::MAX_BYTES || crate::scan::scan(text).too_deep.is_some() {
+        return Err("it is too large".to_owned());
     }
+    let parsed = hcl_edit::parser::parse_expr(text).map_err(|error| error.message().to_owned())?;
+    if let Some(reference) = references::references(&parsed).into_iter().next() {
+        return Err(format!(
+            "`{}` is no value; text stands in double quotes: \"{}\"",
+            reference.root, reference.root
+        ));
+    }
+    let evaluator = crate::expr::Evaluator::in_scalar(scope, text, variable.span);
+    evaluator.eval(&parsed).map_err(|fault| fault.message)
 }

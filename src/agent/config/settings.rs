@@ -162,7 +162,9 @@ fn repository(name: &str, block: &RepoBlock) -> anyhow::Result<RepoSettings> {
         ..Credentials::default()
     };
     config.check()?;
-    let inputs = jobfile::Inputs { variables: block.variables.clone() };
+    let variables = block.variables.clone().into_iter();
+    let variables = variables.map(|(name, value)| (name, value.into())).collect();
+    let inputs = jobfile::Inputs { variables, ..jobfile::Inputs::default() };
     Ok(RepoSettings {
         config,
         intake: IntakeOptions { budget: budget(name, block.max_removals.as_deref())?, inputs },

@@ -102,7 +102,6 @@ impl<'a> Globals<'a> {
     }
 
     /// Lets functions read the repository's files, from a folder of it.
-    #[expect(dead_code, reason = "who has the files says so")]
     pub(crate) fn with_files(self, files: &'a dyn Files, folder: &str) -> Self {
         Self { files, folder: folder.to_owned(), ..self }
     }

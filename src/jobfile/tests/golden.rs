@@ -102,8 +102,9 @@ job "a" {
     let variables =
         [("n", "4"), ("tags", "[\"a\", upper(\"b\")]"), ("name", "${x}"), ("other", "1")];
     let variables =
-        variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let parsed = parse(Source { path: "a.hcl", bytes: text.as_bytes() }, &Inputs { variables });
+        variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let inputs = Inputs { variables, ..Inputs::default() };
+    let parsed = parse(Source { path: "a.hcl", bytes: text.as_bytes() }, &inputs);
     assert_eq!(parsed.diagnostics, []);
     let group = &parsed.jobs[0].task_groups[0];
     assert_eq!(group.count, 4);

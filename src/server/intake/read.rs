@@ -215,11 +215,10 @@ fn fingerprint(inputs: &jobfile::Inputs) -> String {
     if inputs.variables.is_empty() {
         return String::new();
     }
-    let parts: Vec<&[u8]> = inputs
-        .variables
-        .iter()
-        .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()])
-        .collect();
+    let values: Vec<(&str, String)> =
+        inputs.variables.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();
+    let parts: Vec<&[u8]> =
+        values.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]).collect();
     model::seeded_uuid(&parts).to_string()
 }
 

@@ -1,0 +1,125 @@
+//! What an expression refers to, where it may refer to little or nothing.
+
+use hcl_edit::Span as _;
+use hcl_edit::expr::{Expression, ForExpr, FuncCall, Traversal, TraversalOperator};
+use hcl_edit::template::ForDirective;
+use hcl_edit::visit::{self, Visit};
+
+use crate::report::Span;
+
+/// A name that an expression does not bring in itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reference {
+    /// `var` of `var.x`.
+    pub(super) root: String,
+    /// `x` of `var.x`.
+    pub(super) name: Option<String>,
+    /// The place in the text that the expression was parsed from.
+    pub(super) span: Option<Span>,
+}
+
+/// All references, in their order.
+pub(super) fn references(expression: &Expression) -> Vec<Reference> {
+    let mut finder = Finder::default();
+    finder.visit_expr(expression);
+    finder.found
+}
+
+/// Whether it calls a function.
+pub(super) fn calls(expression: &Expression) -> bool {
+    let mut finder = Finder::default();
+    finder.visit_expr(expression);
+    finder.calls
+}
+
+#[derive(Default)]
+struct Finder {
+    found: Vec<Reference>,
+    calls: bool,
+}
+
+impl Finder {
+    /// Forgets names that what was visited since `from` had brought in.
+    fn forget(&mut self, from: usize, names: &[&str]) {
+        let inner = self.found.split_off(from);
+        let free = inner.into_iter().filter(|found| !names.contains(&found.root.as_str()));
+        self.found.extend(free);
+    }
+}
+
+impl Visit for Finder {
+    fn visit_expr(&mut self, node: &Expression) {
+        if let Expression::Variable(name) = node {
+            self.found.push(Reference {
+                root: name.as_str().to_owned(),
+                name: None,
+                span: node.span().map(Span::from),
+            });
+            return;
+        }
+        visit::visit_expr(self, node);
+    }
+
+    fn visit_traversal(&mut self, node: &Traversal) {
+        let Expression::Variable(root) = &node.expr else {
+            visit::visit_traversal(self, node);
+            return;
+        };
+        let name = node.operators.first().and_then(|operator| match operator.value() {
+            TraversalOperator::GetAttr(name) => Some(name.as_str().to_owned()),
+            TraversalOperator::Index(Expression::String(name)) => Some(name.value().clone()),
+            _ => None,
+        });
+        let span = node.expr.span().map(Span::from);
+        self.found.push(Reference { root: root.as_str().to_owned(), name, span });
+        for operator in &node.operators {
+            self.visit_traversal_operator(operator);
+        }
+    }
+
+    fn visit_func_call(&mut self, node: &FuncCall) {
+        self.calls = true;
+        visit::visit_func_call(self, node);
+    }
+
+    fn visit_for_expr(&mut self, node: &ForExpr) {
+        let from = self.found.len();
+        visit::visit_for_expr(self, node);
+        let key = node.intro.key_var.as_ref().map_or("", |name| name.as_str());
+        self.forget(from, &[key, node.intro.value_var.as_str()]);
+    }
+
+    fn visit_for_directive(&mut self, node: &ForDirective) {
+        let from = self.found.len();
+        visit::visit_for_directive(self, node);
+        let intro = &node.for_expr;
+        let key = intro.key_var.as_ref().map_or("", |name| name.as_str());
+        self.forget(from, &[key, intro.value_var.as_str()]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots(text: &str) -> Vec<String> {
+        let parsed = hcl_edit::parser::parse_expr(text).expect("parses");
+        references(&parsed)
+            .into_iter()
+            .map(|found| match found.name {
+                Some(name) => format!("{}.{name}", found.root),
+                None => found.root,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn finds_what_is_free_only() {
+        assert_eq!(roots("[1, \"a\", {b = true}]"), [""; 0]);
+        assert_eq!(roots("us-east"), ["us-east"]);
+        assert_eq!(roots("var.x[local.y] + f(z)"), ["var.x", "local.y", "z"]);
+        assert_eq!(roots("[for k, v in [1]: k + v + w]"), ["w"]);
+        assert_eq!(roots("\"${a.b}-%{ for x in y }${x}%{ endfor }\""), ["a.b", "y"]);
+        assert_eq!(roots("var[\"x\"]"), ["var.x"]);
+    }
+}
