@@ -1,130 +1,175 @@
 //! HCL to the tree.
+//!
+//! Two parsers share the work. Ours goes through the whole file by HCL's grammar ([`body`], [`expression`],
+//! [`template`]): it knows what is an attribute and what a block, finds every mistake and goes on behind it. The values
+//! are built by `hcl_edit`, which is given one text with all that ours has accepted, as the items of one list, and
+//! with everything else blank: so every value keeps its place in the file, and none can spoil another.
 
-use hcl_edit::Span as _;
-use hcl_edit::structure::{Block as HclBlock, Body as HclBody, Structure};
+mod body;
+mod cursor;
+mod expression;
+#[cfg(test)]
+mod golden;
+mod template;
+#[cfg(test)]
+mod tests;
 
-use crate::report::{Fault, Span};
-use crate::scan::{MAX_DEPTH, MAX_ITEMS, Scan};
-use crate::tree::{Attribute, Block, Body, Expr, Label};
+use hcl_edit::expr::Expression;
 
-/// Parses HCL. `scan` is what a look at the text has found, for limits and for better words about syntax errors.
-pub(crate) fn parse(text: &str, scan: &Scan) -> Result<Body<Expr>, Fault> {
-    if let Some(at) = scan.too_deep {
-        let message = format!("brackets nest more than {MAX_DEPTH} levels deep here");
-        return Err(Fault::new("too-deep", Span::new(at, at + 1), message));
-    }
-    if let Some(at) = scan.too_wide {
-        let message = format!("one pair of brackets holds more than {MAX_ITEMS} items here");
-        return Err(Fault::new("too-large", Span::new(at, at + 1), message));
-    }
-    match hcl_edit::parser::parse_body(text) {
-        Ok(body) => Ok(convert(body)),
-        Err(error) => Err(syntax_fault(text, scan, &error)),
+use self::body::Place;
+use self::cursor::Reader;
+use crate::report::{Fault, Sink, Span};
+use crate::tree::{Attribute, Block, Body, Expr};
+use crate::yaml::Node;
+
+/// How often the values are parsed again without one that `hcl_edit` does not accept although ours does.
+const MAX_ROUNDS: usize = 10;
+
+/// What a text comes to.
+#[derive(Debug, Default)]
+pub(crate) struct Parsed {
+    /// What is intact of the file; nothing if a limit was met, so that nothing can be said of the rest.
+    pub(crate) body: Option<Body<Expr>>,
+    /// All that is wrong with the syntax.
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) warnings: Vec<Fault>,
+}
+
+impl Parsed {
+    /// Reports what was found, and returns what is intact.
+    pub(crate) fn report(self, sink: &Sink<'_>) -> Option<Body<Expr>> {
+        self.faults.into_iter().for_each(|fault| sink.error(fault));
+        self.warnings.into_iter().for_each(|fault| sink.warning(fault));
+        self.body
     }
 }
 
-fn convert(body: HclBody) -> Body<Expr> {
-    let mut out = Body::default();
-    for structure in body {
-        match structure {
-            Structure::Attribute(attribute) => {
-                let value_span = place(attribute.value.span());
-                let name_span = attribute.key.span().map_or(value_span, Span::from);
-                out.attributes.push(Attribute {
-                    name: attribute.key.as_str().to_owned(),
-                    name_span,
-                    value_span,
-                    value: Expr::Hcl(attribute.value),
-                });
+/// Parses HCL, and goes on behind mistakes.
+pub(crate) fn parse_all(text: &str) -> Parsed {
+    let (mut reader, mut body) = read(text);
+    let mut values = if reader.stopped { Vec::new() } else { values(&mut reader) };
+    body.incomplete |= reader.unbalanced || reader.cut_short;
+    let Reader { faults, warnings, stopped, .. } = reader;
+    let body = (!stopped).then(|| convert(body, &mut values));
+    Parsed { body, faults, warnings }
+}
+
+/// Parses HCL, reports what is wrong with it, and returns what is intact: nothing if a limit was met.
+pub(crate) fn parse(text: &str, sink: &Sink<'_>) -> Option<Body<Expr>> {
+    parse_all(text).report(sink)
+}
+
+/// A single expression, such as the value of `-var`. Spans are places in its text.
+pub(crate) fn parse_expression(text: &str) -> Result<Expression, Fault> {
+    let mut reader = Reader::new(text, false);
+    reader.single_expression()?;
+    reader.faults.into_iter().next().map_or(Ok(()), Err)?;
+    hcl_edit::parser::parse_expr(text.trim()).map_err(|error| {
+        let at = error.location().offset();
+        Fault::new("syntax", Span::new(at, at), error.message())
+    })
+}
+
+/// What is wrong with a template, such as a string of YAML or JSON. The span is a place in the text.
+pub(crate) fn check_template(text: &str) -> Result<(), Fault> {
+    let mut reader = Reader::new(text, false);
+    reader.whole_template()?;
+    reader.faults.into_iter().next().map_or(Ok(()), Err)
+}
+
+fn read(text: &str) -> (Reader<'_>, Body<Place>) {
+    let mut plain = Reader::new(text, false);
+    let body = plain.file();
+    if !plain.unbalanced || plain.cut_short || plain.stopped {
+        return (plain, body);
+    }
+    let mut guided = Reader::new(text, true);
+    let other = guided.file();
+    // A file without any indentation is not understood better by it.
+    if guided.faults.len() <= plain.faults.len() { (guided, other) } else { (plain, body) }
+}
+
+/// The values of what was accepted, in its order. Nothing stands for one that is broken after all.
+fn values(reader: &mut Reader<'_>) -> Vec<Option<Expression>> {
+    let accepted = std::mem::take(&mut reader.accepted);
+    if accepted.is_empty() {
+        return Vec::new();
+    }
+    let mut list = vec![b' '; reader.bytes.len()];
+    for item in &accepted {
+        copy(&mut list, item.span, reader.bytes);
+        fill(&mut list, Span::new(item.equals, item.equals + 1), b',');
+    }
+    for edit in &reader.edits {
+        fill(&mut list, edit.span, edit.with);
+    }
+    if let Some(first) = accepted.first() {
+        fill(&mut list, Span::new(first.equals, first.equals + 1), b' ');
+    }
+    // A name stands before the first value, so that there is room.
+    fill(&mut list, Span::new(0, 1), b'[');
+    list.push(b']');
+    let mut broken = vec![false; accepted.len()];
+    for _ in 0..MAX_ROUNDS {
+        let Ok(text) = std::str::from_utf8(&list) else { break };
+        let error = match hcl_edit::parser::parse_expr(text) {
+            Ok(Expression::Array(items)) if items.len() == accepted.len() => {
+                let keep = |(item, broken): (Expression, &bool)| (!broken).then_some(item);
+                return items.into_iter().zip(&broken).map(keep).collect();
             }
-            Structure::Block(block) => out.blocks.push(convert_block(block)),
+            Ok(_) => break,
+            Err(error) => error,
+        };
+        let at = error.location().offset();
+        let behind = accepted.partition_point(|item| item.equals <= at);
+        let Some(which) = behind.checked_sub(1) else { break };
+        let Some(item) = accepted.get(which) else { break };
+        if std::mem::replace(&mut broken[which], true) {
+            break;
         }
+        let at = at.clamp(item.span.start, item.span.end);
+        reader.fault(Fault::new("syntax", Span::new(at, at), error.message()));
+        fill(&mut list, item.span, b' ');
+        fill(&mut list, Span::new(item.span.start, item.span.start + 1), b'0');
+    }
+    for item in accepted.iter().zip(&broken).filter(|(_, broken)| !**broken).map(|(item, _)| item) {
+        reader.fault(Fault::new("syntax", item.span, "this value is not understood"));
+    }
+    vec![None; accepted.len()]
+}
+
+fn copy(list: &mut [u8], span: Span, from: &[u8]) {
+    if let (Some(to), Some(from)) =
+        (list.get_mut(span.start..span.end), from.get(span.start..span.end))
+    {
+        to.copy_from_slice(from);
+    }
+}
+
+fn fill(list: &mut [u8], span: Span, with: u8) {
+    if let Some(to) = list.get_mut(span.start..span.end) {
+        to.fill(with);
+    }
+}
+
+fn convert(body: Body<Place>, values: &mut [Option<Expression>]) -> Body<Expr> {
+    let mut out = Body { incomplete: body.incomplete, ..Body::default() };
+    for attribute in body.attributes {
+        let found = attribute.value.and_then(|place| values.get_mut(place)).and_then(Option::take);
+        out.attributes.push(Attribute {
+            name: attribute.name,
+            name_span: attribute.name_span,
+            value_span: attribute.value_span,
+            value: found.map_or_else(|| Expr::Yaml(Node::broken(attribute.value_span)), Expr::Hcl),
+        });
+    }
+    for block in body.blocks {
+        out.blocks.push(Block {
+            kind: block.kind,
+            kind_span: block.kind_span,
+            labels: block.labels,
+            body: convert(block.body, values),
+        });
     }
     out
-}
-
-fn convert_block(block: HclBlock) -> Block<Expr> {
-    let labels = block
-        .labels
-        .iter()
-        .map(|label| Label { text: label.as_str().to_owned(), span: place(label.span()) })
-        .collect();
-    Block {
-        kind: block.ident.as_str().to_owned(),
-        kind_span: place(block.ident.span()),
-        labels,
-        body: convert(block.body),
-    }
-}
-
-fn place(span: Option<std::ops::Range<usize>>) -> Span {
-    span.map_or_else(Span::default, Span::from)
-}
-
-/// The parser stops where it no longer understands; the mistake is often earlier, and the look at the text knows it.
-fn syntax_fault(text: &str, scan: &Scan, error: &hcl_edit::parser::Error) -> Fault {
-    let at = error.location().offset().min(text.len());
-    let line_start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |n| n + 1);
-    let line = text.get(line_start..).and_then(|rest| rest.lines().next()).unwrap_or("");
-    let ends_here = text.get(at..).is_none_or(|rest| rest.trim().is_empty());
-    if let Some(opened) = scan.open_heredoc {
-        return Fault::new("syntax", to_line_end(text, opened), "this text block never ends")
-            .help("close it with its word on a line of its own");
-    }
-    if let Some(opened) = scan.open_string.filter(|opened| *opened <= line_start + line.len()) {
-        return Fault::new("syntax", to_line_end(text, opened), "this string is not closed")
-            .help("add a `\"`; text of several lines is written as <<EOF … EOF");
-    }
-    if let Some(opened) = scan.unclosed.filter(|_| ends_here) {
-        let likely = scan.askew.unwrap_or(opened);
-        let bracket = text.get(likely..=likely).unwrap_or("{");
-        let message = match scan.askew {
-            Some(_) => {
-                format!("this `{bracket}` seems not to be closed, one is missing at the end")
-            }
-            None => format!("this `{bracket}` is never closed"),
-        };
-        return Fault::new("syntax", to_line_end(text, likely), message);
-    }
-    if let Some(stray) = scan.stray.filter(|stray| *stray == at) {
-        let bracket = text.get(stray..=stray).unwrap_or("}");
-        let message = format!("this `{bracket}` closes nothing");
-        return Fault::new("syntax", Span::new(stray, stray + 1), message);
-    }
-    let mut message = error.message().to_owned();
-    let mut help = String::new();
-    if message.contains("nesting depth") || message.contains("chained binary") {
-        return Fault::new("too-deep", Span::new(at, at), message);
-    }
-    let before = text.get(line_start..at).unwrap_or("");
-    if message.contains("redefined attribute") {
-        "this attribute is in this block twice".clone_into(&mut message);
-        "keep one of them".clone_into(&mut help);
-        let name = text.get(at..).unwrap_or("");
-        let length = name.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
-        let span = Span::new(at, at + length.unwrap_or(0));
-        return Fault::new("duplicate-attribute", span, message).help(help);
-    } else if message.contains("redefined object key") {
-        "this key is here twice".clone_into(&mut message);
-    } else if before.contains('{') && before.contains('=') && line.contains('}') {
-        "a block on one line holds one attribute at most: give each a line of its own"
-            .clone_into(&mut help);
-    } else if line.trim_start().split_once([':', '=']).is_some_and(|(name, _)| {
-        !name.is_empty() && line.trim_start().strip_prefix(name).is_some_and(|r| r.starts_with(':'))
-    }) {
-        "HCL writes `name = value`; with colons it would be YAML, in a file named .yaml"
-            .clone_into(&mut help);
-    } else if line.trim_start().starts_with('\'')
-        || before.trim_end().ends_with('=') && line.contains('\'')
-    {
-        "strings stand in double quotes".clone_into(&mut help);
-    }
-    let end = (at + 1).min(text.len());
-    let end = if text.is_char_boundary(end) { end } else { at };
-    Fault::new("syntax", Span::new(at, end), message).help(help)
-}
-
-fn to_line_end(text: &str, at: usize) -> Span {
-    let length = text.get(at..).and_then(|rest| rest.find('\n')).unwrap_or(text.len() - at);
-    Span::new(at, at + length)
 }

@@ -12,7 +12,7 @@ use crate::expr::{Globals, Scope, Value};
 use crate::files::Files;
 use crate::report::{Fault, Sink, Span};
 use crate::tree::{Attribute, Body, Expr};
-use crate::{hcl, scan, source};
+use crate::{hcl, source};
 
 /// How many files may be included, in all.
 const MAX_FILES: usize = 64;
@@ -197,10 +197,11 @@ impl Includer<'_> {
         let mut padded = " ".repeat(base - 1);
         padded.push('\n');
         padded.push_str(text);
-        hcl::parse(&padded, &scan::scan(&padded))
+        hcl::parse(&padded, self.sink).ok_or_else(Fault::reported)
     }
 
     fn take(&mut self, mut body: Body<Expr>, chain: &mut Vec<String>, root: &mut Body<Expr>) {
+        root.incomplete |= body.incomplete;
         for attribute in std::mem::take(&mut body.attributes) {
             if attribute.name == "include" {
                 self.attribute(&attribute, chain, root);

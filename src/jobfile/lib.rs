@@ -162,7 +162,7 @@ fn tree(path: &str, text: &str, sink: &Sink<'_>) -> Result<Body<Expr>, Fault> {
         let node = yaml::read(text)?;
         return Ok(node.map_or_else(Body::default, |node| yaml::to_body(node, &schema::ROOT, sink)));
     }
-    hcl::parse(text, &scan::scan(text))
+    hcl::parse(text, sink).ok_or_else(Fault::reported)
 }
 
 fn check_root(root: &Body<Expr>, sink: &Sink<'_>) {

@@ -20,11 +20,13 @@ pub(crate) enum Expr {
 pub(crate) struct Body<E> {
     pub(crate) attributes: Vec<Attribute<E>>,
     pub(crate) blocks: Vec<Block<E>>,
+    /// Whether something in it could not be read, and has been reported: what seems to be missing may have stood there.
+    pub(crate) incomplete: bool,
 }
 
 impl<E> Default for Body<E> {
     fn default() -> Self {
-        Self { attributes: Vec::new(), blocks: Vec::new() }
+        Self { attributes: Vec::new(), blocks: Vec::new(), incomplete: false }
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) enum Kind {
     Text(String),
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
+    /// What could not be read, and has been reported.
+    Broken,
 }
 
 /// A key of a map.
@@ -55,9 +57,15 @@ pub(crate) struct Key {
 }
 
 impl Node {
+    /// A value that could not be read, and has been reported.
+    pub(crate) const fn broken(span: Span) -> Self {
+        Self { span, kind: Kind::Broken }
+    }
+
     /// The value, with templates left as they are.
     pub(crate) fn to_value(&self) -> Value {
         match &self.kind {
+            Kind::Broken => Value::Failed,
             Kind::Null => Value::Null,
             Kind::Bool(flag) => Value::Bool(*flag),
             Kind::Number(number) => Value::Number(*number),
@@ -91,6 +99,7 @@ impl Node {
                 }
                 Ok(Value::Object(out))
             }
+            Kind::Broken => Err(Fault::reported()),
             _ => Ok(self.to_value()),
         }
     }
@@ -99,6 +108,7 @@ impl Node {
     pub(crate) const fn kind(&self) -> &'static str {
         match &self.kind {
             Kind::Null => "empty",
+            Kind::Broken => "not readable",
             Kind::Bool(_) => "a bool",
             Kind::Number(_) => "a number",
             Kind::Text(_) => "a string",

@@ -5,7 +5,7 @@ use model::Diagnostic;
 use crate::expr::{Globals, Scope, Value};
 use crate::report::{Fault, Sink, Span};
 use crate::tree::{Attribute, Expr};
-use crate::{hcl, scan, source, yaml};
+use crate::{hcl, source, yaml};
 
 use super::references;
 
@@ -83,21 +83,14 @@ fn entries(path: &str, text: &str, sink: &Sink<'_>) -> Vec<Entry> {
     let attributes = if path.ends_with(".json") {
         json(text, sink)
     } else {
-        match hcl::parse(text, &scan::scan(text)) {
-            Ok(body) => {
-                for block in &body.blocks {
-                    let message = "a vars file holds values, and no blocks".to_owned();
-                    let help = format!("write {} = {{ … }}", block.kind);
-                    let fault = Fault::new("unknown-block", block.header_span(), message);
-                    sink.error(fault.help(help));
-                }
-                body.attributes
-            }
-            Err(fault) => {
-                sink.error(fault);
-                Vec::new()
-            }
+        let body = hcl::parse(text, sink).unwrap_or_default();
+        for block in &body.blocks {
+            let message = "a vars file holds values, and no blocks".to_owned();
+            let help = format!("write {} = {{ … }}", block.kind);
+            let fault = Fault::new("unknown-block", block.header_span(), message);
+            sink.error(fault.help(help));
         }
+        body.attributes
     };
     let globals = Globals::new(text, sink);
     let scope = Scope::root(&globals);

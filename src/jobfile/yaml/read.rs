@@ -166,7 +166,7 @@ impl Builder {
                         Kind::Text(text) => text.clone(),
                         Kind::Bool(flag) => flag.to_string(),
                         Kind::Number(number) => number.to_string(),
-                        Kind::Null => String::new(),
+                        Kind::Null | Kind::Broken => String::new(),
                         Kind::List(_) | Kind::Map(_) => {
                             let message = format!("a key is text, this is {}", node.kind());
                             return Err(Fault::new("wrong-type", node.span, message));

@@ -1,0 +1,78 @@
+//! What HashiCorp's own parser says of many small texts, in `fixtures/syntax/hcl.json`, and what ours says.
+
+use serde_json::Value as Json;
+
+use super::parse_all;
+use crate::tree::{Body, Expr};
+
+/// What ours refuses although the other takes it, and the reverse. Each is on purpose.
+const KNOWN: [(&str, &str); 4] = [
+    ("a = 1e400\n", "numbers are 64 bits wide"),
+    ("a = x.1e3\n", "an index is written with digits"),
+    ("a = for\n", "nothing is called `for`"),
+    ("a = x.00\n", "an index is written without zeros before it"),
+];
+
+#[test]
+fn agrees_with_the_original() {
+    let snippets: Vec<Json> =
+        serde_json::from_str(include_str!("../../../fixtures/syntax/hcl.json")).expect("is JSON");
+    assert!(snippets.len() > 700, "{} are too few", snippets.len());
+    let mut wrong = Vec::new();
+    for snippet in &snippets {
+        let text = snippet["text"].as_str().expect("has a text");
+        if KNOWN.iter().any(|(known, _)| *known == text) {
+            continue;
+        }
+        let bare = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let parsed = parse_all(bare);
+        let words: Vec<_> =
+            parsed.faults.iter().map(|f| format!("{:?} {}", f.span, f.message)).collect();
+        let expected = snippet["ok"].as_bool().expect("has a verdict");
+        // That a key comes twice is for the reader of the values to say.
+        if expected != words.is_empty() {
+            wrong.push(format!("{text:?}: expected {expected}, found {words:?}"));
+            continue;
+        }
+        if expected {
+            let cut = text.len() - bare.len();
+            let found = parsed.body.as_ref().map(|body| shape(body, cut)).unwrap_or_default();
+            let wanted = wanted(&snippet["body"]);
+            if found != wanted {
+                wrong.push(format!("{text:?}: expected {wanted}, found {found}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Names, places, kinds and labels.
+fn shape(body: &Body<Expr>, cut: usize) -> String {
+    let mut out = String::new();
+    for attribute in &body.attributes {
+        let place = attribute.value_span;
+        assert!(matches!(attribute.value, Expr::Hcl(_)), "{}", attribute.name);
+        out += &format!("{}@{}-{} ", attribute.name, place.start + cut, place.end + cut);
+    }
+    for block in &body.blocks {
+        let labels: Vec<_> = block.labels.iter().map(|label| &label.text).collect();
+        out += &format!("{}{labels:?}{{{}}} ", block.kind, shape(&block.body, cut));
+    }
+    out
+}
+
+fn wanted(body: &Json) -> String {
+    let mut out = String::new();
+    let list = |value: &Json| value.as_array().cloned().unwrap_or_default();
+    for attribute in list(&body["attributes"]) {
+        let place = &attribute["place"];
+        out += &format!("{}@{}-{} ", attribute["name"].as_str().unwrap_or(""), place[0], place[1]);
+    }
+    for block in list(&body["blocks"]) {
+        let labels: Vec<_> = list(&block["labels"]);
+        let labels: Vec<_> = labels.iter().map(|label| label.as_str().unwrap_or("")).collect();
+        let kind = block["kind"].as_str().unwrap_or("");
+        out += &format!("{kind}{labels:?}{{{}}} ", wanted(&block["body"]));
+    }
+    out
+}
