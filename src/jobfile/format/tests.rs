@@ -202,9 +202,7 @@ fn an_empty_file_has_nothing_to_format() {
 #[test]
 fn alignment_does_not_grow_without_bound() {
     let mut text = format!("/* {} */ a = 1\n", "x".repeat(100_000));
-    for n in 0..1_000 {
-        text += &format!("b{n} = 1\n");
-    }
+    text.extend((0..1_000).map(|n| format!("b{n} = 1\n")));
     let FormatError::Invalid(found) = refused("a.hcl", &text) else { panic!("is refused") };
     assert_eq!(found[0].code, "file-too-large");
 }
