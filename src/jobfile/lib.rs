@@ -13,6 +13,7 @@ mod decode;
 mod example;
 mod expr;
 mod files;
+mod format;
 mod hcl;
 mod include;
 mod inputs;
@@ -42,6 +43,7 @@ use crate::tree::{Body, Expr};
 
 pub use crate::example::{Example, example};
 pub use crate::files::{Files, NoFiles};
+pub use crate::format::{FormatError, format};
 pub use crate::inputs::{Inputs, VariableSource};
 pub use crate::render::render;
 pub use crate::source::{holds_job, is_job_file_name};
