@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use crate::connection::Connection;
 use crate::failure::{Failure, print_error};
 use crate::{
-    alloc, deployment, hold, init, job, node, plan, revision_log, service, status, validate,
+    alloc, deployment, fmt, hold, init, job, node, plan, revision_log, service, status, validate,
 };
 
 /// Everything but `herder agent`.
@@ -15,6 +15,8 @@ use crate::{
 pub enum Command {
     /// Write an example job file
     Init(init::InitArguments),
+    /// Bring HCL files into the canonical style
+    Fmt(fmt::FmtArguments),
     /// Say what is wrong with job files
     Validate(validate::ValidateArguments),
     /// Show exactly what a change would do
@@ -68,6 +70,7 @@ pub struct CompletionsArguments {
 pub fn run(command: Command, program: &mut clap::Command) -> ExitCode {
     let result = match command {
         Command::Init(arguments) => init::run(&arguments),
+        Command::Fmt(arguments) => fmt::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),

@@ -9,6 +9,7 @@ mod command;
 mod connection;
 mod deployment;
 mod failure;
+mod fmt;
 mod hold;
 mod init;
 mod job;
