@@ -13,7 +13,7 @@ use std::collections::HashSet;
 
 use model::{Job, JobType};
 
-use crate::decode::Places;
+use crate::canonical::Places;
 use crate::report::{Fault, Sink};
 
 /// How many allocations a job may ask for, as in Nomad.
@@ -47,7 +47,7 @@ pub(crate) fn check(job: &Job, places: &Places, sink: &Sink<'_>) {
             help,
         );
     }
-    if job.task_groups.is_empty() {
+    if job.task_groups.is_empty() && places.is_whole("job") {
         let help = "add: group \"name\" { task \"name\" { … } }";
         rules.error("no-groups", "job", format!("the job `{id}` has no group"), help);
     }

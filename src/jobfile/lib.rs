@@ -8,8 +8,8 @@
 //! it is given makes it panic, recurse without bound or grow without bound. Rules of what *happens* with a job do not
 //! belong here, nor does anything a driver alone understands.
 
+mod canonical;
 mod check;
-mod decode;
 mod example;
 mod expr;
 mod files;
@@ -152,9 +152,9 @@ fn read(
         labels: block.labels.clone(),
         body,
     };
-    let (job, places) = decode::decode(&block, schema, sink);
-    check::check(&job, &places, sink);
-    Some(job)
+    let canonical = canonical::job(&block, false, sink)?;
+    check::check(&canonical.job, &canonical.places, sink);
+    Some(canonical.job)
 }
 
 fn tree(path: &str, text: &str, sink: &Sink<'_>) -> Result<Body<Expr>, Fault> {
@@ -181,7 +181,7 @@ fn check_root(root: &Body<Expr>, sink: &Sink<'_>) {
     for block in &root.blocks {
         match schema::ROOT.block(&block.kind) {
             None => unknown("unknown-block", "block", &block.kind, block.header_span()),
-            Some(rule) if block.labels.len() < rule.labels => {
+            Some(rule) if block.labels.len() < rule.labels() => {
                 let message = format!("`{}` needs a label", block.kind);
                 let help = format!("write {} \"name\" {{ … }}", block.kind);
                 sink.error(Fault::new("missing-label", block.header_span(), message).help(help));

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use crate::expr::{Scope, Value, pairs};
 use crate::report::{Fault, Span};
-use crate::schema::{OPAQUE, Schema, Status};
+use crate::schema::{OPAQUE, Schema};
 use crate::tree::{Attribute, Block, Body, Evaluated, Expr, Label};
 
 /// How many blocks `dynamic` may make in one file.
@@ -22,15 +22,9 @@ struct Resolver {
 
 impl Resolver {
     fn body(&self, body: &Body<Expr>, schema: &'static Schema, scope: Scope<'_>) -> Evaluated {
-        let mut out = Evaluated::default();
+        let mut out = Evaluated { incomplete: body.incomplete, ..Evaluated::default() };
         for attribute in &body.attributes {
-            // What is not acted on is not looked into: its functions and files may be unknown here.
-            let skip = schema.attribute(&attribute.name).is_some_and(|a| a.status != Status::Acted);
-            let value = if skip {
-                Value::Failed
-            } else {
-                scope.value(&attribute.value, attribute.value_span)
-            };
+            let value = scope.value(&attribute.value, attribute.value_span);
             out.attributes.push(Attribute {
                 name: attribute.name.clone(),
                 name_span: attribute.name_span,
@@ -62,12 +56,10 @@ impl Resolver {
         scope: Scope<'_>,
     ) -> Evaluated {
         match schema.block(kind) {
-            Some(rule) if rule.status == Status::Acted || !rule.schema().open => {
-                self.body(body, rule.schema(), scope)
-            }
+            Some(rule) => self.body(body, rule.schema(), scope),
             None if schema.open => self.body(body, &OPAQUE, scope),
-            // Unknown, or known and not acted on: the decoder says so.
-            _ => Evaluated::default(),
+            // Unknown: the reading of the job says so.
+            None => Evaluated::default(),
         }
     }
 
@@ -100,11 +92,6 @@ impl Resolver {
         let Some(each) = block.body.attribute("for_each") else {
             return missing("`for_each`");
         };
-        if schema.block(kind).is_some_and(|rule| rule.status != Status::Acted && rule.schema().open)
-        {
-            out.blocks.push(made(kind, header, Vec::new(), Evaluated::default()));
-            return;
-        }
         let iterator = block
             .body
             .attribute("iterator")

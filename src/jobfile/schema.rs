@@ -1,41 +1,114 @@
-//! The grammar of job files: which attributes and blocks exist where, and which of them Herder acts on.
+//! The grammar of job files, as one table: every attribute and block with its name in job files, its name in Nomad's
+//! API JSON, its type, what it is when nothing is said, and what Herder does with it (nomad.md 1.1).
 //!
-//! YAML needs it to tell blocks from attributes, the decoder to tell mistakes from names it merely does not read, and
-//! the documentation is made from it.
+//! Reading, printing, checking, documenting and comparing jobs all follow this table, so that they cannot disagree.
 
+mod connect;
 mod group;
 mod job;
+mod material;
+mod network;
 mod service;
 mod task;
 
 /// What Herder does with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// It is read.
+    /// It is acted on.
     Acted,
-    /// Nomad has it; Herder knows it and does nothing about it yet.
+    /// It is kept, and nothing is done about it yet.
     Later,
-    /// As [`Self::Later`], but a job that has it must not run as if it had not.
-    Refused,
+    /// As [`Self::Later`], and a job that has it is not started.
+    Waits,
     /// Nomad itself has given it up.
     Gone,
+    /// Herder has it and Nomad has not.
+    Ours,
+}
+
+/// The type of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    Flag,
+    /// A whole number from, to.
+    Whole(i64, i64),
+    /// Text such as `"1m30s"`, or a number of nanoseconds. Nanoseconds in JSON.
+    Duration,
+    Texts,
+    /// A list of whole numbers from 0 to 65,535.
+    Ports,
+    /// A map from text to text that is written as an attribute only.
+    TextMap,
+}
+
+/// What stands in the canonical form when nothing is said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Unset {
+    Null,
+    Text(&'static str),
+    Flag(bool),
+    Whole(i64),
+    EmptyList,
 }
 
 /// An attribute.
-#[derive(Debug)]
-pub(crate) struct Name {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attribute {
+    /// Its name in job files.
     pub(crate) name: &'static str,
+    /// Its name in JSON. With `@` in front it does not come so far: a pass reads it and takes it away.
+    pub(crate) json: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) unset: Unset,
     pub(crate) status: Status,
+    /// What to write, where it must be written.
+    pub(crate) required: Option<&'static str>,
+    /// A value that means the same as nothing said, although Nomad does not write it.
+    pub(crate) implied: Option<&'static str>,
+}
+
+/// What a block becomes in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// An object.
+    One,
+    /// A list of objects.
+    Many,
+    /// An object of objects by their label.
+    Keyed,
+    /// A map from text to text.
+    Texts,
+    /// A map from text to lists of texts.
+    Lists,
+    /// Any map; blocks in it are attributes.
+    Any,
+}
+
+/// What stands in the canonical form where a block is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absent {
+    Null,
+    /// The block as if it were there and empty.
+    Filled,
+    /// Not even its name.
+    Left,
 }
 
 /// A block inside another.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Rule {
     pub(crate) name: &'static str,
-    pub(crate) labels: usize,
-    pub(crate) repeated: bool,
+    /// As [`Attribute::json`].
+    pub(crate) json: &'static str,
+    pub(crate) shape: Shape,
+    /// The label's name in JSON; nothing for a block without one.
+    pub(crate) label: Option<&'static str>,
     /// Whether `name = { … }` is as good.
     pub(crate) or_attribute: bool,
+    pub(crate) absent: Absent,
     pub(crate) status: Status,
     body: fn() -> &'static Schema,
 }
@@ -44,19 +117,27 @@ impl Rule {
     pub(crate) fn schema(&self) -> &'static Schema {
         (self.body)()
     }
+
+    pub(crate) const fn labels(&self) -> usize {
+        if self.label.is_some() { 1 } else { 0 }
+    }
+
+    pub(crate) const fn repeated(&self) -> bool {
+        matches!(self.shape, Shape::Many | Shape::Keyed)
+    }
 }
 
 /// The inside of a block.
 #[derive(Debug)]
 pub(crate) struct Schema {
-    pub(crate) attributes: &'static [Name],
+    pub(crate) attributes: &'static [Attribute],
     pub(crate) blocks: &'static [Rule],
     /// Any name goes, and blocks are attributes.
     pub(crate) open: bool,
 }
 
 impl Schema {
-    pub(crate) fn attribute(&self, name: &str) -> Option<&'static Name> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<&'static Attribute> {
         self.attributes.iter().find(|attribute| attribute.name == name)
     }
 
@@ -75,78 +156,209 @@ pub(crate) static OPAQUE: Schema = Schema { attributes: &[], blocks: &[], open: 
 
 /// The file itself.
 pub(crate) static ROOT: Schema = Schema {
-    attributes: &[],
+    attributes: &[texts("include", "@include").ours()],
     blocks: &[
-        many("job", 1, || &job::JOB),
-        many("variable", 1, || &VARIABLE),
-        many("variables", 0, opaque),
-        many("locals", 0, opaque),
+        labelled("job", "Job", "@label", || &job::JOB),
+        labelled("variable", "@variable", "@label", || &VARIABLE),
+        many("variables", "@variables", opaque),
+        many("locals", "@locals", opaque),
     ],
     open: false,
 };
+
+/// `job {}`.
+pub(crate) fn job() -> &'static Schema {
+    &job::JOB
+}
+
+/// `identity {}`, which a pass moves.
+pub(crate) fn identity() -> &'static Schema {
+    &material::IDENTITY
+}
 
 static VARIABLE: Schema = Schema {
     attributes: &[
-        acted("type"),
-        acted("default"),
-        acted("description"),
-        acted("sensitive"),
-        acted("nullable"),
+        text("type", "@type"),
+        text("default", "@default"),
+        text("description", "@description"),
+        flag("sensitive", "@sensitive"),
+        flag("nullable", "@nullable"),
     ],
-    blocks: &[many("validation", 0, || &VALIDATION)],
+    blocks: &[many("validation", "@validation", || &VALIDATION)],
     open: false,
 };
 
-static VALIDATION: Schema =
-    Schema { attributes: &[acted("condition"), acted("error_message")], blocks: &[], open: false };
+static VALIDATION: Schema = Schema {
+    attributes: &[text("condition", "@condition"), text("error_message", "@error_message")],
+    blocks: &[],
+    open: false,
+};
 
-const fn acted(name: &'static str) -> Name {
-    Name { name, status: Status::Acted }
+const fn attribute(name: &'static str, json: &'static str, kind: Kind, unset: Unset) -> Attribute {
+    Attribute { name, json, kind, unset, status: Status::Acted, required: None, implied: None }
 }
 
-const fn later(name: &'static str) -> Name {
-    Name { name, status: Status::Later }
+const fn text(name: &'static str, json: &'static str) -> Attribute {
+    attribute(name, json, Kind::Text, Unset::Text(""))
 }
 
-const fn gone(name: &'static str) -> Name {
-    Name { name, status: Status::Gone }
+const fn choice(
+    name: &'static str,
+    json: &'static str,
+    words: &'static [&'static str],
+) -> Attribute {
+    attribute(name, json, Kind::Choice(words), Unset::Text(""))
+}
+
+const fn flag(name: &'static str, json: &'static str) -> Attribute {
+    attribute(name, json, Kind::Flag, Unset::Flag(false))
+}
+
+const fn whole(name: &'static str, json: &'static str, least: i64, most: i64) -> Attribute {
+    attribute(name, json, Kind::Whole(least, most), Unset::Whole(0))
+}
+
+/// A number that may be as large as an `int` of Nomad's goes.
+const fn count(name: &'static str, json: &'static str) -> Attribute {
+    whole(name, json, 0, i32::MAX as i64)
+}
+
+const fn duration(name: &'static str, json: &'static str) -> Attribute {
+    attribute(name, json, Kind::Duration, Unset::Whole(0))
+}
+
+const fn texts(name: &'static str, json: &'static str) -> Attribute {
+    attribute(name, json, Kind::Texts, Unset::Null)
+}
+
+const fn text_map(name: &'static str, json: &'static str) -> Attribute {
+    attribute(name, json, Kind::TextMap, Unset::Null)
+}
+
+impl Attribute {
+    const fn or(self, text: &'static str) -> Self {
+        Self { unset: Unset::Text(text), ..self }
+    }
+
+    const fn or_flag(self, flag: bool) -> Self {
+        Self { unset: Unset::Flag(flag), ..self }
+    }
+
+    const fn or_whole(self, n: i64) -> Self {
+        Self { unset: Unset::Whole(n), ..self }
+    }
+
+    const fn or_seconds(self, n: i64) -> Self {
+        Self { unset: Unset::Whole(n * 1_000_000_000), ..self }
+    }
+
+    const fn or_null(self) -> Self {
+        Self { unset: Unset::Null, ..self }
+    }
+
+    const fn or_empty(self) -> Self {
+        Self { unset: Unset::EmptyList, ..self }
+    }
+
+    const fn implying(self, value: &'static str) -> Self {
+        Self { implied: Some(value), ..self }
+    }
+
+    const fn required(self, help: &'static str) -> Self {
+        Self { required: Some(help), ..self }
+    }
+
+    const fn later(self) -> Self {
+        Self { status: Status::Later, ..self }
+    }
+
+    const fn gone(self) -> Self {
+        Self { status: Status::Gone, ..self }
+    }
+
+    const fn ours(self) -> Self {
+        Self { status: Status::Ours, ..self }
+    }
 }
 
 const fn block(
     name: &'static str,
-    labels: usize,
-    repeated: bool,
-    status: Status,
+    json: &'static str,
+    shape: Shape,
     body: fn() -> &'static Schema,
 ) -> Rule {
-    Rule { name, labels, repeated, or_attribute: false, status, body }
+    Rule {
+        name,
+        json,
+        shape,
+        label: None,
+        or_attribute: false,
+        absent: Absent::Null,
+        status: Status::Acted,
+        body,
+    }
 }
 
-const fn one(name: &'static str, body: fn() -> &'static Schema) -> Rule {
-    block(name, 0, false, Status::Acted, body)
+const fn one(name: &'static str, json: &'static str, body: fn() -> &'static Schema) -> Rule {
+    block(name, json, Shape::One, body)
 }
 
-const fn many(name: &'static str, labels: usize, body: fn() -> &'static Schema) -> Rule {
-    block(name, labels, true, Status::Acted, body)
+const fn many(name: &'static str, json: &'static str, body: fn() -> &'static Schema) -> Rule {
+    block(name, json, Shape::Many, body)
 }
 
-/// A block that may also be written as an attribute, because any key is allowed in it.
-const fn map(name: &'static str) -> Rule {
-    let rule = block(name, 0, false, Status::Acted, opaque);
-    Rule { or_attribute: true, ..rule }
+const fn labelled(
+    name: &'static str,
+    json: &'static str,
+    label: &'static str,
+    body: fn() -> &'static Schema,
+) -> Rule {
+    Rule { label: Some(label), ..block(name, json, Shape::Many, body) }
 }
 
-const fn later_block(name: &'static str, labels: usize) -> Rule {
-    block(name, labels, true, Status::Later, opaque)
+const fn keyed(
+    name: &'static str,
+    json: &'static str,
+    label: &'static str,
+    body: fn() -> &'static Schema,
+) -> Rule {
+    Rule { label: Some(label), ..block(name, json, Shape::Keyed, body) }
 }
 
-/// A block whose job would do harm if it ran without it.
-const fn refused_block(name: &'static str) -> Rule {
-    block(name, 0, true, Status::Refused, opaque)
+/// A block of texts that may also be written as an attribute, because any key is allowed in it.
+const fn map(name: &'static str, json: &'static str) -> Rule {
+    Rule { or_attribute: true, ..block(name, json, Shape::Texts, opaque) }
 }
 
-const fn gone_block(name: &'static str) -> Rule {
-    block(name, 0, true, Status::Gone, opaque)
+/// A block of anything, which may also be written as an attribute.
+const fn any(name: &'static str, json: &'static str) -> Rule {
+    Rule { or_attribute: true, ..block(name, json, Shape::Any, opaque) }
+}
+
+impl Rule {
+    const fn filled(self) -> Self {
+        Self { absent: Absent::Filled, ..self }
+    }
+
+    const fn left(self) -> Self {
+        Self { absent: Absent::Left, ..self }
+    }
+
+    const fn later(self) -> Self {
+        Self { status: Status::Later, ..self }
+    }
+
+    const fn waits(self) -> Self {
+        Self { status: Status::Waits, ..self }
+    }
+
+    const fn gone(self) -> Self {
+        Self { status: Status::Gone, ..self }
+    }
+
+    const fn ours(self) -> Self {
+        Self { status: Status::Ours, ..self }
+    }
 }
 
 fn opaque() -> &'static Schema {

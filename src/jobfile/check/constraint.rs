@@ -3,6 +3,30 @@
 use model::Constraint;
 
 use super::Rules;
+use crate::suggest::did_you_mean;
+
+/// Nomad's (nomad.md 1.1).
+const OPERATORS: [&str; 19] = [
+    "=",
+    "==",
+    "is",
+    "!=",
+    "not",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "regexp",
+    "version",
+    "semver",
+    "set_contains",
+    "set_contains_all",
+    "set_contains_any",
+    "is_set",
+    "is_not_set",
+    "distinct_hosts",
+    "distinct_property",
+];
 
 pub(super) fn check(rules: &Rules<'_>, parent: &str, constraints: &[Constraint], in_task: bool) {
     for (at, constraint) in constraints.iter().enumerate() {
@@ -14,7 +38,11 @@ pub(super) fn check(rules: &Rules<'_>, parent: &str, constraints: &[Constraint],
 fn one(rules: &Rules<'_>, path: &str, constraint: &Constraint, in_task: bool) {
     let Constraint { attribute, value, operator } = constraint;
     let needs_attribute = operator != "distinct_hosts";
-    if operator.is_empty() {
+    if !OPERATORS.contains(&operator.as_str()) {
+        let message =
+            format!("`operator` cannot be `{operator}`; it is one of {}", OPERATORS.join(", "));
+        let help = did_you_mean(operator, OPERATORS).unwrap_or_default();
+        rules.error("invalid-value", &format!("{path}/operator"), message, &help);
         return;
     }
     if needs_attribute && attribute.is_empty() {

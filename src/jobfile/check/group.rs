@@ -36,7 +36,7 @@ pub(super) fn check(rules: &Rules<'_>, at: usize, group: &Group) {
 }
 
 fn tasks(rules: &Rules<'_>, at: usize, path: &str, group: &Group) {
-    if !group.tasks.iter().any(model::Task::is_main) {
+    if !group.tasks.iter().any(model::Task::is_main) && rules.places.is_whole(path) {
         let (message, help) = if group.tasks.is_empty() {
             (format!("the group `{}` has no task", group.name), "add: task \"name\" { driver = … }")
         } else {

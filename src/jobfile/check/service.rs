@@ -68,11 +68,11 @@ fn check_one(
     let own_port = format!("{path}/port");
     match check.kind {
         CheckType::Http | CheckType::Tcp | CheckType::Grpc => {
-            if check.port_label.is_empty() {
+            if check.port_label.is_empty() && service.port_label.is_empty() {
                 let message = format!("a check of type {} needs a port", check.kind.as_str());
                 let help = "set `port` here or in the service";
                 rules.error("missing-attribute", path, message, help);
-            } else if check.port_label != service.port_label {
+            } else if !check.port_label.is_empty() && check.port_label != service.port_label {
                 port(rules, &own_port, &check.port_label, group, ports);
             }
             if check.kind == CheckType::Http && check.path.is_empty() {

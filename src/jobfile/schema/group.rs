@@ -1,66 +1,85 @@
-//! `group {}` and its network.
+//! `group {}`.
 
-use super::job::{CONSTRAINT, MIGRATE, RESCHEDULE, UPDATE, restart};
-use super::{Rule, Schema, Status, acted, block, gone, later, later_block, many, map, one, opaque};
-use super::{service, task};
+use super::job::{AFFINITY, CONSTRAINT, MIGRATE, RESCHEDULE, SCALING, SPREAD, UPDATE, restart};
+use super::{
+    Schema, choice, count, duration, flag, keyed, labelled, many, map, one, text, texts, whole,
+};
+use super::{material, network, service, task};
 
 pub(super) static GROUP: Schema = Schema {
     attributes: &[
-        acted("count"),
-        acted("shutdown_delay"),
-        later("max_run_duration"),
-        gone("stop_after_client_disconnect"),
-        gone("max_client_disconnect"),
-        gone("prevent_reschedule_on_lost"),
+        count("count", "Count").or_null(),
+        duration("shutdown_delay", "ShutdownDelay").or_null(),
+        duration("max_run_duration", "MaxRunDuration").or_null().later(),
+        duration("stop_after_client_disconnect", "StopAfterClientDisconnect").or_null().gone(),
+        duration("max_client_disconnect", "MaxClientDisconnect").or_null().gone(),
+        flag("prevent_reschedule_on_lost", "PreventRescheduleOnLost").or_null().gone(),
     ],
     blocks: &[
-        many("task", 1, || &task::TASK),
-        many("network", 0, || &NETWORK),
-        many("service", 0, || &service::SERVICE),
-        many("constraint", 0, || &CONSTRAINT),
-        one("ephemeral_disk", || &EPHEMERAL_DISK),
+        many("constraint", "Constraints", || &CONSTRAINT),
+        many("affinity", "Affinities", || &AFFINITY).later(),
+        labelled("task", "Tasks", "Name", || &task::TASK),
+        many("spread", "Spreads", || &SPREAD).later(),
+        keyed("volume", "Volumes", "Name", || &VOLUME).later(),
         restart(),
-        one("reschedule", || &RESCHEDULE),
-        one("update", || &UPDATE),
-        one("migrate", || &MIGRATE),
-        map("meta"),
-        block("scaling", 0, false, Status::Later, || &SCALING),
-        later_block("volume", 1),
-        later_block("affinity", 0),
-        later_block("spread", 0),
-        later_block("disconnect", 0),
-        later_block("consul", 0),
-        later_block("vault", 0),
-        later_block("secret", 1),
+        one("disconnect", "Disconnect", || &DISCONNECT).later(),
+        one("reschedule", "ReschedulePolicy", || &RESCHEDULE),
+        one("ephemeral_disk", "EphemeralDisk", || &EPHEMERAL_DISK).filled(),
+        one("update", "Update", || &UPDATE),
+        one("migrate", "Migrate", || &MIGRATE),
+        many("network", "Networks", || &network::NETWORK),
+        map("meta", "Meta"),
+        many("service", "Services", || &service::SERVICE),
+        one("scaling", "Scaling", || &SCALING).later(),
+        one("consul", "Consul", || &material::CONSUL).later(),
+        one("vault", "@Vault", || &material::VAULT).later(),
+        labelled("secret", "@Secrets", "Name", || &material::SECRET).later(),
     ],
-    open: false,
-};
-
-/// Not acted on, but `min` is the default of the group's count.
-static SCALING: Schema = Schema {
-    attributes: &[acted("min"), acted("max"), acted("enabled"), acted("type")],
-    blocks: &[block("policy", 0, true, Status::Acted, opaque)],
     open: false,
 };
 
 static EPHEMERAL_DISK: Schema = Schema {
-    attributes: &[acted("size"), later("sticky"), later("migrate")],
+    attributes: &[
+        flag("sticky", "Sticky").later(),
+        flag("migrate", "Migrate").later(),
+        whole("size", "SizeMB", 0, i64::MAX).or_whole(300),
+    ],
     blocks: &[],
     open: false,
 };
 
-static NETWORK: Schema = Schema {
-    attributes: &[acted("mode"), later("hostname"), gone("mbits")],
-    blocks: &[port(), later_block("dns", 0), later_block("cni", 0)],
+static DISCONNECT: Schema = Schema {
+    attributes: &[
+        duration("lost_after", "LostAfter").or_null(),
+        duration("stop_on_client_after", "StopOnClientAfter").or_null(),
+        flag("replace", "Replace").or_flag(true),
+        choice(
+            "reconcile",
+            "Reconcile",
+            &["best_score", "keep_original", "keep_replacement", "longest_running"],
+        )
+        .or("best_score"),
+    ],
+    blocks: &[],
     open: false,
 };
 
-const fn port() -> Rule {
-    many("port", 1, || &PORT)
-}
+static VOLUME: Schema = Schema {
+    attributes: &[
+        choice("type", "Type", &["host", "csi"]).required("write type = \"host\" or \"csi\""),
+        text("source", "Source").required("name the volume that the node or the plugin has"),
+        flag("read_only", "ReadOnly"),
+        flag("sticky", "Sticky"),
+        text("access_mode", "AccessMode"),
+        text("attachment_mode", "AttachmentMode"),
+        flag("per_alloc", "PerAlloc"),
+    ],
+    blocks: &[one("mount_options", "MountOptions", || &MOUNT_OPTIONS)],
+    open: false,
+};
 
-static PORT: Schema = Schema {
-    attributes: &[acted("static"), acted("to"), later("host_network"), later("ignore_collision")],
+static MOUNT_OPTIONS: Schema = Schema {
+    attributes: &[text("fs_type", "FSType"), texts("mount_flags", "MountFlags")],
     blocks: &[],
     open: false,
 };

@@ -1,71 +1,152 @@
 //! `task {}`.
 
-use super::job::{CONSTRAINT, restart};
-use super::{
-    Schema, Status, acted, block, gone, gone_block, later, later_block, many, map, one, opaque,
-    service,
-};
+use super::job::{AFFINITY, CONSTRAINT, SCALING, restart};
+use super::{Schema, any, choice, duration, flag, labelled, many, map, one, text, texts, whole};
+use super::{material, network, service};
 
 pub(super) static TASK: Schema = Schema {
     attributes: &[
-        acted("driver"),
-        acted("user"),
-        acted("kill_timeout"),
-        acted("kill_signal"),
-        acted("shutdown_delay"),
-        acted("leader"),
-        later("kind"),
+        text("driver", "Driver")
+            .required("say what runs it: driver = \"docker\", \"exec\" or \"raw_exec\""),
+        text("user", "User"),
+        duration("kill_timeout", "KillTimeout").or_seconds(5),
+        flag("leader", "Leader"),
+        duration("shutdown_delay", "ShutdownDelay"),
+        text("kill_signal", "KillSignal"),
+        text("kind", "Kind").later(),
     ],
     blocks: &[
-        map("config"),
-        map("env"),
-        map("meta"),
-        one("resources", || &RESOURCES),
-        one("logs", || &LOGS),
-        one("lifecycle", || &LIFECYCLE),
+        one("lifecycle", "Lifecycle", || &LIFECYCLE),
+        any("config", "Config"),
+        many("constraint", "Constraints", || &CONSTRAINT),
+        many("affinity", "Affinities", || &AFFINITY).later(),
+        map("env", "Env"),
+        many("service", "Services", || &service::SERVICE),
+        one("resources", "Resources", || &RESOURCES).filled(),
         restart(),
-        many("service", 0, || &service::SERVICE),
-        many("constraint", 0, || &CONSTRAINT),
-        later_block("artifact", 0),
-        later_block("template", 0),
-        later_block("vault", 0),
-        later_block("consul", 0),
-        later_block("affinity", 0),
-        later_block("identity", 0),
-        later_block("secret", 1),
-        later_block("volume_mount", 0),
-        later_block("csi_plugin", 0),
-        later_block("dispatch_payload", 0),
-        later_block("scaling", 1),
-        later_block("action", 1),
-        later_block("schedule", 0),
+        map("meta", "Meta"),
+        one("logs", "LogConfig", || &LOGS).filled(),
+        many("artifact", "Artifacts", || &material::ARTIFACT).later(),
+        one("vault", "Vault", || &material::VAULT).later(),
+        one("consul", "Consul", || &material::CONSUL).later(),
+        many("template", "Templates", || &material::TEMPLATE).later(),
+        one("dispatch_payload", "DispatchPayload", || &DISPATCH_PAYLOAD).later(),
+        many("volume_mount", "VolumeMounts", || &VOLUME_MOUNT).later(),
+        one("csi_plugin", "CSIPluginConfig", || &CSI_PLUGIN).left().later(),
+        labelled("scaling", "ScalingPolicies", "@label", || &SCALING).later(),
+        labelled("secret", "Secrets", "Name", || &material::SECRET).later(),
+        many("identity", "Identities", || &material::IDENTITY).later(),
+        labelled("action", "Actions", "Name", || &ACTION).later(),
+        one("schedule", "Schedule", || &SCHEDULE).later(),
     ],
     open: false,
 };
 
-static RESOURCES: Schema = Schema {
+/// Unset `cpu` is 100 unless `cores` is set.
+pub(super) static RESOURCES: Schema = Schema {
     attributes: &[
-        acted("cpu"),
-        acted("memory"),
-        acted("memory_max"),
-        later("cores"),
-        later("secrets"),
-        gone("disk"),
-        gone("iops"),
+        whole("cpu", "CPU", 1, i32::MAX as i64).or_null(),
+        whole("cores", "Cores", 0, 4096).later(),
+        whole("memory", "MemoryMB", 1, i32::MAX as i64).or_whole(300),
+        whole("memory_max", "MemoryMaxMB", -1, i32::MAX as i64).or_null(),
+        whole("disk", "DiskMB", 0, i32::MAX as i64).or_null().gone(),
+        whole("secrets", "SecretsMB", 0, i32::MAX as i64).or_null().later(),
+        whole("iops", "IOPS", 0, i32::MAX as i64).or_null().gone(),
     ],
     blocks: &[
-        block("device", 1, true, Status::Later, opaque),
-        later_block("numa", 0),
-        gone_block("network"),
+        many("network", "Networks", || &network::NETWORK).gone(),
+        labelled("device", "Devices", "Name", || &DEVICE).later(),
+        one("numa", "NUMA", || &NUMA).later(),
     ],
     open: false,
 };
 
-static LOGS: Schema = Schema {
-    attributes: &[acted("max_files"), acted("max_file_size"), acted("disabled"), acted("enabled")],
+static DEVICE: Schema = Schema {
+    attributes: &[whole("count", "Count", 0, i32::MAX as i64).or_whole(1)],
+    blocks: &[
+        many("constraint", "Constraints", || &CONSTRAINT),
+        many("affinity", "Affinities", || &AFFINITY),
+    ],
+    open: false,
+};
+
+static NUMA: Schema = Schema {
+    attributes: &[
+        choice("affinity", "Affinity", &["none", "prefer", "require"]).or("none"),
+        texts("devices", "Devices"),
+    ],
     blocks: &[],
     open: false,
 };
 
-static LIFECYCLE: Schema =
-    Schema { attributes: &[acted("hook"), acted("sidecar")], blocks: &[], open: false };
+pub(super) static LOGS: Schema = Schema {
+    attributes: &[
+        whole("max_files", "MaxFiles", 1, 1000).or_whole(10),
+        whole("max_file_size", "MaxFileSizeMB", 1, i32::MAX as i64).or_whole(10),
+        flag("enabled", "Enabled").or_null().gone(),
+        flag("disabled", "Disabled"),
+    ],
+    blocks: &[],
+    open: false,
+};
+
+static LIFECYCLE: Schema = Schema {
+    attributes: &[
+        choice("hook", "Hook", &["prestart", "poststart", "poststop"])
+            .required("one of prestart, poststart, poststop"),
+        flag("sidecar", "Sidecar"),
+    ],
+    blocks: &[],
+    open: false,
+};
+
+static DISPATCH_PAYLOAD: Schema =
+    Schema { attributes: &[text("file", "File")], blocks: &[], open: false };
+
+pub(super) static VOLUME_MOUNT: Schema = Schema {
+    attributes: &[
+        text("volume", "Volume").or_null().required("name the group's volume"),
+        text("destination", "Destination").or_null().required("the path in the task"),
+        flag("read_only", "ReadOnly"),
+        choice(
+            "propagation_mode",
+            "PropagationMode",
+            &["private", "host-to-task", "bidirectional"],
+        )
+        .or("private"),
+        text("selinux_label", "SELinuxLabel"),
+    ],
+    blocks: &[],
+    open: false,
+};
+
+static CSI_PLUGIN: Schema = Schema {
+    attributes: &[
+        text("id", "ID").required("the plugin's ID"),
+        choice("type", "Type", &["node", "controller", "monolith"])
+            .required("one of node, controller, monolith"),
+        text("mount_dir", "MountDir").or("/csi"),
+        text("stage_publish_base_dir", "StagePublishBaseDir").or("/local/csi"),
+        duration("health_timeout", "HealthTimeout").or_seconds(30),
+    ],
+    blocks: &[],
+    open: false,
+};
+
+static ACTION: Schema = Schema {
+    attributes: &[
+        text("command", "Command").required("the command that people may run"),
+        texts("args", "Args"),
+    ],
+    blocks: &[],
+    open: false,
+};
+
+static SCHEDULE: Schema =
+    Schema { attributes: &[], blocks: &[one("cron", "Cron", || &SCHEDULE_CRON)], open: false };
+
+static SCHEDULE_CRON: Schema = Schema {
+    attributes: &[text("start", "Start"), text("end", "End"), text("timezone", "Timezone")],
+    blocks: &[],
+    open: false,
+};

@@ -37,7 +37,7 @@ fn inputs(text: &str) -> Inputs {
     for name in names {
         let missing = format!("the variable `{name}` has no value");
         if without_default.diagnostics.iter().any(|found| found.message == missing) {
-            inputs.variables.insert(name, "1".to_owned());
+            inputs.variables.insert(name, "1".into());
         }
     }
     inputs

@@ -58,14 +58,14 @@ fn blocks(
                 }
             }
         }
-        Kind::Map(items) if labels.len() < rule.labels => {
+        Kind::Map(items) if labels.len() < rule.labels() => {
             for (label, inner) in items {
                 let mut labels = labels.clone();
                 labels.push(Label { text: label.text, span: label.span });
                 blocks(key, rule, labels, inner, sink, body);
             }
         }
-        Kind::Map(_) | Kind::Null if labels.len() == rule.labels => {
+        Kind::Map(_) | Kind::Null if labels.len() == rule.labels() => {
             body.blocks.push(Block {
                 kind: key.text.clone(),
                 kind_span: labels.last().map_or(key.span, |label| label.span),

@@ -1,21 +1,27 @@
 //! Where things stand in the file, by their path in the job, so that rules about the whole job can point at them.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
+use serde_json::Value;
+
+use super::Object;
+use super::read::AT;
 use crate::report::Span;
 
 /// Places by path, such as `job/group.0/task.1/driver`.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    spans: BTreeMap<String, Span>,
+    spans: HashMap<String, Span>,
+    /// Blocks of which a part could not be read.
+    broken: Vec<String>,
     groups: Vec<GroupPlace>,
 }
 
-/// Where a group and its tasks come from. A bare task of the job is a group as well.
+/// Where a group and its tasks stand. A bare task of the job is a group as well.
 #[derive(Debug, Default)]
-pub(crate) struct GroupPlace {
-    pub(crate) path: String,
-    pub(crate) tasks: Vec<String>,
+struct GroupPlace {
+    path: String,
+    tasks: Vec<String>,
 }
 
 impl Places {
@@ -23,8 +29,24 @@ impl Places {
         self.spans.entry(path).or_insert(span);
     }
 
-    pub(crate) fn add_group(&mut self, group: GroupPlace) {
-        self.groups.push(group);
+    pub(crate) fn record_broken(&mut self, path: &str) {
+        self.broken.push(path.to_owned());
+    }
+
+    /// Whether all of a block could be read, so that what is not there is really missing.
+    pub(crate) fn is_whole(&self, path: &str) -> bool {
+        !self.broken.iter().any(|broken| broken == path)
+    }
+
+    /// Notes the places of groups and tasks, which passes may have moved.
+    pub(super) fn find_groups(&mut self, job: &Object) {
+        let at = |value: &Value| value.get(AT).and_then(Value::as_str).unwrap_or("job").to_owned();
+        self.groups = items(job.get("TaskGroups"))
+            .map(|group| GroupPlace {
+                path: at(group),
+                tasks: items(group.get("Tasks")).map(at).collect(),
+            })
+            .collect();
     }
 
     /// The place of a path, or of the nearest thing around it that is written in the file.
@@ -56,4 +78,8 @@ impl Places {
             .and_then(|group| group.tasks.get(task))
             .map_or_else(|| self.group(group), String::as_str)
     }
+}
+
+fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+    value.and_then(Value::as_array).into_iter().flatten()
 }

@@ -1,0 +1,69 @@
+//! From the evaluated tree to the canonical job: Nomad's API JSON, the same bytes for the same meaning.
+//!
+//! Three steps, each over plain JSON: what the file says is read by the table in `schema` (`read`); it is moved, merged
+//! and defaulted as Nomad's passes do (`settle`); what nobody said is filled in from the table (`fill`). Every object
+//! carries with it where it stands in the file, until the last step takes that away.
+
+mod fill;
+mod places;
+mod read;
+mod settle;
+
+use model::Job;
+use serde_json::{Map, Value};
+
+use crate::report::{Fault, Sink};
+use crate::schema;
+use crate::tree::Block;
+
+pub(crate) use fill::{Origin, fill};
+pub(crate) use places::Places;
+
+/// A JSON object.
+pub(crate) type Object = Map<String, Value>;
+
+/// A job and where its parts stand in the file.
+pub(crate) struct Canonical {
+    pub(crate) job: Job,
+    pub(crate) places: Places,
+    /// Where each value came from, if that was asked for.
+    pub(crate) origins: Vec<Origin>,
+}
+
+/// Reads the `job` block. Where there are mistakes, they have been reported, and the job is as good as it can be for
+/// finding more of them.
+pub(crate) fn job(
+    block: &Block<crate::expr::Value>,
+    explain: bool,
+    sink: &Sink<'_>,
+) -> Option<Canonical> {
+    let mut reading = read::Reading::new(sink);
+    let said = reading.job(block);
+    finish(said, reading.into_places(), explain, sink)
+}
+
+/// The same for what is already an object with the names of Nomad's API.
+pub(crate) fn finish(
+    mut said: Object,
+    mut places: Places,
+    explain: bool,
+    sink: &Sink<'_>,
+) -> Option<Canonical> {
+    settle::settle(&mut said);
+    places.find_groups(&said);
+    let mut origins = explain.then(Vec::new);
+    let filled = fill(said, schema::job(), &mut origins);
+    match serde_json::from_value::<Job>(Value::Object(filled)) {
+        Ok(job) => Some(Canonical { job, places, origins: origins.unwrap_or_default() }),
+        Err(error) if sink.has_errors() => {
+            // What could not be read is why; it has been said.
+            drop(error);
+            None
+        }
+        Err(error) => {
+            let message = format!("this job cannot be brought into its canonical form: {error}");
+            sink.error(Fault::new("wrong-type", places.at("job"), message));
+            None
+        }
+    }
+}
