@@ -2,11 +2,13 @@
 //!
 //! The bytes that come out are those of `nomad fmt`, which are those of HCL's own writer. Lines are neither joined nor
 //! split, none is added and none removed, and their ends stay what they are, with or without a carriage return; so does
-//! the absence of the last one. One thing differs: blanks at the end of a file whose last line has no end go.
+//! the absence of the last one. Two things differ: blanks at the end of a file whose last line has no end go, and blanks
+//! within a reference to something of run time stay (`reference`).
 //!
 //! Only what stands between tokens changes. Texts, heredocs and comments are tokens.
 
 mod layout;
+mod reference;
 mod tokens;
 
 #[cfg(test)]

@@ -131,12 +131,21 @@ fn with_other_blanks(text: &str, mut next: impl FnMut() -> usize) -> String {
     let mut written = String::new();
     let mut before = None;
     for token in tokens(text).expect("has tokens") {
-        // Within a text they would be part of it, as on the line that ends a heredoc.
-        let is_text = matches!(
+        // Within a text they would be part of it, as on the line that ends a heredoc; so they are within references of
+        // run time.
+        let is_fixed = matches!(
             token.kind,
-            Kind::Text | Kind::QuoteClose | Kind::HeredocClose | Kind::Open(Bracket::Template)
+            Kind::Text
+                | Kind::QuoteClose
+                | Kind::HeredocClose
+                | Kind::Dot
+                | Kind::Open(Bracket::Template | Bracket::Square)
+                | Kind::Close(Bracket::Square)
+        ) || matches!(
+            before,
+            Some(Kind::HeredocClose | Kind::Dot | Kind::Open(Bracket::Square))
         );
-        if !is_text && before != Some(Kind::HeredocClose) {
+        if !is_fixed {
             written.push_str(["  ", " ", "\t", "   \t"].get(next() % 4).expect("one of four"));
         }
         written.push_str(token.text);
@@ -205,6 +214,30 @@ fn alignment_does_not_grow_without_bound() {
     text.extend((0..1_000).map(|n| format!("b{n} = 1\n")));
     let FormatError::Invalid(found) = refused("a.hcl", &text) else { panic!("is refused") };
     assert_eq!(found[0].code, "file-too-large");
+}
+
+#[test]
+fn references_of_run_time_reach_the_task_as_written() {
+    let job = |value: &str| {
+        format!(
+            "job \"a\" {{\n  group \"b\" {{\n    task \"c\" {{\n      driver = \"raw_exec\"\n      config {{\n        \
+             command = {value}\n      }}\n    }}\n  }}\n}}\n"
+        )
+    };
+    for (value, expected) in [
+        ("\"${ NOMAD_TASK_DIR }/x\"", "\"${NOMAD_TASK_DIR}/x\""),
+        ("\"${ env[ \"x\" ] }\"", "\"${env[ \"x\" ]}\""),
+        ("attr . kernel .name", "attr . kernel .name"),
+        ("\"${attr.kernel.name  }\"", "\"${attr.kernel.name}\""),
+    ] {
+        let (before, after) = (job(value), job(expected));
+        assert_eq!(formatted(&before), after);
+        let jobs = |text: &str| {
+            parse(Source { path: "a.nomad", bytes: text.as_bytes() }, &Inputs::default()).jobs
+        };
+        assert!(!jobs(&before).is_empty(), "{value} is no valid job");
+        assert_eq!(jobs(&before), jobs(&after), "{value}");
+    }
 }
 
 #[test]

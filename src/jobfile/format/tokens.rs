@@ -3,6 +3,8 @@
 //! What stands inside texts, heredocs and comments is part of a token, blanks and all. Written one after another with
 //! blanks between, the tokens are the file again.
 
+use super::reference;
+
 /// What may open and close around something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bracket {
@@ -19,6 +21,7 @@ pub(super) enum Kind {
     Newline,
     /// To the end of its line, with that end; or `/* */`.
     Comment,
+    /// A name; or a whole reference to something of run time, where it has blanks in it.
     Word,
     /// The word `in`.
     In,
@@ -180,11 +183,7 @@ impl<'a> Reader<'a> {
                 self.take(Kind::HeredocOpen, line_length(rest));
             }
             '0'..='9' => self.take(Kind::Number, number_length(rest)),
-            _ if is_word(first) => {
-                let length = rest.find(|c| !is_word(c) && c != '-').unwrap_or(rest.len());
-                let kind = if rest.get(..length) == Some("in") { Kind::In } else { Kind::Word };
-                self.take(kind, length);
-            }
+            _ if is_word(first) => self.word(),
             _ => {
                 let symbol = SYMBOLS.iter().find(|(symbol, _)| rest.starts_with(symbol));
                 if let Some((symbol, kind)) = symbol {
@@ -192,6 +191,16 @@ impl<'a> Reader<'a> {
                 }
             }
         }
+    }
+
+    fn word(&mut self) {
+        let rest = self.rest();
+        let length = rest.find(|c| !is_word(c) && c != '-').unwrap_or(rest.len());
+        let word = rest.get(..length).unwrap_or(rest);
+        let is_root = self.found.last().is_none_or(|before| before.kind != Kind::Dot);
+        let reference = reference::length_with_blanks(rest, word).filter(|_| is_root);
+        let kind = if word == "in" { Kind::In } else { Kind::Word };
+        self.take(kind, reference.unwrap_or(length));
     }
 
     fn quoted(&mut self) {
