@@ -168,7 +168,8 @@ fn reconcile_groups<'a>(scene: &Scene<'a>, pass: &mut Pass<'a, '_>) -> Vec<Group
         by_group.entry(&alloc.group).or_default().push(alloc);
     }
     let mut works = Vec::new();
-    if !scene.record.stopped {
+    let starts = scene.version.job.starts_by_itself();
+    if !scene.record.stopped && starts {
         for group in &scene.version.job.task_groups {
             let allocs = by_group.remove(group.name.as_str()).unwrap_or_default();
             let candidates = pass.candidates(scene.version, &group.name);
@@ -185,8 +186,10 @@ fn reconcile_groups<'a>(scene: &Scene<'a>, pass: &mut Pass<'a, '_>) -> Vec<Group
             "" => "alloc not needed as job is stopped".to_owned(),
             reason => format!("alloc not needed as job is stopped: {reason}"),
         }
-    } else {
+    } else if starts {
         "alloc not needed due to job update".to_owned()
+    } else {
+        "alloc not needed: the job waits to be started".to_owned()
     };
     for (name, allocs) in by_group {
         works.push(scene.remove(name, &allocs, &why));

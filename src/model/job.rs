@@ -117,6 +117,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether it runs because it is desired. Periodic and parameterized jobs wait until something starts them.
+    pub const fn starts_by_itself(&self) -> bool {
+        self.periodic.is_none() && self.parameterized_job.is_none()
+    }
+
     /// The group of this name.
     pub fn group(&self, name: &str) -> Option<&Group> {
         self.task_groups.iter().find(|group| group.name == name)

@@ -31,9 +31,9 @@ pub struct JobListStub {
     pub kind: JobType,
     /// Priority.
     pub priority: u16,
-    /// Never: not supported yet.
+    /// Whether it starts at set times.
     pub periodic: bool,
-    /// Never: not supported yet.
+    /// Whether it starts when it is dispatched.
     pub parameterized_job: bool,
     /// Whether it is to stop.
     pub stop: bool,

@@ -26,7 +26,9 @@ pub(crate) fn job_stub(state: &State, record: &JobRecord, meta: bool) -> JobList
         priority: job.priority,
         stop: record.stopped,
         status: state.job_status(&record.id),
-        status_description: record.stop_reason.clone(),
+        status_description: status_description(record, job),
+        periodic: job.periodic.is_some(),
+        parameterized_job: job.parameterized_job.is_some(),
         job_summary: job_summary(state, record),
         version: version.version,
         meta: meta.then(|| job.meta.clone()),
@@ -36,6 +38,13 @@ pub(crate) fn job_stub(state: &State, record: &JobRecord, meta: bool) -> JobList
         job_modify_index: record.job_modify_index,
         submit_time: record.submitted_at,
         ..JobListStub::default()
+    }
+}
+
+fn status_description(record: &JobRecord, job: &model::Job) -> String {
+    match (record.stop_reason.as_str(), job.starts_by_itself()) {
+        ("", false) => "kept and not started: periodic and parameterized jobs do not run yet".to_owned(),
+        (reason, _) => reason.to_owned(),
     }
 }
 
@@ -78,7 +87,7 @@ pub(crate) fn job_view(state: &State, record: &JobRecord, version: &JobVersion) 
         job: Arc::clone(&version.job),
         stop: record.stopped,
         status: state.job_status(&record.id),
-        status_description: record.stop_reason.clone(),
+        status_description: status_description(record, &version.job),
         version: version.version,
         stable: version.stable,
         reverts_to: version.reverts_to,

@@ -25,6 +25,24 @@ fn a_batch_runs_once_for_each_version() {
 }
 
 #[test]
+fn a_periodic_job_waits_to_be_started() {
+    let mut cluster = Cluster::new(2);
+    let mut job = of_kind("work", JobType::Batch, 3);
+    job.periodic = Some(model::Periodic { specs: vec!["@daily".into()], ..Default::default() });
+    cluster.commit(&with(job.clone(), Mode::Good, 1));
+    cluster.run(20);
+    assert_eq!(cluster.placed.len(), 0);
+    job.periodic = None;
+    cluster.commit(&with(job.clone(), Mode::Good, 2));
+    cluster.run(20);
+    assert_eq!(cluster.serving("work"), 3);
+    job.parameterized_job = Some(model::Parameterized::default());
+    cluster.commit(&with(job, Mode::Good, 3));
+    cluster.run(20);
+    assert!(cluster.running("work").is_empty(), "what ran by itself does so no more");
+}
+
+#[test]
 fn a_batch_that_fails_has_its_attempts() {
     let mut cluster = Cluster::new(2);
     cluster.commit(&with(of_kind("work", JobType::Batch, 2), Mode::Crash, 1));
