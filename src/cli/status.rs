@@ -86,11 +86,11 @@ fn describe(repo: &RepoView) {
     anstream::println!("  remote  {state}{polled}");
     anstream::println!("  files   {}", repo.files);
     for broken in &repo.broken {
-        let job = broken
-            .job
-            .as_ref()
-            .map(|job| format!(", job `{job}` keeps running as it was"))
-            .unwrap_or_default();
+        let job = match broken.jobs.as_slice() {
+            [] => String::new(),
+            [job] => format!(", job `{job}` keeps running as it was"),
+            jobs => format!(", its {} jobs keep running as they were", jobs.len()),
+        };
         for problem in broken.problems.iter().filter(|problem| problem.is_error()) {
             anstream::println!("  {} {problem}{job}", styled(RED, "broken "));
         }

@@ -2,6 +2,7 @@
 
 mod listing;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use git2::{ErrorCode, ObjectType, Oid, Repository};
@@ -80,6 +81,20 @@ impl Reader {
     pub fn tree(&self, id: &CommitId, patterns: &[PathPattern]) -> Result<Tree, ReadError> {
         let commit = self.find_commit(id)?;
         listing::list(&self.repo, &commit, patterns, &self.place)
+    }
+
+    /// The files that lie in these folders themselves, and not deeper, at a commit. The root is the empty text; a folder
+    /// that is not there holds none.
+    ///
+    /// # Errors
+    /// When an object is missing or damaged, or a limit is reached.
+    pub fn beside(
+        &self,
+        id: &CommitId,
+        folders: &BTreeSet<String>,
+    ) -> Result<Vec<TreeFile>, ReadError> {
+        let commit = self.find_commit(id)?;
+        listing::beside(&self.repo, &commit, folders, &self.place)
     }
 
     /// A file's bytes, by the ID from a listing.

@@ -169,17 +169,18 @@ fn held(record: &RepoRecord, at: Timestamp) -> Option<TakeRevision> {
     let files: std::collections::BTreeMap<_, _> = record
         .files
         .iter()
-        .filter(|(_, file)| file.job.is_some() && !file.removal_held)
+        .filter(|(_, file)| !file.jobs.is_empty() && !file.removal_held)
         .map(|(path, _)| (path.clone(), FileOutcome::RemovalHeld))
         .collect();
     if files.is_empty() {
         return None;
     }
+    let jobs: usize =
+        files.keys().filter_map(|path| record.files.get(path)).map(|f| f.jobs.len()).sum();
     let note = format!(
-        "repository `{}` is followed no more: {} of its jobs keep running; run `herder hold approve` to stop them, \
+        "repository `{}` is followed no more: {jobs} of its jobs keep running; run `herder hold approve` to stop them, \
          or follow it again",
         record.name,
-        files.len()
     );
     Some(TakeRevision {
         repo: record.name.clone(),

@@ -1,5 +1,6 @@
 //! A new head becomes a command. Law 3 lives here: what could not be read whole is never a deletion.
 
+mod around;
 mod decide;
 mod read;
 mod split;
@@ -16,4 +17,10 @@ pub struct IntakeOptions {
     pub budget: Budget,
     /// Values for the job files' variables.
     pub inputs: jobfile::Inputs,
+}
+
+/// Whether a path lies in a folder or is it. The root is the empty text.
+fn is_beneath(path: &str, folder: &str) -> bool {
+    folder.is_empty()
+        || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

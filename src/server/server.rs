@@ -227,7 +227,8 @@ impl Server {
                     (name, &branch),
                     (&files, &under),
                     self.now(),
-                );
+                )
+                .await?;
                 (None, head, reading)
             }
             source @ (PlanSource::Revision(_) | PlanSource::Head) => {
@@ -260,26 +261,30 @@ impl Server {
         let mut problems = Vec::new();
         let mut paths = BTreeMap::new();
         for (path, outcome) in &taken.files {
-            match outcome {
-                state::FileOutcome::Job { submission, problems: found, .. } => {
-                    paths.insert(submission.job.id.clone(), path.clone());
-                    problems.extend(found.iter().cloned());
-                }
-                state::FileOutcome::Broken { problems: found, .. } => {
-                    problems.extend(found.iter().cloned())
-                }
+            problems.extend(outcome.problems().iter().cloned());
+            for submission in outcome.submissions() {
+                paths.insert(submission.job.id.clone(), path.clone());
+            }
+            if !matches!(
+                outcome,
                 state::FileOutcome::Removed
-                | state::FileOutcome::RemovalHeld
-                | state::FileOutcome::Forgotten => {
-                    let job = record.and_then(|record| record.files.get(path)?.job.clone());
-                    // A job whose file declares another one is named after both.
-                    let named = path.rsplit_once('#').map(|(path, job)| (job.into(), path));
-                    match (job, named) {
-                        (Some(job), _) => paths.insert(job, path.clone()),
-                        (None, Some((job, path))) => paths.insert(job, path.to_owned()),
-                        (None, None) => None,
-                    };
+                    | state::FileOutcome::RemovalHeld
+                    | state::FileOutcome::Forgotten
+            ) {
+                continue;
+            }
+            let file = record.and_then(|record| record.files.get(path));
+            // A job that its file declares no more is named after both.
+            match (file, path.rsplit_once('#')) {
+                (Some(file), _) => {
+                    for job in &file.jobs {
+                        paths.entry(job.clone()).or_insert_with(|| path.clone());
+                    }
                 }
+                (None, Some((path, job))) => {
+                    paths.insert(job.into(), path.to_owned());
+                }
+                (None, None) => {}
             }
         }
         let preview = evaluator::preview(&state, &taken, self.now());

@@ -1,7 +1,9 @@
 //! Where revisions are read from. The agent hands in `gitrepo`'s mirror; tests hand in a map.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
-use gitrepo::{CommitInfo, PollStatus, TreeFile};
+use gitrepo::{CommitInfo, PathPattern, PollStatus, TreeFile};
 use model::{BlobId, CommitId};
 
 /// Why something could not be read. Never taken as "it is not there" (law 3).
@@ -33,6 +35,17 @@ pub trait RevisionSource: Send + Sync {
     /// All files at a commit that the repository's paths select, whole or an error.
     async fn tree(&self, commit: &CommitId) -> Result<Vec<TreeFile>, SourceError>;
 
+    /// The files that lie in these folders themselves, not deeper, whatever the repository's paths select. The root is
+    /// the empty text; a folder that is not there holds none.
+    async fn beside(
+        &self,
+        commit: &CommitId,
+        folders: &BTreeSet<String>,
+    ) -> Result<Vec<TreeFile>, SourceError>;
+
+    /// All files beneath a folder, whatever the repository's paths select.
+    async fn beneath(&self, commit: &CommitId, folder: &str) -> Result<Vec<TreeFile>, SourceError>;
+
     /// A file's content; larger than `limit` bytes is an error.
     async fn blob(&self, blob: &BlobId, limit: u64) -> Result<Vec<u8>, SourceError>;
 
@@ -44,6 +57,9 @@ pub trait RevisionSource: Send + Sync {
 
     /// Whether the repository's paths select this file.
     fn selects(&self, path: &str) -> bool;
+
+    /// Whether they select every file, so that [`Self::tree`] is all there is.
+    fn selects_all(&self) -> bool;
 
     /// Looks at the remote now, and returns when that is done. What is seen comes as an observation.
     async fn check_now(&self) -> Result<(), SourceError>;
@@ -70,6 +86,24 @@ impl RevisionSource for gitrepo::RepoHandle {
         Ok(tree.files)
     }
 
+    async fn beside(
+        &self,
+        commit: &CommitId,
+        folders: &BTreeSet<String>,
+    ) -> Result<Vec<TreeFile>, SourceError> {
+        let (commit, folders) = (commit.clone(), folders.clone());
+        Ok(self.read(move |reader| reader.beside(&commit, &folders)).await?)
+    }
+
+    async fn beneath(&self, commit: &CommitId, folder: &str) -> Result<Vec<TreeFile>, SourceError> {
+        let patterns = match folder {
+            "" => Vec::new(),
+            folder => vec![PathPattern::folder(folder)],
+        };
+        let commit = commit.clone();
+        Ok(self.read(move |reader| reader.tree(&commit, &patterns)).await?.files)
+    }
+
     async fn blob(&self, blob: &BlobId, limit: u64) -> Result<Vec<u8>, SourceError> {
         Ok(Self::blob(self, blob, limit).await?)
     }
@@ -86,6 +120,10 @@ impl RevisionSource for gitrepo::RepoHandle {
         self.patterns().is_ok_and(|patterns| {
             patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(path))
         })
+    }
+
+    fn selects_all(&self) -> bool {
+        self.patterns().is_ok_and(|patterns| patterns.is_empty())
     }
 
     async fn check_now(&self) -> Result<(), SourceError> {

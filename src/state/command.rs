@@ -89,19 +89,76 @@ pub enum FileOutcome {
         /// Warnings.
         problems: Vec<Diagnostic>,
     },
-    /// It cannot be used; its job keeps its last good version.
+    /// It declares several jobs.
+    Jobs {
+        /// Its content.
+        blob: BlobId,
+        /// The jobs.
+        submissions: Vec<JobSubmission>,
+        /// Warnings.
+        problems: Vec<Diagnostic>,
+    },
+    /// It cannot be used; its jobs keep their last good versions.
     Broken {
         /// Its content.
         blob: BlobId,
         /// What is wrong.
         problems: Vec<Diagnostic>,
     },
-    /// It is gone, and its job is to stop.
+    /// It is gone, and its jobs are to stop.
     Removed,
-    /// It is gone, but its job is kept for the reason in `notes`.
+    /// It is gone, but its jobs are kept for the reason in `notes`.
     RemovalHeld,
-    /// It is gone and its job is declared elsewhere now, or it never had one.
+    /// It is gone and its jobs are declared elsewhere now or named on their own by [`crate::renamed_path`], or it never
+    /// had one. A job of which that is not so is held.
     Forgotten,
+}
+
+impl FileOutcome {
+    /// A file that declares these jobs.
+    pub fn declaring(
+        blob: BlobId,
+        mut submissions: Vec<JobSubmission>,
+        problems: Vec<Diagnostic>,
+    ) -> Self {
+        match (submissions.pop(), submissions.is_empty()) {
+            (Some(submission), true) => Self::Job { blob, submission, problems },
+            (last, _) => {
+                submissions.extend(last);
+                Self::Jobs { blob, submissions, problems }
+            }
+        }
+    }
+
+    /// The jobs that the file declares.
+    pub fn submissions(&self) -> &[JobSubmission] {
+        match self {
+            Self::Job { submission, .. } => std::slice::from_ref(submission),
+            Self::Jobs { submissions, .. } => submissions,
+            Self::Broken { .. } | Self::Removed | Self::RemovalHeld | Self::Forgotten => &[],
+        }
+    }
+
+    /// What is wrong with the file.
+    pub fn problems(&self) -> &[Diagnostic] {
+        match self {
+            Self::Job { problems, .. }
+            | Self::Jobs { problems, .. }
+            | Self::Broken { problems, .. } => problems,
+            Self::Removed | Self::RemovalHeld | Self::Forgotten => &[],
+        }
+    }
+}
+
+/// What a file was read with beside its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FileReading {
+    /// A fingerprint of all of it: values for variables, and the content of other files. Empty where there was nothing.
+    /// A file that would be read with something else is read again.
+    pub inputs: String,
+    /// Paths of the files that it includes and reads, there or not; a folder whose names matter ends in `/`.
+    pub reads: BTreeSet<String>,
 }
 
 /// A repository's new head, with the files that differ from the one before.
@@ -124,11 +181,12 @@ pub struct TakeRevision {
     pub committed_at: Timestamp,
     /// When a node first saw it.
     pub seen_at: Timestamp,
-    /// A fingerprint of what the files were read with beside their content, such as values for variables; empty where
-    /// there was nothing. A file that was read with something else is read again.
+    /// [`FileReading::inputs`] of the files that are not in `readings`.
     pub inputs: String,
-    /// The files that differ, by path. A job that its file no longer declares because it declares another is named by
-    /// [`crate::renamed_path`]; unless that is said to be removed, it is held.
+    /// What each file was read with, where that is its own.
+    pub readings: BTreeMap<String, FileReading>,
+    /// The files that differ, by path. A job that its file no longer declares is named by [`crate::renamed_path`];
+    /// unless that is said to be removed, it is held.
     pub files: BTreeMap<String, FileOutcome>,
     /// What a person should know.
     pub notes: Vec<String>,

@@ -1,6 +1,9 @@
 //! All files at a commit, or an error.
 
-use git2::{Oid, Repository};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use git2::{ErrorCode, ObjectType, Oid, Repository};
 use model::{BlobId, CommitId};
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +119,47 @@ pub(super) fn list(
         tracing::warn!(repository = place, commit = short, paths = ?out.skipped, "paths that are not UTF-8 are left out");
     }
     Ok(out)
+}
+
+/// The files that lie in these folders themselves. A folder that is not there holds none.
+pub(super) fn beside(
+    repo: &Repository,
+    commit: &git2::Commit<'_>,
+    folders: &BTreeSet<String>,
+    place: &str,
+) -> Result<Vec<TreeFile>, ReadError> {
+    let short = commit_id(commit.id()).short().to_owned();
+    let root = commit.tree().map_err(|error| missing(&error, "", &short, place))?;
+    let (mut files, mut skipped) = (Vec::new(), Vec::new());
+    for folder in folders {
+        let found;
+        let tree = if folder.is_empty() {
+            &root
+        } else {
+            let entry = match root.get_path(Path::new(folder)) {
+                Ok(entry) => entry,
+                Err(error) if error.code() == ErrorCode::NotFound => continue,
+                Err(error) => return Err(missing(&error, folder, &short, place)),
+            };
+            if entry.kind() != Some(ObjectType::Tree) {
+                continue;
+            }
+            found = repo
+                .find_tree(entry.id())
+                .map_err(|error| missing(&error, folder, &short, place))?;
+            &found
+        };
+        for entry in tree {
+            let Some(kind) = FileKind::of_mode(entry.filemode_raw()) else { continue };
+            let Some(path) = joined(folder, entry.name_bytes(), &mut skipped) else { continue };
+            if files.len() == MAX_FILES {
+                let what = format!("commit {short}");
+                return Err(ReadError::TooMany { what, limit: MAX_FILES, unit: "files" });
+            }
+            files.push(TreeFile { path, blob: blob_id(entry.id()), kind });
+        }
+    }
+    Ok(files)
 }
 
 /// A tree that a commit names and that is not there is damage, not an absent file.

@@ -61,6 +61,11 @@ impl VarsFiles {
         self.files.insert(path.to_owned(), Arc::new(VarsFile::read(path, bytes)));
     }
 
+    /// Adds a file that cannot be read, and why: the job files that it applies to cannot be read either.
+    pub fn insert_refused(&mut self, path: &str, why: model::Diagnostic) {
+        self.files.insert(path.to_owned(), Arc::new(VarsFile::refused(path, why)));
+    }
+
     /// Whether a file is there.
     pub fn contains(&self, path: &str) -> bool {
         self.files.contains_key(path)

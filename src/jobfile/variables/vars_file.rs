@@ -53,6 +53,10 @@ impl VarsFile {
         Self { path, text, values, problems }
     }
 
+    pub(super) fn refused(path: &str, why: Diagnostic) -> Self {
+        Self { path: path.to_owned(), problems: vec![why], ..Self::default() }
+    }
+
     /// Reports something about a place in this file.
     pub(super) fn report(&self, fault: Fault, to: &Sink<'_>) {
         let sink = Sink::new(&self.path, &self.text);

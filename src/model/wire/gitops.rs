@@ -70,8 +70,10 @@ pub struct GitopsError {
 pub struct BrokenFile {
     /// The file, from the repository's root.
     pub path: String,
-    /// The job that it last declared.
+    /// The first job that it last declared.
     pub job: Option<JobId>,
+    /// All of them; they keep running as they were.
+    pub jobs: Vec<JobId>,
     /// What is wrong.
     pub problems: Vec<Diagnostic>,
 }

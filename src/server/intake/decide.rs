@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gitrepo::CommitInfo;
 use model::{BlobId, Diagnostic, Job, JobId, Timestamp};
-use state::{FileOutcome, FileRecord, JobSubmission, RepoRecord, State, TakeRevision};
+use state::{FileOutcome, FileReading, FileRecord, JobSubmission, RepoRecord, State, TakeRevision};
 
 /// How many jobs one commit may stop by removing their files. More are held until somebody approves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub(crate) struct Head {
 #[derive(Clone, Debug)]
 pub(crate) enum ReadFile {
     /// Read now.
-    Parsed { blob: BlobId, jobs: Vec<Job>, problems: Vec<Diagnostic> },
+    Parsed { blob: BlobId, jobs: Vec<Job>, problems: Vec<Diagnostic>, reading: FileReading },
     /// As the log knows it.
     Same,
     /// Not looked at, because the repository's paths do not select it any more. It may well be there.
@@ -89,7 +89,7 @@ impl Others {
                 continue;
             }
             for (path, file) in record.files.iter().filter(|(_, file)| !file.removal_held) {
-                if let Some(job) = &file.job {
+                for job in &file.jobs {
                     let place = format!("{path} of repository `{}`", record.name);
                     others.declared.insert(job.clone(), place);
                 }
@@ -123,6 +123,7 @@ pub(crate) fn plan_revision(
         committed_at: head.commit.committed_at,
         seen_at: head.seen_at,
         inputs: head.inputs.clone(),
+        readings: BTreeMap::new(),
         files: BTreeMap::new(),
         notes: Vec::new(),
         partial: false,
@@ -131,11 +132,17 @@ pub(crate) fn plan_revision(
     };
     let owners = owners(known, reading);
     for (path, file) in reading {
-        if let ReadFile::Parsed { blob, jobs, problems } = file {
+        if let ReadFile::Parsed { blob, jobs, problems, reading } = file {
             let outcome = read_outcome(path, blob, jobs, problems, &owners, others);
-            let known = known.get(path).filter(|known| known.inputs == head.inputs);
-            if !same_as_known(known, &outcome) {
-                taken.files.insert(path.clone(), outcome);
+            let known = known
+                .get(path)
+                .filter(|known| known.inputs == reading.inputs && known.reads == reading.reads);
+            if same_as_known(known, &outcome) {
+                continue;
+            }
+            taken.files.insert(path.clone(), outcome);
+            if reading.inputs != head.inputs || !reading.reads.is_empty() {
+                taken.readings.insert(path.clone(), reading.clone());
             }
         }
     }
@@ -148,18 +155,20 @@ fn owners(known: &BTreeMap<String, FileRecord>, reading: &Reading) -> BTreeMap<J
     let mut owners: BTreeMap<JobId, String> = BTreeMap::new();
     let mut claims: Vec<(bool, &str, &JobId)> = Vec::new();
     for (path, file) in reading {
-        let before = known.get(path).and_then(|file| file.job.as_ref());
+        let before = known.get(path).map(|file| &file.jobs);
+        let kept = || before.into_iter().flatten().map(|job| (false, path.as_str(), job));
         match file {
             ReadFile::Parsed { jobs, problems, .. } => {
                 if problems.iter().any(Diagnostic::is_error) {
-                    // A broken file keeps the job it had, so that no other file takes it over by accident.
-                    claims.extend(before.map(|job| (false, path.as_str(), job)));
+                    // A broken file keeps the jobs it had, so that no other file takes one over by accident.
+                    claims.extend(kept());
                 }
-                claims.extend(
-                    jobs.iter().map(|job| (before != Some(&job.id), path.as_str(), &job.id)),
-                );
+                claims.extend(jobs.iter().map(|job| {
+                    let had = before.is_some_and(|before| before.contains(&job.id));
+                    (!had, path.as_str(), &job.id)
+                }));
             }
-            ReadFile::Same => claims.extend(before.map(|job| (false, path.as_str(), job))),
+            ReadFile::Same => claims.extend(kept()),
             ReadFile::Outside => {}
         }
     }
@@ -179,41 +188,49 @@ fn read_outcome(
     others: &Others,
 ) -> FileOutcome {
     let mut problems = problems.to_vec();
+    let broken = |problems| FileOutcome::Broken { blob: blob.clone(), problems };
     if problems.iter().any(Diagnostic::is_error) {
-        return FileOutcome::Broken { blob: blob.clone(), problems };
+        return broken(problems);
     }
-    let Some(job) = jobs.first() else {
+    if jobs.is_empty() {
         problems.push(Diagnostic::file_error(
             "no-job",
             path,
             "the file declares no job any more",
             "delete the file to stop its job, or put the job back; until then the job keeps running",
         ));
-        return FileOutcome::Broken { blob: blob.clone(), problems };
-    };
-    if let Some(owner) = owners.get(&job.id).filter(|owner| *owner != path) {
-        problems.push(Diagnostic::file_error(
-            "duplicate-job",
-            path,
-            format!("job `{}` is already declared by {owner}", job.id),
-            "give one of them another name, or remove one of the files; until then this file is not used",
-        ));
-        return FileOutcome::Broken { blob: blob.clone(), problems };
+        return broken(problems);
     }
-    if let Some(place) = others.declared.get(&job.id) {
-        problems.push(Diagnostic::file_error(
-            DECLARED_ELSEWHERE,
-            path,
-            format!("job `{}` is already declared by {place}", job.id),
-            "give one of them another name, or remove it there; until then this file is not used",
-        ));
-        return FileOutcome::Broken { blob: blob.clone(), problems };
+    let mut within = BTreeSet::new();
+    for job in jobs {
+        if !within.insert(&job.id) {
+            problems.push(Diagnostic::file_error(
+                "duplicate-job",
+                path,
+                format!("job `{}` is declared twice in this file", job.id),
+                "give one of them another name; until then this file is not used",
+            ));
+        } else if let Some(owner) = owners.get(&job.id).filter(|owner| *owner != path) {
+            problems.push(Diagnostic::file_error(
+                "duplicate-job",
+                path,
+                format!("job `{}` is already declared by {owner}", job.id),
+                "give one of them another name, or remove one of the files; until then this file is not used",
+            ));
+        } else if let Some(place) = others.declared.get(&job.id) {
+            problems.push(Diagnostic::file_error(
+                DECLARED_ELSEWHERE,
+                path,
+                format!("job `{}` is already declared by {place}", job.id),
+                "give one of them another name, or remove it there; until then this file is not used",
+            ));
+        }
     }
-    FileOutcome::Job {
-        blob: blob.clone(),
-        submission: JobSubmission { job: Arc::new(job.clone()) },
-        problems,
+    if problems.iter().any(Diagnostic::is_error) {
+        return broken(problems);
     }
+    let submission = |job: &Job| JobSubmission { job: Arc::new(job.clone()) };
+    FileOutcome::declaring(blob.clone(), jobs.iter().map(submission).collect(), problems)
 }
 
 /// A broken file is read again with each revision, because what is wrong may lie in another file.
@@ -225,7 +242,9 @@ fn same_as_known(known: Option<&FileRecord>, outcome: &FileOutcome) -> bool {
         FileOutcome::Broken { blob, problems } => {
             known.broken && known.blob == *blob && known.problems == *problems
         }
-        FileOutcome::Job { blob, .. } => !known.broken && known.blob == *blob,
+        FileOutcome::Job { blob, .. } | FileOutcome::Jobs { blob, .. } => {
+            !known.broken && known.blob == *blob
+        }
         FileOutcome::Removed | FileOutcome::RemovalHeld | FileOutcome::Forgotten => false,
     }
 }

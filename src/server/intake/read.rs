@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gitrepo::{CommitInfo, FileKind, TreeFile};
 use model::{BlobId, CommitId, Diagnostic, Timestamp};
-use state::RepoRecord;
+use state::{FileReading, RepoRecord};
 
+use super::around::{Around, Overlay};
 use super::decide::{Ancestry, Head, ReadFile, Reading};
+use super::is_beneath;
 use crate::source::{RevisionSource, SourceError};
 
 /// The largest job file that is read.
@@ -46,7 +48,7 @@ pub(crate) async fn read_head(
         };
     }
     let tree = source.tree(commit).await?;
-    let mut reading = reader.read(source, record, &tree).await?;
+    let mut reading = reader.read(source, record, commit, &tree).await?;
     let there: BTreeSet<&str> = tree
         .iter()
         .filter(|file| file.kind != FileKind::Submodule)
@@ -65,30 +67,37 @@ pub(crate) async fn read_head(
 }
 
 /// Reads files of somebody's working tree, as if they were committed on top of the desired head. They are all there are
-/// beneath `under`; what lies elsewhere stays as it is.
-pub(crate) fn read_files(
+/// beneath `under`; what lies elsewhere stays as it is, but for vars files and files to include that are given too.
+pub(crate) async fn read_files(
     source: &dyn RevisionSource,
     reader: &mut Reader,
     record: Option<&RepoRecord>,
     (repo, branch): (&str, &str),
     (files, under): (&BTreeMap<String, Vec<u8>>, &str),
     now: Timestamp,
-) -> (Head, Reading) {
+) -> Result<(Head, Reading), SourceError> {
     let mut reading = Reading::new();
     for (path, file) in record.into_iter().flat_map(|record| &record.files) {
         if !file.removal_held && !is_beneath(path, under) {
             reading.insert(path.clone(), ReadFile::Same);
         }
     }
-    for (path, bytes) in files {
-        if !jobfile::is_job_file_name(path) || !source.selects(path) || !is_beneath(path, under) {
-            continue;
-        }
+    let is_job = |path: &str| {
+        jobfile::is_job_file_name(path) && source.selects(path) && is_beneath(path, under)
+    };
+    let jobs: Vec<&str> = files.keys().map(String::as_str).filter(|path| is_job(path)).collect();
+    let Reader { strangers, inputs, fingerprint } = reader;
+    let commit = record.and_then(|record| record.head.clone());
+    let mut around = Around::new(source, commit, (inputs, fingerprint), &[])
+        .with_overlay(Overlay { files, under });
+    around.prepare(&jobs, &BTreeSet::new()).await?;
+    for path in jobs {
+        let Some(bytes) = files.get(path) else { continue };
         // Not a name that Git would give: it only has to differ from what the log knows.
         let blob = BlobId::from(format!("working tree {path}"));
         let known = record.is_some_and(|record| record.files.contains_key(path));
-        if let Some(read) = reader.parse(path, &blob, bytes, known) {
-            reading.insert(path.clone(), read);
+        if let Some(read) = parse(&mut around, strangers, (path, &blob, bytes), known).await? {
+            reading.insert(path.to_owned(), read);
         }
     }
     leave_out(record, &mut reading, |path| !source.selects(path));
@@ -112,7 +121,7 @@ pub(crate) fn read_files(
         ancestry,
         inputs: reader.fingerprint.clone(),
     };
-    (head, reading)
+    Ok((head, reading))
 }
 
 /// Notes which known files were not looked at, although they may be there: because the repository's paths were changed,
@@ -129,11 +138,6 @@ fn leave_out(
     }
 }
 
-fn is_beneath(path: &str, folder: &str) -> bool {
-    folder.is_empty()
-        || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
 impl Reader {
     pub(crate) fn new(inputs: jobfile::Inputs) -> Self {
         let fingerprint = fingerprint(&inputs);
@@ -144,21 +148,35 @@ impl Reader {
         &mut self,
         source: &dyn RevisionSource,
         record: Option<&RepoRecord>,
+        commit: &CommitId,
         tree: &[TreeFile],
     ) -> Result<Reading, SourceError> {
+        let Self { strangers, inputs, fingerprint } = self;
         let mut reading = Reading::new();
-        for file in tree.iter().filter(|file| jobfile::is_job_file_name(&file.path)) {
-            let known = record.and_then(|record| record.files.get(&file.path));
+        let mut around = Around::new(source, Some(commit.clone()), (inputs, fingerprint), tree);
+        let known = |path: &str| record.and_then(|record| record.files.get(path));
+        let files: Vec<&TreeFile> =
+            tree.iter().filter(|file| jobfile::is_job_file_name(&file.path)).collect();
+        let jobs: Vec<&str> = files
+            .iter()
+            .filter(|file| known(&file.path).is_some() || !strangers.contains(&file.blob))
+            .map(|file| file.path.as_str())
+            .collect();
+        let reads = record.into_iter().flat_map(|record| record.files.values());
+        let reads = reads.flat_map(|file| &file.reads).map(String::as_str).collect();
+        around.prepare(&jobs, &reads).await?;
+        for file in files {
+            let known = known(&file.path);
             if known.is_some_and(|known| {
                 known.blob == file.blob
-                    && known.inputs == self.fingerprint
                     && !known.broken
                     && !known.removal_held
+                    && known.inputs == around.fingerprint(&file.path, &known.reads)
             }) {
                 reading.insert(file.path.clone(), ReadFile::Same);
                 continue;
             }
-            if self.strangers.contains(&file.blob) && known.is_none() {
+            if strangers.contains(&file.blob) && known.is_none() {
                 continue;
             }
             match file.kind {
@@ -179,35 +197,32 @@ impl Reader {
                 }
                 Err(error) => return Err(error),
             };
-            if let Some(read) = self.parse(&file.path, &file.blob, &bytes, known.is_some()) {
+            let content = (file.path.as_str(), &file.blob, bytes.as_slice());
+            if let Some(read) = parse(&mut around, strangers, content, known.is_some()).await? {
                 reading.insert(file.path.clone(), read);
             }
         }
         Ok(reading)
     }
+}
 
-    /// `None` for a file that is not about a job and never was.
-    pub(crate) fn parse(
-        &mut self,
-        path: &str,
-        blob: &BlobId,
-        bytes: &[u8],
-        known: bool,
-    ) -> Option<ReadFile> {
-        if !known && !jobfile::holds_job(path, bytes) {
-            if self.strangers.len() >= STRANGERS {
-                self.strangers.clear();
-            }
-            self.strangers.insert(blob.clone());
-            return None;
+/// `None` for a file that is not about a job and never was.
+async fn parse(
+    around: &mut Around<'_>,
+    strangers: &mut BTreeSet<BlobId>,
+    (path, blob, bytes): (&str, &BlobId, &[u8]),
+    known: bool,
+) -> Result<Option<ReadFile>, SourceError> {
+    if !known && !jobfile::holds_job(path, bytes) {
+        if strangers.len() >= STRANGERS {
+            strangers.clear();
         }
-        let parsed = jobfile::parse(jobfile::Source { path, bytes }, &self.inputs);
-        Some(ReadFile::Parsed {
-            blob: blob.clone(),
-            jobs: parsed.jobs,
-            problems: parsed.diagnostics,
-        })
+        strangers.insert(blob.clone());
+        return Ok(None);
     }
+    let (parsed, reading) = around.parse(path, bytes).await?;
+    let blob = blob.clone();
+    Ok(Some(ReadFile::Parsed { blob, jobs: parsed.jobs, problems: parsed.diagnostics, reading }))
 }
 
 /// The same for the same values, and empty for none. It tells nothing about them.
@@ -232,5 +247,6 @@ fn refused(file: &TreeFile, code: &str, what: &str) -> ReadFile {
         blob: file.blob.clone(),
         jobs: Vec::new(),
         problems: vec![Diagnostic::file_error(code, &file.path, message, help)],
+        reading: FileReading::default(),
     }
 }

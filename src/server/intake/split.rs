@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::Diagnostic;
-use state::{FileOutcome, TakeRevision};
+use state::{FileOutcome, FileReading, TakeRevision};
 
 /// Bytes of files that go into one command, about: a quarter of what the log takes, so that nothing waits long behind it.
 const PART: usize = consensus::MAX_COMMAND_BYTES / 4;
@@ -20,6 +20,10 @@ fn split_by(mut taken: TakeRevision, part: usize, largest: usize) -> Vec<TakeRev
     let mut parts = Vec::new();
     let mut files = BTreeMap::new();
     let (mut last, mut filled) = (BTreeMap::new(), 0);
+    let mut readings = std::mem::take(&mut taken.readings);
+    let of = |files: &BTreeMap<String, FileOutcome>, all: &mut BTreeMap<String, FileReading>| {
+        files.keys().filter_map(|path| all.remove_entry(path)).collect::<BTreeMap<_, _>>()
+    };
     for (path, outcome) in std::mem::take(&mut taken.files) {
         let (outcome, size) = within(&path, outcome, largest);
         if matches!(
@@ -31,14 +35,17 @@ fn split_by(mut taken: TakeRevision, part: usize, largest: usize) -> Vec<TakeRev
         }
         if filled + size > part && !files.is_empty() {
             let files = std::mem::take(&mut files);
-            parts.push(TakeRevision { files, partial: true, notes: Vec::new(), ..taken.clone() });
+            let readings = of(&files, &mut readings);
+            let part = TakeRevision { files, readings, notes: Vec::new(), ..taken.clone() };
+            parts.push(TakeRevision { partial: true, ..part });
             filled = 0;
         }
         filled += size;
         files.insert(path, outcome);
     }
     files.append(&mut last);
-    parts.push(TakeRevision { files, ..taken });
+    let readings = of(&files, &mut readings);
+    parts.push(TakeRevision { files, readings, ..taken });
     parts
 }
 
@@ -47,8 +54,9 @@ fn within(path: &str, outcome: FileOutcome, largest: usize) -> (FileOutcome, usi
     // JSON is never much shorter than what the log holds.
     let size = serde_json::to_vec(&outcome).map_or(usize::MAX, |bytes| bytes.len());
     match outcome {
-        FileOutcome::Job { blob, .. } if size > largest => {
-            let message = format!("the job has {size} bytes once its variables are put in");
+        FileOutcome::Job { blob, .. } | FileOutcome::Jobs { blob, .. } if size > largest => {
+            let message =
+                format!("what the file declares has {size} bytes once its variables are put in");
             let help = format!("make it smaller than {largest} bytes; move data out of it");
             let problem = Diagnostic::file_error("job-too-large", path, message, help);
             (FileOutcome::Broken { blob, problems: vec![problem] }, 1024)

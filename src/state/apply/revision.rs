@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::{FileChange, FileChangeKind, JobId, Origin, Revision};
+use model::{BlobId, Diagnostic, FileChange, FileChangeKind, JobId, Origin, Revision};
 
 use crate::TRACKED_REVISIONS;
-use crate::command::{FileOutcome, TakeRevision};
+use crate::command::{FileOutcome, JobSubmission, TakeRevision};
 use crate::event::{Event, Rejection};
 use crate::record::{FileRecord, RepoRecord};
 use crate::table::State;
@@ -46,8 +46,8 @@ impl State {
         });
         revision.notes.extend(taken.notes.iter().cloned());
         for (path, outcome) in &taken.files {
-            let change = self.take_file(&mut repo, taken, path, outcome, events);
-            revision.files.extend(change);
+            let changes = self.take_file(&mut repo, taken, path, outcome, events);
+            revision.files.extend(changes);
         }
         repo.branch.clone_from(&taken.branch);
         if taken.partial {
@@ -85,25 +85,24 @@ impl State {
         if declared.is_empty() {
             return Ok(());
         }
-        let mut given: Vec<(String, String)> = Vec::new();
+        let mut given: Vec<(String, String, JobId)> = Vec::new();
         for other in self.repos.values().filter(|other| other.name != taken.repo) {
             for (path, file) in &other.files {
-                let Some(job) = file.job.as_ref().filter(|job| declared.contains(job)) else {
-                    continue;
-                };
-                if !file.removal_held && !taken.abandoned.contains(&other.name) {
-                    return Err(Rejection::Conflict(format!(
-                        "job `{job}` is declared by {path} of repository `{}`",
-                        other.name
-                    )));
+                for job in file.jobs.iter().filter(|job| declared.contains(job)) {
+                    if !file.removal_held && !taken.abandoned.contains(&other.name) {
+                        return Err(Rejection::Conflict(format!(
+                            "job `{job}` is declared by {path} of repository `{}`",
+                            other.name
+                        )));
+                    }
+                    given.push((other.name.clone(), path.clone(), job.clone()));
                 }
-                given.push((other.name.clone(), path.clone()));
             }
         }
-        for (name, path) in given {
+        for (name, path, job) in given {
             if let Some(other) = self.repos.get_mut(&name) {
                 let other = Arc::make_mut(other);
-                other.files.remove(&path);
+                give_up(other, &path, &job);
                 other.modify_index = self.index;
             }
         }
@@ -121,10 +120,7 @@ impl State {
     ) {
         let elsewhere = self.repos.values().any(|other| {
             other.name != repo
-                && other
-                    .files
-                    .values()
-                    .any(|file| file.job.as_ref() == Some(job) && !file.removal_held)
+                && other.files.values().any(|file| file.jobs.contains(job) && !file.removal_held)
         });
         if !elsewhere {
             self.stop_job(job, reason, at, events);
@@ -143,25 +139,21 @@ impl State {
             return Err(Rejection::NotFound { what: "repository", id: repo.to_owned() });
         };
         let mut record = RepoRecord::clone(record);
-        let approved = |file: &FileRecord| {
-            file.removal_held
-                && file.job.as_ref().is_some_and(|job| jobs.is_empty() || jobs.contains(job))
-        };
-        let held: Vec<(String, Option<model::JobId>)> = record
+        let approved = |job: &JobId| jobs.is_empty() || jobs.contains(job);
+        let held: Vec<(String, JobId)> = record
             .files
             .iter()
-            .filter(|(_, file)| approved(file))
-            .map(|(path, file)| (path.clone(), file.job.clone()))
+            .filter(|(_, file)| file.removal_held)
+            .flat_map(|(path, file)| file.jobs.iter().map(move |job| (path.clone(), job.clone())))
+            .filter(|(_, job)| approved(job))
             .collect();
         if held.is_empty() {
             return Err(Rejection::Conflict("no removal is held for these jobs".to_owned()));
         }
         for (path, job) in held {
-            record.files.remove(&path);
-            if let Some(job) = job {
-                let reason = format!("{path} was removed, and the removal was approved");
-                self.let_go(repo, &job, reason, at, events);
-            }
+            give_up(&mut record, &path, &job);
+            let reason = format!("{path} was removed, and the removal was approved");
+            self.let_go(repo, &job, reason, at, events);
         }
         record.modify_index = self.index;
         self.indexes.revisions = self.index;
@@ -176,112 +168,185 @@ impl State {
         path: &str,
         outcome: &FileOutcome,
         events: &mut Vec<Event>,
-    ) -> Option<FileChange> {
-        let before = repo.files.get(path).cloned();
-        let change = |job, change, version, problems| {
-            Some(FileChange { path: path.to_owned(), job, change, version, problems })
+    ) -> Vec<FileChange> {
+        let change = |job, change| FileChange {
+            path: path.to_owned(),
+            job,
+            change,
+            version: None,
+            problems: Vec::new(),
         };
         match outcome {
             FileOutcome::Job { blob, submission, problems } => {
-                let job = &submission.job;
-                let origin = Arc::new(Origin {
-                    repo: taken.repo.clone(),
-                    commit: taken.commit.clone(),
-                    path: path.to_owned(),
-                    blob: blob.clone(),
-                });
-                let known = self.jobs.get(&job.id).is_some_and(|record| !record.stopped);
-                // A file that comes back as it was says nothing new: what its job went back to meanwhile stays.
-                let same = before.as_ref().is_some_and(|file| {
-                    file.removal_held && file.blob == *blob && file.job.as_ref() == Some(&job.id)
-                });
-                let current = self.jobs.get(&job.id).filter(|record| same && !record.stopped);
-                let current = current.and_then(|record| Some(record.current()?.version));
-                let (version, mut changed) = match current {
-                    Some(version) => (version, false),
-                    None => self.submit_job(job, Arc::clone(&origin), None, taken.at, events),
-                };
-                changed |= !same && self.confirm_rollback(&job.id, &origin, events);
-                repo.files.insert(
-                    path.to_owned(),
-                    FileRecord {
-                        blob: blob.clone(),
-                        inputs: taken.inputs.clone(),
-                        job: Some(job.id.clone()),
-                        problems: problems.clone(),
-                        ..FileRecord::default()
-                    },
-                );
-                hold_renamed(repo, taken, path, before, &job.id);
-                let kind = match (known, changed) {
-                    (false, _) => FileChangeKind::Added,
-                    (true, true) => FileChangeKind::Changed,
-                    (true, false) => FileChangeKind::Unchanged,
-                };
-                change(Some(job.id.clone()), kind, Some(version), problems.clone())
+                let jobs = std::slice::from_ref(submission);
+                self.take_jobs(repo, taken, (path, blob), jobs, problems, events)
+            }
+            FileOutcome::Jobs { blob, submissions, problems } => {
+                self.take_jobs(repo, taken, (path, blob), submissions, problems, events)
             }
             FileOutcome::Broken { blob, problems } => {
-                let job = before.and_then(|file| file.job);
-                repo.files.insert(
-                    path.to_owned(),
-                    FileRecord {
-                        blob: blob.clone(),
-                        inputs: taken.inputs.clone(),
-                        job: job.clone(),
-                        problems: problems.clone(),
-                        broken: true,
-                        removal_held: false,
-                    },
-                );
-                change(job, FileChangeKind::Broken, None, problems.clone())
+                let before = repo.files.get(path).map(|file| file.jobs.clone());
+                let jobs = before.unwrap_or_default();
+                let record = FileRecord {
+                    jobs: jobs.clone(),
+                    broken: true,
+                    ..read(taken, path, blob, problems)
+                };
+                repo.files.insert(path.to_owned(), record);
+                let mut changes: Vec<FileChange> =
+                    jobs.into_iter().map(|job| change(Some(job), FileChangeKind::Broken)).collect();
+                if changes.is_empty() {
+                    changes.push(change(None, FileChangeKind::Broken));
+                }
+                if let Some(first) = changes.first_mut() {
+                    first.problems.clone_from(problems);
+                }
+                changes
             }
             FileOutcome::Removed => {
-                let file = repo.files.remove(path)?;
-                let job = file.job?;
+                let Some(file) = repo.files.remove(path) else { return Vec::new() };
                 let reason = format!("{path} was removed in {}", taken.commit.short());
-                self.let_go(&taken.repo, &job, reason, taken.at, events);
-                change(Some(job), FileChangeKind::Removed, None, Vec::new())
+                let moved = |job: &JobId| {
+                    repo.files.values().any(|file| file.jobs.contains(job))
+                        || declared(taken).any(|declared| declared == job)
+                };
+                let gone: Vec<JobId> = file.jobs.into_iter().filter(|job| !moved(job)).collect();
+                for job in &gone {
+                    self.let_go(&taken.repo, job, reason.clone(), taken.at, events);
+                }
+                gone.into_iter().map(|job| change(Some(job), FileChangeKind::Removed)).collect()
             }
             FileOutcome::RemovalHeld => {
-                let file = repo.files.get_mut(path)?;
-                file.removal_held = true;
-                change(file.job.clone(), FileChangeKind::Held, None, Vec::new())
+                let Some(file) = repo.files.remove(path) else { return Vec::new() };
+                for job in &file.jobs {
+                    // One by one, so that they can be approved so.
+                    let name = match file.jobs.len() {
+                        1 => path.to_owned(),
+                        _ => renamed_path(path, job),
+                    };
+                    let jobs = BTreeSet::from([job.clone()]);
+                    let record = FileRecord { jobs, removal_held: true, ..file.clone() };
+                    repo.files.insert(name, record);
+                }
+                file.jobs.into_iter().map(|job| change(Some(job), FileChangeKind::Held)).collect()
             }
             FileOutcome::Forgotten => {
-                repo.files.remove(path);
-                None
+                let before = repo.files.remove(path);
+                hold_undeclared(repo, taken, path, before, &[]);
+                Vec::new()
             }
+        }
+    }
+
+    fn take_jobs(
+        &mut self,
+        repo: &mut RepoRecord,
+        taken: &TakeRevision,
+        (path, blob): (&str, &BlobId),
+        submissions: &[JobSubmission],
+        problems: &[Diagnostic],
+        events: &mut Vec<Event>,
+    ) -> Vec<FileChange> {
+        let origin = Arc::new(Origin {
+            repo: taken.repo.clone(),
+            commit: taken.commit.clone(),
+            path: path.to_owned(),
+            blob: blob.clone(),
+        });
+        let jobs = submissions.iter().map(|submission| submission.job.id.clone()).collect();
+        let record = FileRecord { jobs, ..read(taken, path, blob, problems) };
+        let mut changes: Vec<FileChange> = Vec::new();
+        for submission in submissions {
+            let job = &submission.job;
+            let known = self.jobs.get(&job.id).is_some_and(|record| !record.stopped);
+            // A file that comes back as it was says nothing new: what its job went back to meanwhile stays.
+            let renamed = renamed_path(path, &job.id);
+            let same = [path, renamed.as_str()].iter().any(|name| {
+                repo.files.get(*name).is_some_and(|file| {
+                    file.removal_held
+                        && (&file.blob, &file.inputs) == (&record.blob, &record.inputs)
+                        && file.jobs.contains(&job.id)
+                })
+            });
+            let current = self.jobs.get(&job.id).filter(|record| same && !record.stopped);
+            let current = current.and_then(|record| Some(record.current()?.version));
+            let (version, mut changed) = match current {
+                Some(version) => (version, false),
+                None => self.submit_job(job, Arc::clone(&origin), None, taken.at, events),
+            };
+            changed |= !same && self.confirm_rollback(&job.id, &origin, events);
+            let kind = match (known, changed) {
+                (false, _) => FileChangeKind::Added,
+                (true, true) => FileChangeKind::Changed,
+                (true, false) => FileChangeKind::Unchanged,
+            };
+            changes.push(FileChange {
+                path: path.to_owned(),
+                job: Some(job.id.clone()),
+                change: kind,
+                version: Some(version),
+                // What is said of a file is said once.
+                problems: if changes.is_empty() { problems.to_vec() } else { Vec::new() },
+            });
+        }
+        let before = repo.files.insert(path.to_owned(), record);
+        hold_undeclared(repo, taken, path, before, submissions);
+        changes
+    }
+}
+
+/// What is known of a file that was read.
+fn read(taken: &TakeRevision, path: &str, blob: &BlobId, problems: &[Diagnostic]) -> FileRecord {
+    let reading = taken.readings.get(path);
+    FileRecord {
+        blob: blob.clone(),
+        inputs: reading.map_or(&taken.inputs, |reading| &reading.inputs).clone(),
+        reads: reading.map(|reading| reading.reads.clone()).unwrap_or_default(),
+        problems: problems.to_vec(),
+        ..FileRecord::default()
+    }
+}
+
+/// Takes a job out of a file's record, and the record away with its last job.
+fn give_up(repo: &mut RepoRecord, path: &str, job: &JobId) {
+    if let Some(file) = repo.files.get_mut(path) {
+        file.jobs.remove(job);
+        if file.jobs.is_empty() {
+            repo.files.remove(path);
         }
     }
 }
 
-/// Under which name a repository's record keeps a job that a file declared before it declared another. No job file can
-/// have such a name.
+/// Under which name a repository's record keeps a job that a file declared and declares no more. No job file can have
+/// such a name.
 pub fn renamed_path(path: &str, job: &JobId) -> String {
     format!("{path}#{job}")
 }
 
-/// Keeps a job that `path` no longer declares, because it now declares `new`, as a removal that is held. Whether it
-/// may stop is for the revision to say, under the same rules as for a file that is gone.
-fn hold_renamed(
+/// Keeps the jobs that `path` no longer declares, and nothing else does, as removals that are held. Whether they may
+/// stop is for the revision to say, under the same rules as for a file that is gone.
+fn hold_undeclared(
     repo: &mut RepoRecord,
     taken: &TakeRevision,
     path: &str,
     before: Option<FileRecord>,
-    new: &JobId,
+    now: &[JobSubmission],
 ) {
     let Some(before) = before else { return };
-    let Some(job) = before.job.as_ref().filter(|job| *job != new) else { return };
-    let declared = repo.files.values().any(|file| file.job.as_ref() == Some(job))
-        || declared(taken).any(|declared| declared == job);
-    if !declared {
-        let held = FileRecord {
-            removal_held: true,
-            broken: false,
-            problems: Vec::new(),
-            ..before.clone()
-        };
-        repo.files.insert(renamed_path(path, job), held);
+    for job in &before.jobs {
+        let declared = now.iter().any(|submission| submission.job.id == *job)
+            || repo.files.values().any(|file| file.jobs.contains(job))
+            || declared(taken).any(|declared| declared == job);
+        if !declared {
+            let held = FileRecord {
+                jobs: BTreeSet::from([job.clone()]),
+                removal_held: true,
+                broken: false,
+                problems: Vec::new(),
+                ..before.clone()
+            };
+            repo.files.insert(renamed_path(path, job), held);
+        }
     }
 }
 
@@ -294,17 +359,15 @@ fn settle_holds(repo: &mut RepoRecord) {
         .files
         .values()
         .filter(|file| !file.removal_held)
-        .filter_map(|file| file.job.clone())
+        .flat_map(|file| file.jobs.iter().cloned())
         .collect();
-    repo.files.retain(|_, file| {
-        !file.removal_held || !file.job.as_ref().is_some_and(|job| declared.contains(job))
-    });
+    for file in repo.files.values_mut().filter(|file| file.removal_held) {
+        file.jobs.retain(|job| !declared.contains(job));
+    }
+    repo.files.retain(|_, file| !file.removal_held || !file.jobs.is_empty());
 }
 
 /// The jobs that a revision declares.
 fn declared(taken: &TakeRevision) -> impl Iterator<Item = &JobId> {
-    taken.files.values().filter_map(|outcome| match outcome {
-        FileOutcome::Job { submission, .. } => Some(&submission.job.id),
-        _ => None,
-    })
+    taken.files.values().flat_map(FileOutcome::submissions).map(|submission| &submission.job.id)
 }

@@ -306,3 +306,83 @@ fn a_held_file_that_comes_back_as_it_was_undoes_no_rollback() {
     world.take("r", "c5", &[("f", file("a", 3))]);
     assert_eq!(world.versions("a"), [0, 1, 2, 3]);
 }
+
+/// A file of several jobs.
+fn jobs(ids: &[&str], content: u16) -> FileOutcome {
+    let blob = format!("{}{content}", ids.join("+")).as_str().into();
+    let job =
+        |id: &&str| Arc::new(Job { id: (*id).into(), priority: content.into(), ..Job::default() });
+    let submissions = ids.iter().map(|id| JobSubmission { job: job(id) }).collect();
+    FileOutcome::declaring(blob, submissions, Vec::new())
+}
+
+#[test]
+fn a_file_of_several_jobs_gives_each_its_own_life() {
+    let mut world = World::default();
+    world.take("r", "c1", &[("f", jobs(&["a", "b", "c"], 1))]);
+    let revision = world.state.revisions().next().expect("is known");
+    let changes: Vec<_> = revision.files.iter().map(|file| (&*file.path, file.change)).collect();
+    assert_eq!(changes, [("f", FileChangeKind::Added); 3]);
+    // One that is left out is held until somebody says that it may stop.
+    world.take("r", "c2", &[("f", jobs(&["a", "b"], 1))]);
+    assert!(!world.stopped("c"));
+    let held = renamed_path("f", &"c".into());
+    assert!(world.state.repo("r").expect("is known").files[&held].removal_held);
+    let gone = renamed_path("f", &"b".into());
+    world.take("r", "c3", &[("f", jobs(&["a"], 1)), (&gone, FileOutcome::Removed)]);
+    assert_eq!((world.stopped("a"), world.stopped("b"), world.stopped("c")), (false, true, false));
+    assert_eq!(world.versions("a"), [0], "nothing was said of it");
+    world.take("r", "c4", &[("f", jobs(&["a", "c"], 1))]);
+    assert_eq!(world.state.repo("r").expect("is known").files.len(), 1, "it came back");
+}
+
+#[test]
+fn a_broken_file_keeps_all_its_jobs() {
+    let mut world = World::default();
+    world.take("r", "c1", &[("f", jobs(&["a", "b"], 1))]);
+    let problems = vec![model::Diagnostic::file_error("syntax", "f", "bad", "")];
+    world.take("r", "c2", &[("f", FileOutcome::Broken { blob: "x".into(), problems })]);
+    let file = &world.state.repo("r").expect("is known").files["f"];
+    assert_eq!((file.broken, file.jobs.len()), (true, 2));
+    assert!(!world.stopped("a") && !world.stopped("b"));
+    let revision = world.state.revisions().next().expect("is known");
+    let said: Vec<_> = revision.files.iter().map(|file| file.problems.len()).collect();
+    assert_eq!(said, [1, 0], "what is said of a file is said once");
+}
+
+#[test]
+fn jobs_of_one_file_move_stop_and_are_held_one_by_one() {
+    let mut world = World::default();
+    world.take("r", "c1", &[("f", jobs(&["a", "b", "c"], 1))]);
+    let gone = renamed_path("f", &"b".into());
+    world.take(
+        "r",
+        "c2",
+        &[("f", FileOutcome::Forgotten), (&gone, FileOutcome::Removed), ("g", jobs(&["a"], 1))],
+    );
+    assert_eq!((world.stopped("a"), world.stopped("b"), world.stopped("c")), (false, true, false));
+    assert_eq!(world.versions("a"), [0], "it only moved");
+    world.take("r", "c3", &[("g", jobs(&["a", "d", "e"], 1))]);
+    world.take("r", "c4", &[("g", FileOutcome::RemovalHeld)]);
+    let approve =
+        Command::ApproveRemovals { repo: "r".into(), jobs: vec!["d".into()], at: Timestamp::ZERO };
+    assert_eq!(world.apply(approve), None);
+    assert_eq!((world.stopped("a"), world.stopped("d"), world.stopped("e")), (false, true, false));
+    let held = world.state.repo("r").expect("is known").files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(held, ["f#c", "g#a", "g#e"]);
+}
+
+#[test]
+fn a_file_is_known_with_what_it_was_read_with() {
+    let mut world = World::default();
+    let reading = state::FileReading { inputs: "x".into(), reads: ["lib.hcl".to_owned()].into() };
+    let taken = TakeRevision {
+        inputs: "all".into(),
+        readings: [("f".to_owned(), reading)].into(),
+        ..world.revision("r", "c1", &[("f", file("a", 1)), ("g", file("b", 1))])
+    };
+    assert_eq!(world.apply(Command::TakeRevision(Box::new(taken))), None);
+    let files = &world.state.repo("r").expect("is known").files;
+    assert_eq!((files["f"].inputs.as_str(), files["f"].reads.len()), ("x", 1));
+    assert_eq!((files["g"].inputs.as_str(), files["g"].reads.len()), ("all", 0));
+}

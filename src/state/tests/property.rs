@@ -108,11 +108,16 @@ fn job(id: u8, content: u8) -> Arc<Job> {
 fn outcome((_, kind, id, content): (u8, u8, u8, u8)) -> FileOutcome {
     let blob = format!("{id}-{content}").into();
     match kind {
-        0..=2 => FileOutcome::Job {
+        0..=1 => FileOutcome::Job {
             blob,
             submission: JobSubmission { job: job(id, content) },
             problems: Vec::new(),
         },
+        2 => {
+            let both = [job(id, content), job((id + 1) % 4, content)];
+            let submissions = both.map(|job| JobSubmission { job }).into();
+            FileOutcome::declaring(blob, submissions, Vec::new())
+        }
         3 => FileOutcome::Broken {
             blob,
             problems: vec![Diagnostic::file_error("syntax", "x", "bad", "mend it")],
@@ -311,12 +316,18 @@ fn check(state: &State) {
     let mut declared: BTreeMap<&JobId, &str> = BTreeMap::new();
     for repo in state.repos() {
         for file in repo.files.values().filter(|file| !file.removal_held) {
-            let Some(job) = &file.job else { continue };
-            let owner = declared.entry(job).or_insert(&repo.name);
-            assert_eq!(*owner, repo.name, "a job belongs to one repository");
+            for job in &file.jobs {
+                let owner = declared.entry(job).or_insert(&repo.name);
+                assert_eq!(*owner, repo.name, "a job belongs to one repository");
+            }
         }
     }
+    let named = |job: &JobId| {
+        let mut files = state.repos().flat_map(|repo| repo.files.values());
+        files.any(|file| file.jobs.contains(job))
+    };
     for record in state.jobs() {
+        assert!(record.stopped || named(&record.id), "what runs is declared, or held");
         let mut numbers = record.versions.iter().map(|version| version.version);
         assert!(numbers.next().is_some(), "there is a version");
         assert!(record.versions.is_sorted_by_key(|version| version.version));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::Revision;
+use model::{JobId, Revision};
 use model::wire::{BrokenFile, GitopsStatus, HeldRemoval, JobOutcome, RepoView, RevisionEntry};
 use state::{RepoRecord, State};
 
@@ -52,11 +52,13 @@ fn add_record(view: &mut RepoView, state: &State, record: &RepoRecord) {
     view.files = u32::try_from(present).unwrap_or(u32::MAX);
     for (path, file) in &record.files {
         if file.removal_held {
-            view.held.push(HeldRemoval { path: path.clone(), job: file.job.clone() });
+            let held = |job: &JobId| HeldRemoval { path: path.clone(), job: Some(job.clone()) };
+            view.held.extend(file.jobs.iter().map(held));
         } else if file.broken {
             view.broken.push(BrokenFile {
                 path: path.clone(),
-                job: file.job.clone(),
+                job: file.jobs.first().cloned(),
+                jobs: file.jobs.iter().cloned().collect(),
                 problems: file.problems.clone(),
             });
         }

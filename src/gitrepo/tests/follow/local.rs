@@ -345,3 +345,27 @@ fn many_fetches_leave_few_packs() {
     assert_eq!(reader.tree(&first, &[]).expect("listed").files.len(), 1);
     git_in(mirror.path(), &["fsck", "--strict"]);
 }
+
+#[test]
+fn folders_are_listed_without_what_lies_deeper() {
+    let fixture = Fixture::new();
+    std::fs::create_dir_all(fixture.repo().join("jobs/eu")).expect("folders");
+    for path in ["all.vars.hcl", "jobs/a.vars.hcl", "jobs/eu/b.vars.hcl"] {
+        std::fs::write(fixture.repo().join(path), path).expect("written");
+    }
+    fixture.git(&["add", "."]);
+    fixture.git(&["commit", "-q", "-m", "values"]);
+    let reader = Reader::open(&fixture.repo()).expect("opened");
+    let head = id(&fixture.head());
+    let beside = |folders: &[&str]| {
+        let folders = folders.iter().map(|folder| (*folder).to_owned()).collect();
+        let found = reader.beside(&head, &folders).expect("listed");
+        let paths = found.into_iter().map(|file| file.path);
+        paths.filter(|path| path.ends_with(".vars.hcl")).collect::<Vec<_>>()
+    };
+    assert_eq!(beside(&["", "jobs"]), ["all.vars.hcl", "jobs/a.vars.hcl"]);
+    assert_eq!(beside(&["jobs/eu", "absent", "all.vars.hcl"]), ["jobs/eu/b.vars.hcl"]);
+    let all = reader.tree(&head, &[]).expect("listed");
+    let one = reader.beside(&head, &["jobs/eu".to_owned()].into()).expect("listed");
+    assert!(all.files.contains(&one[0]));
+}

@@ -31,16 +31,20 @@ pub(super) fn missing(
             Some(ReadFile::Outside) => true,
             Some(ReadFile::Parsed { .. } | ReadFile::Same) => continue,
         };
-        match &file.job {
+        let lost: Vec<&JobId> = file.jobs.iter().filter(|job| !owners.contains_key(*job)).collect();
+        if lost.is_empty() {
+            taken.files.insert(path.clone(), FileOutcome::Forgotten);
+        } else if file.removal_held {
             // What is held stays held until it is approved or comes back.
-            Some(job) if !owners.contains_key(job) && file.removal_held => {}
-            Some(job) if !owners.contains_key(job) => {
-                let list = if unread { &mut outside } else { &mut gone };
+        } else {
+            let list = if unread { &mut outside } else { &mut gone };
+            if let (&[job], 1) = (lost.as_slice(), file.jobs.len()) {
                 list.push((path.clone(), job.clone()));
+                continue;
             }
-            _ => {
-                taken.files.insert(path.clone(), FileOutcome::Forgotten);
-            }
+            // Each of several jobs goes its own way.
+            taken.files.insert(path.clone(), FileOutcome::Forgotten);
+            list.extend(lost.into_iter().map(|job| (renamed_path(path, job), job.clone())));
         }
     }
     renamed(known, owners, taken, &mut gone);
@@ -67,7 +71,7 @@ pub(super) fn missing(
 
 const APPROVE: &str = "run `herder hold approve` if it is meant";
 
-/// Jobs whose file is there and declares another one.
+/// Jobs whose file is there and declares them no more.
 fn renamed(
     known: &BTreeMap<String, FileRecord>,
     owners: &BTreeMap<JobId, String>,
@@ -76,19 +80,19 @@ fn renamed(
 ) {
     let mut held = Vec::new();
     for (path, outcome) in &taken.files {
-        let FileOutcome::Job { submission, .. } = outcome else { continue };
-        let Some(file) = known.get(path) else { continue };
-        let Some(job) = file.job.as_ref().filter(|job| **job != submission.job.id) else {
-            continue;
-        };
-        if owners.contains_key(job) {
-            continue;
-        }
-        let path = renamed_path(path, job);
-        if file.removal_held {
-            held.push((path, FileOutcome::RemovalHeld));
-        } else {
-            gone.push((path, job.clone()));
+        let now = outcome.submissions();
+        let Some(file) = known.get(path).filter(|_| !now.is_empty()) else { continue };
+        for job in &file.jobs {
+            let stays = now.iter().any(|submission| submission.job.id == *job);
+            if stays || owners.contains_key(job) {
+                continue;
+            }
+            let path = renamed_path(path, job);
+            if file.removal_held {
+                held.push((path, FileOutcome::RemovalHeld));
+            } else {
+                gone.push((path, job.clone()));
+            }
         }
     }
     taken.files.extend(held);
@@ -103,7 +107,7 @@ fn hold(
     taken: &TakeRevision,
     gone: &[Gone],
 ) -> Option<String> {
-    let total = known.values().filter_map(|file| file.job.as_ref()).collect::<BTreeSet<_>>().len();
+    let total = known.values().flat_map(|file| &file.jobs).collect::<BTreeSet<_>>().len();
     let (names, keep) = (names(gone), keep(gone));
     if head.ancestry != Ancestry::Descendant {
         return Some(format!(

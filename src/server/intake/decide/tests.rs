@@ -8,12 +8,27 @@ fn job(id: &str) -> Job {
 }
 
 fn parsed(blob: &str, id: &str) -> ReadFile {
-    ReadFile::Parsed { blob: blob.into(), jobs: vec![job(id)], problems: Vec::new() }
+    several(blob, &[id])
+}
+
+fn several(blob: &str, ids: &[&str]) -> ReadFile {
+    let jobs = ids.iter().map(|id| job(id)).collect();
+    ReadFile::Parsed {
+        blob: blob.into(),
+        jobs,
+        problems: Vec::new(),
+        reading: FileReading::default(),
+    }
 }
 
 fn broken(blob: &str) -> ReadFile {
     let problem = Diagnostic::file_error("syntax", "x", "bad", "");
-    ReadFile::Parsed { blob: blob.into(), jobs: Vec::new(), problems: vec![problem] }
+    ReadFile::Parsed {
+        blob: blob.into(),
+        jobs: Vec::new(),
+        problems: vec![problem],
+        reading: FileReading::default(),
+    }
 }
 
 fn record(files: &[(&str, &str, &str)]) -> RepoRecord {
@@ -22,7 +37,7 @@ fn record(files: &[(&str, &str, &str)]) -> RepoRecord {
         .map(|(path, blob, job)| {
             let file = FileRecord {
                 blob: (*blob).into(),
-                job: (!job.is_empty()).then(|| (*job).into()),
+                jobs: job.split_whitespace().map(Into::into).collect(),
                 ..FileRecord::default()
             };
             ((*path).to_owned(), file)
@@ -65,6 +80,7 @@ fn kind(taken: &TakeRevision, path: &str) -> &'static str {
     match taken.files.get(path) {
         None => "nothing",
         Some(FileOutcome::Job { .. }) => "job",
+        Some(FileOutcome::Jobs { .. }) => "jobs",
         Some(FileOutcome::Broken { .. }) => "broken",
         Some(FileOutcome::Removed) => "removed",
         Some(FileOutcome::RemovalHeld) => "held",
@@ -264,10 +280,58 @@ fn a_job_of_another_repository_is_left_alone() {
 #[test]
 fn a_file_that_was_read_with_other_values_is_news() {
     let record = record(&[("a", "1", "a")]);
-    let mut head = head(Ancestry::Descendant);
-    let reading = [("a", parsed("1", "a"))];
-    assert_eq!(kind(&plan(&record, &head, &reading), "a"), "nothing");
-    head.inputs = "other".into();
-    let taken = plan(&record, &head, &reading);
-    assert_eq!((kind(&taken, "a"), taken.inputs.as_str()), ("job", "other"));
+    let head = head(Ancestry::Descendant);
+    assert_eq!(kind(&plan(&record, &head, &[("a", parsed("1", "a"))]), "a"), "nothing");
+    let reading = FileReading { inputs: "other".into(), reads: ["lib".to_owned()].into() };
+    let ReadFile::Parsed { blob, jobs, problems, .. } = parsed("1", "a") else { panic!("parsed") };
+    let file = ReadFile::Parsed { blob, jobs, problems, reading: reading.clone() };
+    let taken = plan(&record, &head, &[("a", file.clone())]);
+    assert_eq!((kind(&taken, "a"), taken.readings.get("a")), ("job", Some(&reading)));
+    let mut state = State::default();
+    state.apply(
+        1,
+        &state::Command::TakeRevision(Box::new(TakeRevision { expected_head: None, ..taken })),
+    );
+    let known = RepoRecord::clone(state.repo("r").expect("is known"));
+    assert_eq!(kind(&plan(&known, &head, &[("a", file)]), "a"), "nothing");
+}
+
+#[test]
+fn each_job_of_a_file_is_a_removal_of_its_own() {
+    let record = record(&[("a", "1", "x y z"), ("b", "2", "b"), ("c", "3", "c")]);
+    let at = |job: &str| renamed_path("a", &job.into());
+    let same = [("b", ReadFile::Same), ("c", ReadFile::Same)];
+    let with = |file| [same.as_slice(), &[("a", file)]].concat();
+    let taken = plan(&record, &head(Ancestry::Descendant), &with(several("9", &["x", "z"])));
+    assert_eq!((kind(&taken, "a"), kind(&taken, &at("y"))), ("jobs", "removed"));
+    let taken = plan(&record, &head(Ancestry::Rewritten), &with(parsed("9", "x")));
+    let kinds = [kind(&taken, "a"), kind(&taken, &at("y")), kind(&taken, &at("z"))];
+    assert_eq!(kinds, ["job", "held", "held"]);
+    assert!(taken.notes[0].contains("`y`, `z`"), "{:?}", taken.notes);
+    // The whole file is gone: three of five jobs are more than the budget.
+    let taken = plan(&record, &head(Ancestry::Descendant), &same);
+    let kinds = [kind(&taken, "a"), kind(&taken, &at("x")), kind(&taken, &at("z"))];
+    assert_eq!(kinds, ["forgotten", "held", "held"]);
+    // One of them moved.
+    let moved = [same.as_slice(), &[("d", several("9", &["y", "x"]))]].concat();
+    let taken = plan(&record, &head(Ancestry::Descendant), &moved);
+    let kinds = [kind(&taken, "a"), kind(&taken, &at("x")), kind(&taken, &at("z"))];
+    assert_eq!(kinds, ["forgotten", "nothing", "removed"]);
+    // What cannot be read keeps all.
+    let taken = plan(&record, &head(Ancestry::Descendant), &with(broken("9")));
+    assert_eq!((kind(&taken, "a"), taken.files.len()), ("broken", 1));
+    let outside = plan(&record, &head(Ancestry::Descendant), &with(ReadFile::Outside));
+    assert_eq!((kind(&outside, "a"), kind(&outside, &at("y"))), ("forgotten", "held"));
+}
+
+#[test]
+fn one_job_that_is_declared_twice_spoils_the_file_but_no_other() {
+    let record = record(&[("b", "2", "y")]);
+    let reading =
+        [("a", several("1", &["x", "x"])), ("b", ReadFile::Same), ("c", several("3", &["z", "y"]))];
+    let taken = plan(&record, &head(Ancestry::Descendant), &reading);
+    assert_eq!(
+        (kind(&taken, "a"), kind(&taken, "b"), kind(&taken, "c")),
+        ("broken", "nothing", "broken")
+    );
 }

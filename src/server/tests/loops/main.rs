@@ -1,5 +1,6 @@
 //! The server's loops over a log on disk and repositories in memory.
 
+mod around;
 mod world;
 
 use model::{JobId, RevisionOutcome};

@@ -1,6 +1,6 @@
 //! A server over a log on disk, with repositories that are maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +51,29 @@ impl Map {
     }
 }
 
+impl Map {
+    fn files(
+        &self,
+        commit: &CommitId,
+        selects: impl Fn(&str) -> bool,
+    ) -> Result<Vec<TreeFile>, SourceError> {
+        self.with(|map| {
+            let (_, files) = map.commits.get(commit.as_str()).ok_or_else(unknown)?;
+            let selected = files.iter().filter(|(path, _)| selects(path));
+            Ok(selected
+                .map(|(path, blob)| TreeFile {
+                    path: path.clone(),
+                    blob: blob.as_str().into(),
+                    kind: match map.blobs.get(blob) {
+                        Some(bytes) if bytes.starts_with(b"link: ") => FileKind::Symlink,
+                        _ => FileKind::File,
+                    },
+                })
+                .collect())
+        })
+    }
+}
+
 fn unknown() -> SourceError {
     SourceError::Failed("there is no such object".to_owned())
 }
@@ -75,17 +98,21 @@ impl RevisionSource for Map {
     }
 
     async fn tree(&self, commit: &CommitId) -> Result<Vec<TreeFile>, SourceError> {
-        self.with(|map| {
-            let (_, files) = map.commits.get(commit.as_str()).ok_or_else(unknown)?;
-            let selected = files.iter().filter(|(path, _)| path.starts_with(&map.prefix));
-            Ok(selected
-                .map(|(path, blob)| TreeFile {
-                    path: path.clone(),
-                    blob: blob.as_str().into(),
-                    kind: FileKind::File,
-                })
-                .collect())
-        })
+        let prefix = self.with(|map| map.prefix.clone());
+        self.files(commit, |path| path.starts_with(&prefix))
+    }
+
+    async fn beside(
+        &self,
+        commit: &CommitId,
+        folders: &BTreeSet<String>,
+    ) -> Result<Vec<TreeFile>, SourceError> {
+        let folder_of = |path: &str| path.rsplit_once('/').map_or("", |(f, _)| f).to_owned();
+        self.files(commit, |path| folders.contains(&folder_of(path)))
+    }
+
+    async fn beneath(&self, commit: &CommitId, folder: &str) -> Result<Vec<TreeFile>, SourceError> {
+        self.files(commit, |path| path.starts_with(&format!("{folder}/")))
     }
 
     async fn blob(&self, blob: &BlobId, _: u64) -> Result<Vec<u8>, SourceError> {
@@ -113,6 +140,10 @@ impl RevisionSource for Map {
         self.with(|map| path.starts_with(&map.prefix))
     }
 
+    fn selects_all(&self) -> bool {
+        self.with(|map| map.prefix.is_empty())
+    }
+
     async fn check_now(&self) -> Result<(), SourceError> {
         Ok(())
     }
@@ -134,12 +165,20 @@ pub(crate) struct World {
     repos: BTreeMap<String, Map>,
     running: Option<Running>,
     commits: u32,
+    /// What every repository's files are read with, after the next restart.
+    pub(crate) inputs: jobfile::Inputs,
 }
 
 impl World {
     pub(crate) async fn open(names: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut world = Self { dir, repos: BTreeMap::new(), running: None, commits: 0 };
+        let mut world = Self {
+            dir,
+            repos: BTreeMap::new(),
+            running: None,
+            commits: 0,
+            inputs: jobfile::Inputs::default(),
+        };
         world.start(names).await;
         world
     }
@@ -158,7 +197,7 @@ impl World {
                 url: String::new(),
                 source: Arc::new(source),
                 observations,
-                intake: IntakeOptions::default(),
+                intake: IntakeOptions { inputs: self.inputs.clone(), ..IntakeOptions::default() },
             });
             observers.insert((*name).to_owned(), sender);
         }
@@ -292,7 +331,7 @@ impl World {
         let files = state.repos().flat_map(|record| record.files.values());
         let mut held: Vec<String> = files
             .filter(|file| file.removal_held)
-            .filter_map(|file| Some(file.job.as_ref()?.to_string()))
+            .flat_map(|file| file.jobs.iter().map(ToString::to_string))
             .collect();
         held.sort();
         held
