@@ -17,6 +17,7 @@ mod format;
 mod hcl;
 mod include;
 mod inputs;
+mod json;
 mod render;
 mod report;
 mod resolve;
@@ -136,7 +137,9 @@ fn read(
     let mut jobs = root.blocks("job");
     let Some(block) = jobs.next() else {
         let help = "write: job \"name\" { group \"name\" { task \"name\" { … } } }";
-        sink.error(Fault::new("no-job", Span::default(), "the file has no job").help(help));
+        if !root.incomplete {
+            sink.error(Fault::new("no-job", Span::default(), "the file has no job").help(help));
+        }
         return None;
     };
     for more in jobs {
@@ -158,11 +161,18 @@ fn read(
 }
 
 fn tree(path: &str, text: &str, sink: &Sink<'_>) -> Result<Body<Expr>, Fault> {
-    let is_json = text.trim_start().starts_with('{');
-    if is_json || Syntax::of(path) == Syntax::Yaml {
-        // JSON is YAML, and HCL's JSON form is the shape that job files in YAML have.
-        let node = yaml::read(text)?;
-        return Ok(node.map_or_else(Body::default, |node| yaml::to_body(node, &schema::ROOT, sink)));
+    if Syntax::of(path) == Syntax::Yaml {
+        // What stands in several documents is as if it stood in one.
+        let documents = yaml::parse(text, sink).ok_or_else(Fault::reported)?;
+        return Ok(documents.into_iter().fold(Body::default(), |mut all, body| {
+            all.attributes.extend(body.attributes);
+            all.blocks.extend(body.blocks);
+            all.incomplete |= body.incomplete;
+            all
+        }));
+    }
+    if text.trim_start().starts_with('{') {
+        return json::parse(text, sink).ok_or_else(Fault::reported);
     }
     hcl::parse(text, sink).ok_or_else(Fault::reported)
 }

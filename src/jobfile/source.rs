@@ -83,12 +83,46 @@ fn is_yaml_job_line(line: &str) -> bool {
 }
 
 fn has_json_job(text: &str) -> bool {
-    match crate::yaml::read(text) {
-        Ok(Some(node)) => matches!(node.kind, crate::yaml::Kind::Map(items)
+    match crate::json::read(text) {
+        Ok(node) => matches!(node.kind, crate::yaml::Kind::Map(items)
             if items.iter().any(|(key, _)| key.text == "job")),
-        Ok(None) => false,
         Err(_) => text.contains("\"job\""),
     }
+}
+
+/// Whether a text is a job as Nomad's API writes it, and not HCL's JSON form: an object with the key `Job` before an
+/// object, or with `ID` or `TaskGroups`, at its top. In HCL's form no key at the top has a capital.
+pub(crate) fn is_api_json(text: &str) -> bool {
+    let Some(inside) = text.trim_start().strip_prefix('{') else { return false };
+    let bytes = inside.as_bytes();
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 0 => return false,
+            b'}' | b']' => depth -= 1,
+            b'"' => {
+                let start = at;
+                while let Some(byte) = bytes.get(at).filter(|byte| **byte != b'"') {
+                    at += if *byte == b'\\' { 2 } else { 1 };
+                }
+                let text = inside.get(start..at);
+                at += 1;
+                let behind = inside.get(at..).unwrap_or("").trim_start().strip_prefix(':');
+                if let (0, Some(value)) = (depth, behind) {
+                    let opens = value.trim_start().starts_with('{');
+                    match text {
+                        Some("ID" | "TaskGroups") => return true,
+                        Some("Job") if opens => return true,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// The text of a file, or why it has none. The span is that of the whole file where there is no better place.
@@ -183,6 +217,31 @@ mod tests {
         assert!(!holds("a.yaml", "jobs: 1\nx:\n  job: 2\njob:x"));
         assert!(holds_job("a.hcl", &[0, 1, 2]));
         assert!(!holds_job("a.yaml", &[0, 1, 2]));
+    }
+
+    #[test]
+    fn json_of_the_api_is_told_from_that_of_hcl() {
+        for text in [
+            "{\"Job\": {\"ID\": \"a\"}}",
+            " \n{\"ID\": \"a\"}",
+            "{\"Region\": \"x\", \"Meta\": {\"a\": [1, \"}\\\"\"]}, \"TaskGroups\" : null}",
+            "{\"EnforceIndex\": false, \"Job\":\n{",
+        ] {
+            assert!(is_api_json(text), "{text}");
+        }
+        for text in [
+            "{\"job\": {\"Job\": {\"ID\": 1}}}",
+            "{\"//\": \"ID\", \"job\": [{\"ID\": {}}]}",
+            "{\"Job\": \"ID\"}",
+            "[{\"ID\": 1}]",
+            "{}",
+            "job {}",
+            "{} \"ID\":",
+            "{\"a\\\\\": \"ID\"}",
+            "{\"",
+        ] {
+            assert!(!is_api_json(text), "{text}");
+        }
     }
 
     #[test]

@@ -16,18 +16,35 @@
 //!
 //! Which keys are blocks follows from the grammar in [`crate::schema`]. Texts are templates, as in HCL: `${var.x}` is
 //! evaluated and `$${` is a plain `${`.
+//!
+//! Scalars are those of YAML 1.2's core schema, and what people know otherwise from YAML 1.1 has a warning: `yes`, `on`
+//! and their like are text, and so are numbers with a zero before them or `_` in them. Aliases and merge keys (`<<`) are
+//! resolved; what a map says itself goes before what it merges, and of several merged maps the first. A file may hold
+//! several documents.
 
 mod body;
 mod read;
 mod scalar;
 
-pub(crate) use body::to_body;
-pub(crate) use read::read;
+pub(crate) use body::{Form, to_body};
+pub(crate) use read::{Documents, documents, read};
 
 use std::collections::BTreeMap;
 
 use crate::expr::{Evaluator, Number, Scope, Value, evaluate_template};
-use crate::report::{Fault, Span};
+use crate::report::{Fault, Sink, Span};
+use crate::tree::{Body, Expr};
+use crate::{hcl, schema};
+
+/// Parses a job file in YAML, document by document, and reports what is wrong with it: nothing where not even the
+/// syntax is right.
+pub(crate) fn parse(text: &str, sink: &Sink<'_>) -> Option<Vec<Body<Expr>>> {
+    let Documents { nodes, faults, warnings, is_whole } = documents(text);
+    faults.into_iter().for_each(|fault| sink.error(fault));
+    warnings.into_iter().for_each(|fault| sink.warning(fault));
+    let bodies = nodes.into_iter().map(|node| to_body(node, &schema::ROOT, Form::Yaml, sink));
+    is_whole.then(|| bodies.collect())
+}
 
 /// A YAML value and its place. Aliases and merge keys are resolved.
 #[derive(Clone, Debug)]
@@ -80,14 +97,7 @@ impl Node {
     /// The value, with templates evaluated.
     pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, Fault> {
         match &self.kind {
-            Kind::Text(text) if text.contains("${") || text.contains("%{") => {
-                let template = hcl_edit::parser::parse_template(text).map_err(|error| {
-                    Fault::new("syntax", self.span, format!("in this text: {}", error.message()))
-                        .help("write `$${` where the text itself has `${`")
-                })?;
-                let evaluator = Evaluator::in_scalar(*scope, text, self.span);
-                evaluate_template(&evaluator, &template, self.span)
-            }
+            Kind::Text(text) if is_template(text) => template(text, self.span, scope),
             Kind::List(items) => {
                 let items = items.iter().map(|item| item.evaluate(scope));
                 items.collect::<Result<_, _>>().map(Value::List)
@@ -95,7 +105,20 @@ impl Node {
             Kind::Map(items) => {
                 let mut out = BTreeMap::new();
                 for (key, item) in items {
-                    out.insert(key.text.clone(), item.evaluate(scope)?);
+                    let name = if is_template(&key.text) {
+                        let name = template(&key.text, key.span, scope)?;
+                        name.as_text().map(|text| text.into_owned()).ok_or_else(|| {
+                            let message = format!("a key is text, this is {}", name.kind());
+                            Fault::new("wrong-type", key.span, message)
+                        })?
+                    } else {
+                        key.text.clone()
+                    };
+                    let value = item.evaluate(scope)?;
+                    if out.insert(name.clone(), value).is_some() {
+                        let message = format!("the key `{name}` is here twice");
+                        return Err(Fault::new("duplicate-key", key.span, message));
+                    }
                 }
                 Ok(Value::Object(out))
             }
@@ -116,4 +139,34 @@ impl Node {
             Kind::Map(_) => "a map",
         }
     }
+}
+
+fn is_template(text: &str) -> bool {
+    text.contains("${") || text.contains("%{")
+}
+
+/// The value of a text that is a template.
+fn template(text: &str, span: Span, scope: &Scope<'_>) -> Result<Value, Fault> {
+    hcl::check_template(text).map_err(|fault| within(fault, text, span, scope.globals.text))?;
+    let template = hcl_edit::parser::parse_template(text).map_err(|error| {
+        Fault::new("syntax", span, format!("in this text: {}", error.message()))
+    })?;
+    evaluate_template(&Evaluator::in_scalar(*scope, text, span), &template, span)
+}
+
+/// A mistake in a text at its place in the file, if the text stands there as it is; else at the whole text.
+fn within(fault: Fault, text: &str, span: Span, file: &str) -> Fault {
+    let quote =
+        usize::from(file.get(span.start..).is_some_and(|rest| rest.starts_with(['"', '\''])));
+    let start = span.start + quote;
+    let help = if fault.help.is_empty() {
+        "write `$${` where the text itself has `${`".to_owned()
+    } else {
+        fault.help
+    };
+    if file.get(start..start + text.len()) == Some(text) {
+        let span = Span::new(start + fault.span.start, start + fault.span.end);
+        return Fault { span, help, ..fault };
+    }
+    Fault { span, message: format!("in this text: {}", fault.message), help, ..fault }
 }

@@ -137,7 +137,7 @@ fn what_is_inherited_is_overlaid_field_by_field() {
     };
     assert_eq!(update("plain"), Some((3, 20)));
     assert_eq!(update("own"), Some((5, 20)));
-    assert_eq!(update("off"), None);
+    assert_eq!(update("off"), Some((0, 20)));
 }
 
 #[test]

@@ -1,12 +1,28 @@
 //! Nodes to bodies: the grammar says which keys are blocks.
 
+use std::collections::HashSet;
+
 use super::{Key, Kind, Node};
 use crate::report::{Fault, Sink, Span};
 use crate::schema::{Rule, Schema};
 use crate::tree::{Attribute, Block, Body, Expr, Label};
 
+/// Which of the two forms a node was written in. They differ in few things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// An empty value is a block without content, because that is how people write one.
+    Yaml,
+    /// HCL's JSON: `null` is no block, `//` is a comment, and a key may come several times.
+    Json,
+}
+
 /// A map as a body of this grammar.
-pub(crate) fn to_body(node: Node, schema: &'static Schema, sink: &Sink<'_>) -> Body<Expr> {
+pub(crate) fn to_body(
+    node: Node,
+    schema: &'static Schema,
+    form: Form,
+    sink: &Sink<'_>,
+) -> Body<Expr> {
     let mut body = Body::default();
     let items = match node.kind {
         Kind::Map(items) => items,
@@ -14,17 +30,30 @@ pub(crate) fn to_body(node: Node, schema: &'static Schema, sink: &Sink<'_>) -> B
         _ => {
             let message = format!("a map is needed here, this is {}", node.kind());
             sink.error(Fault::new("wrong-type", node.span, message));
+            body.incomplete = true;
             return body;
         }
     };
+    let mut names = HashSet::new();
     for (key, value) in items {
+        if key.text == "//" && form == Form::Json {
+            continue;
+        }
         if key.text == "dynamic" && !schema.open {
-            dynamic(key, value, schema, sink, &mut body);
+            dynamic(key, value, schema, form, sink, &mut body);
             continue;
         }
         match schema.block(&key.text) {
-            Some(rule) => blocks(&key, rule, Vec::new(), value, sink, &mut body),
-            None => body.attributes.push(attribute(key, value)),
+            Some(rule) => {
+                let blocks = Blocks { key: &key, rule, form, sink };
+                blocks.value(&[], value, false, &mut body);
+            }
+            None if names.insert(key.text.clone()) => body.attributes.push(attribute(key, value)),
+            None => {
+                let message = "this attribute is in this block twice";
+                let fault = Fault::new("duplicate-attribute", key.span, message);
+                sink.error(fault.help("keep one of them"));
+            }
         }
     }
     body
@@ -39,41 +68,65 @@ fn attribute(key: Key, value: Node) -> Attribute<Expr> {
     }
 }
 
-/// Peels off the labels, then the list of repeated bodies.
-fn blocks(
-    key: &Key,
+/// The blocks of one key.
+struct Blocks<'a> {
+    key: &'a Key,
     rule: &'static Rule,
-    labels: Vec<Label>,
-    value: Node,
-    sink: &Sink<'_>,
-    body: &mut Body<Expr>,
-) {
-    match value.kind {
-        Kind::List(items) => {
-            for item in items {
-                if matches!(item.kind, Kind::List(_)) {
-                    wrong(key, item.span, "a list in a list", sink);
-                } else {
-                    blocks(key, rule, labels.clone(), item, sink, body);
+    form: Form,
+    sink: &'a Sink<'a>,
+}
+
+impl Blocks<'_> {
+    /// Peels off the labels, then the list of repeated bodies.
+    fn value(&self, labels: &[Label], value: Node, in_list: bool, body: &mut Body<Expr>) {
+        let needed = self.rule.labels();
+        let is_bare = labels.len() == needed;
+        match value.kind {
+            Kind::List(items) if !in_list || (is_bare && self.form == Form::Json) => {
+                if items.is_empty() && !is_bare {
+                    self.unlabelled();
+                }
+                for item in items {
+                    self.value(labels, item, true, body);
                 }
             }
-        }
-        Kind::Map(items) if labels.len() < rule.labels() => {
-            for (label, inner) in items {
-                let mut labels = labels.clone();
-                labels.push(Label { text: label.text, span: label.span });
-                blocks(key, rule, labels, inner, sink, body);
+            Kind::Map(items) if !is_bare => {
+                if items.is_empty() {
+                    self.unlabelled();
+                }
+                for (label, inner) in items {
+                    let mut labels = labels.to_vec();
+                    labels.push(Label { text: label.text, span: label.span });
+                    self.value(&labels, inner, false, body);
+                }
             }
+            Kind::Null if is_bare && self.form == Form::Json && !in_list => {}
+            Kind::Map(_) | Kind::Null if is_bare => {
+                body.blocks.push(Block {
+                    kind: self.key.text.clone(),
+                    kind_span: labels.last().map_or(self.key.span, |label| label.span),
+                    labels: labels.to_vec(),
+                    body: to_body(value, self.rule.schema(), self.form, self.sink),
+                });
+            }
+            Kind::Null if !in_list => self.unlabelled(),
+            Kind::Broken => body.incomplete = true,
+            Kind::List(_) => self.wrong(value.span, "a list in a list", body),
+            _ => self.wrong(value.span, value.kind(), body),
         }
-        Kind::Map(_) | Kind::Null if labels.len() == rule.labels() => {
-            body.blocks.push(Block {
-                kind: key.text.clone(),
-                kind_span: labels.last().map_or(key.span, |label| label.span),
-                labels,
-                body: to_body(value, rule.schema(), sink),
-            });
-        }
-        _ => wrong(key, value.span, value.kind(), sink),
+    }
+
+    fn unlabelled(&self) {
+        let name = &self.key.text;
+        let message = format!("`{name}` needs a label");
+        let help =
+            format!("between `{name}` and its content stands a name: {name}: {{ name: {{ … }} }}");
+        self.sink.error(Fault::new("missing-label", self.key.span, message).help(help));
+    }
+
+    fn wrong(&self, span: Span, found: &str, body: &mut Body<Expr>) {
+        wrong(self.key, span, found, self.sink);
+        body.incomplete = true;
     }
 }
 
@@ -83,7 +136,14 @@ fn wrong(key: &Key, span: Span, found: &str, sink: &Sink<'_>) {
 }
 
 /// `dynamic: {port: {for_each: …, content: {…}}}`: the content follows the grammar of the block that it makes.
-fn dynamic(key: Key, value: Node, schema: &'static Schema, sink: &Sink<'_>, body: &mut Body<Expr>) {
+fn dynamic(
+    key: Key,
+    value: Node,
+    schema: &'static Schema,
+    form: Form,
+    sink: &Sink<'_>,
+    body: &mut Body<Expr>,
+) {
     let Kind::Map(kinds) = value.kind else {
         wrong(&key, value.span, value.kind(), sink);
         return;
@@ -107,7 +167,7 @@ fn dynamic(key: Key, value: Node, schema: &'static Schema, sink: &Sink<'_>, body
                         kind: name.text,
                         kind_span: name.span,
                         labels: Vec::new(),
-                        body: to_body(value, grammar, sink),
+                        body: to_body(value, grammar, form, sink),
                     });
                 } else {
                     made.attributes.push(attribute(name, value));

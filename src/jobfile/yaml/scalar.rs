@@ -13,6 +13,19 @@ pub(super) fn plain(text: &str) -> Kind {
     }
 }
 
+/// What is surprising about a plain scalar that is text, for those who know YAML 1.1.
+pub(super) fn surprise(text: &str) -> Option<&'static str> {
+    const WORDS: [&str; 4] = ["yes", "no", "on", "off"];
+    if WORDS.iter().any(|word| word.eq_ignore_ascii_case(text)) {
+        return Some("neither true nor false");
+    }
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_number = digits.starts_with(|c: char| c.is_ascii_digit())
+        && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'_' | b'.'))
+        && digits.matches('.').count() < 2;
+    (is_number && matches!(plain(text), Kind::Text(_))).then_some("not a number")
+}
+
 /// What a scalar with a tag of the core schema means, if it fits.
 pub(super) fn tagged(tag: &str, text: &str) -> Option<Kind> {
     match (tag, plain(text)) {
