@@ -62,7 +62,7 @@ pub struct Source<'a> {
 /// What a file comes to.
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
-    /// The job. Empty when there is an error; otherwise exactly one, today.
+    /// The jobs, in the order of the file. Empty when there is an error; otherwise at least one.
     pub jobs: Vec<Job>,
     /// Everything found, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
@@ -109,8 +109,8 @@ pub fn parse_in(source: Source<'_>, inputs: &Inputs, around: Surroundings<'_>) -
     let reads = Reads::new(around.files);
     let mut variables = Vec::new();
     let around = Surroundings { files: &reads, ..around };
-    let job = read(source.path, text, inputs, around, &mut variables, &sink);
-    let jobs = if sink.has_errors() { Vec::new() } else { job.into_iter().collect() };
+    let jobs = read(source.path, text, inputs, around, &mut variables, &sink);
+    let jobs = if sink.has_errors() { Vec::new() } else { jobs };
     Parsed { jobs, diagnostics: sink.finish(), reads: reads.seen(), variables }
 }
 
@@ -121,34 +121,50 @@ fn read(
     around: Surroundings<'_>,
     found: &mut Vec<VariableSource>,
     sink: &Sink<'_>,
-) -> Option<Job> {
+) -> Vec<Job> {
     let conflicts = source::conflict_markers(text);
     if !conflicts.is_empty() {
         // Everything else that is wrong with such a file follows from them.
         conflicts.into_iter().for_each(|fault| sink.error(fault));
-        return None;
+        return Vec::new();
     }
-    let mut root = tree(path, text, sink).map_err(|fault| sink.error(fault)).ok()?;
+    let mut root = match tree(path, text, sink) {
+        Ok(root) => root,
+        Err(fault) => {
+            sink.error(fault);
+            return Vec::new();
+        }
+    };
     let whole = include::include(&mut root, (path, text), around.files, sink);
     let text = whole.as_ref();
     check_root(&root, sink);
     let settings = variables::Settings { path, inputs, around };
     let globals = variables::globals(&root, settings, text, sink, found);
-    let mut jobs = root.blocks("job");
-    let Some(block) = jobs.next() else {
+    let blocks: Vec<_> = root.blocks("job").collect();
+    if blocks.is_empty() && !root.incomplete {
         let help = "write: job \"name\" { group \"name\" { task \"name\" { … } } }";
-        if !root.incomplete {
-            sink.error(Fault::new("no-job", Span::default(), "the file has no job").help(help));
-        }
-        return None;
-    };
-    for more in jobs {
-        let message = "a file holds one job, this is another";
-        let help = "put each job into a file of its own";
-        sink.error(Fault::new("duplicate-job", more.header_span(), message).help(help));
+        sink.error(Fault::new("no-job", Span::default(), "the file has no job").help(help));
     }
-    let schema = schema::ROOT.block("job").map_or(&schema::OPAQUE, schema::Rule::schema);
-    let body = resolve::resolve(&block.body, schema, Scope::root(&globals));
+    let mut jobs: Vec<Job> = Vec::new();
+    for (at, block) in blocks.into_iter().enumerate() {
+        let header = block.header_span();
+        if at > 0 {
+            let message = "this is another job in the same file; Nomad reads files with one job only";
+            sink.extension(header, message);
+        }
+        let Some(job) = job(block, &globals, sink) else { continue };
+        if jobs.iter().any(|other| other.id == job.id) {
+            let message = format!("the job `{}` is in this file twice", job.id);
+            let help = "give it another name, or delete one of the two";
+            sink.error(Fault::new("duplicate-job", header, message).help(help));
+        }
+        jobs.push(job);
+    }
+    jobs
+}
+
+fn job(block: &tree::Block<Expr>, globals: &expr::Globals<'_>, sink: &Sink<'_>) -> Option<Job> {
+    let body = resolve::resolve(&block.body, schema::job(), Scope::root(globals));
     let block = tree::Block {
         kind: block.kind.clone(),
         kind_span: block.kind_span,
