@@ -127,12 +127,32 @@ impl Job {
         self.task_groups.iter().find(|group| group.name == name)
     }
 
-    /// The identity of a version: a hash of the canonical JSON. Object keys are ordered by the field order of these
-    /// types and by `BTreeMap`, so that equal jobs give equal bytes.
+    /// The identity of a version: a hash of the canonical JSON, in which what has no order stands in one order. Object
+    /// keys are ordered by the field order of these types and by `BTreeMap`, so that equal jobs give equal bytes.
     pub fn spec_hash(&self) -> SpecHash {
-        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        let mut job = self.clone();
+        job.sort();
+        let bytes = serde_json::to_vec(&job).unwrap_or_default();
         let digest = Sha256::digest(&bytes);
         SpecHash::from(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+
+    /// Brings into one order what means the same in any. Downloads, templates and checks stay: they follow each other.
+    fn sort(&mut self) {
+        self.datacenters.sort();
+        self.constraints.sort();
+        self.task_groups.sort_by(|a, b| a.name.cmp(&b.name));
+        for group in &mut self.task_groups {
+            group.constraints.sort();
+            for network in &mut group.networks {
+                network.reserved_ports.sort_by(|a, b| a.label.cmp(&b.label));
+                network.dynamic_ports.sort_by(|a, b| a.label.cmp(&b.label));
+            }
+            group.tasks.sort_by(|a, b| a.name.cmp(&b.name));
+            for task in &mut group.tasks {
+                task.constraints.sort();
+            }
+        }
     }
 }
 

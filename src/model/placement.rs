@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::nullable;
 
 /// A condition that a node must meet. Operands as in Nomad (`=`, `!=`, `<`, `regexp`, `version`, `distinct_hosts` …).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Constraint {
     /// The attribute, as `${attr.kernel.name}`.
