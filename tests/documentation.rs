@@ -106,7 +106,7 @@ fn codes_in(source: &str, found: &mut BTreeSet<String>) {
 #[test]
 fn every_code_has_its_section() {
     let mut sources = Vec::new();
-    for room in ["src/jobfile", "src/server"] {
+    for room in ["src/jobfile", "src/server", "src/cli/validate"] {
         files_beneath(&root().join(room), &mut sources);
     }
     let mut codes = BTreeSet::new();

@@ -38,6 +38,9 @@ pub struct AgentArguments {
     /// Folder or glob of job files in the repository; may be given several times [default: all]
     #[arg(long, value_name = "DIR|GLOB")]
     pub path: Vec<String>,
+    /// Environment whose vars files (NAME.ENVIRONMENT.vars.hcl) apply to the job files
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub env: Option<String>,
     /// Time between polls of the repository [default: 30s]
     #[arg(long, value_name = "DURATION")]
     pub interval: Option<String>,

@@ -23,9 +23,12 @@ pub fn normalised_arguments(arguments: impl IntoIterator<Item = OsString>) -> Ve
 fn is_long_with_one_dash(text: &str) -> bool {
     let Some(name) = text.strip_prefix('-') else { return false };
     let name = name.split_once('=').map_or(name, |(name, _)| name);
+    // A digit may come later, as in `-hcl2-strict`; `-n20` is a short option with its value.
+    let is_word = |c: char| c.is_ascii_lowercase() || c == '-';
     name.len() > 1
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+        && name.chars().nth(1).is_some_and(is_word)
+        && name.chars().all(|c| is_word(c) || c.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -43,6 +46,7 @@ mod tests {
             "-f",
             "--address=-x",
             "-rev=HEAD~1",
+            "-hcl2-strict=false",
             "--",
             "-raw",
         ];
@@ -55,6 +59,7 @@ mod tests {
             "-f",
             "--address=-x",
             "--rev=HEAD~1",
+            "--hcl2-strict=false",
             "--",
             "-raw",
         ];

@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
-use gitrepo::WorkTree;
+use jobfile::{Files as _, Inputs, Source, Surroundings};
 use model::wire::PlanRequest;
 
 use crate::connection::Connection;
 use crate::failure::Failure;
-use crate::validate::FILE_LIMIT;
+use crate::repository::Repository;
 
 pub(crate) use render::{diff_lines, failure_lines};
 
@@ -63,30 +62,28 @@ fn plan(arguments: &PlanArguments) -> Result<ExitCode, Failure> {
     })
 }
 
-/// The job files to send, by their path from the repository's root, and the folder or file that they are all of.
+/// The files to send, by their path from the repository's root, and the folder or file whose job files they are. With
+/// the job files come the vars files that apply to them, and what they include and read.
 fn working_tree(path: &Path) -> anyhow::Result<(BTreeMap<String, String>, String)> {
-    let path = path.canonicalize().with_context(|| format!("{} cannot be read", path.display()))?;
-    let folder = if path.is_dir() {
-        path.as_path()
-    } else {
-        path.parent().unwrap_or_else(|| Path::new("/"))
-    };
-    let tree = WorkTree::open(folder).with_context(|| format!("reading {}", folder.display()))?;
-    let from_root = |name: &str| Path::new(&tree.prefix).join(name).display().to_string();
-    let text = |bytes: Vec<u8>| {
-        // What is not text is sent with replacement characters, so that the agent's parser says what is wrong.
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
-    if path.is_dir() {
-        let files = crate::validate::job_files(folder)?;
-        let files =
-            files.into_iter().map(|(name, bytes)| (from_root(&name), text(bytes))).collect();
-        return Ok((files, tree.prefix.clone()));
+    let (repository, under) = Repository::around(path)?;
+    let jobs = repository.job_files(&under)?;
+    let vars_files = repository.vars_files(&under)?;
+    let vars = repository.read_vars(&vars_files);
+    let mut others = vars_files;
+    for (path, bytes) in &jobs {
+        let around = Surroundings { files: &repository, vars: &vars };
+        // The agent knows the environment and its own values; what cannot be known here it reads from its mirror.
+        let parsed = jobfile::parse_in(Source { path, bytes }, &Inputs::default(), around);
+        others.extend(parsed.reads);
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let (_, bytes) = tree
-        .read(&name, FILE_LIMIT)
-        .with_context(|| format!("{} cannot be read", path.display()))?;
-    let name = from_root(&name);
-    Ok((BTreeMap::from([(name.clone(), text(bytes))]), name))
+    let mut files = jobs;
+    for path in others.into_iter().filter(|path| !path.ends_with('/')) {
+        // What cannot be read here is for the agent to name.
+        if let Ok(Some(bytes)) = repository.read(&path) {
+            files.insert(path, bytes);
+        }
+    }
+    // What is not text is sent with replacement characters, so that the agent's parser says what is wrong.
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((files.into_iter().map(|(path, bytes)| (path, text(bytes))).collect(), under))
 }

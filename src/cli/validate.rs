@@ -1,154 +1,234 @@
 //! `herder validate`: what is wrong with job files, before anybody commits them.
 
+mod across;
+mod report;
+mod show;
+
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
-use clap::Args;
-use gitrepo::{FileKind, WorkTree};
-use model::Diagnostic;
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use jobfile::{Inputs, NoFiles, Source, Surroundings, VarsFiles};
 
 use crate::failure::Failure;
-use crate::output::{self, BOLD, GREEN, RED, YELLOW, styled};
+use crate::inputs::InputArguments;
+use crate::repository::Repository;
+use report::Report;
 
-/// More than a job file may have, so that the parser is the one to say that it is too large.
-pub(crate) const FILE_LIMIT: u64 = 64 << 20;
+/// After this time, somebody who watches is told how far it is.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Flags of `herder validate`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Values for variables come from vars files beside the job files and above them, from NOMAD_VAR_* and HERDER_VAR_*,
+from --var-file and from --var; what is named later wins.
+Exit code: 0 valid, 1 something is wrong, 255 nothing could be read.")]
 pub struct ValidateArguments {
     /// Job files, or folders to search for them; `-` reads one from standard input
     #[arg(default_value = ".")]
     paths: Vec<PathBuf>,
-    /// Value for a variable of the job files; may be given several times
-    #[arg(long = "var", value_name = "NAME=VALUE")]
-    variables: Vec<String>,
-    /// Treat warnings as errors
+    #[command(flatten)]
+    inputs: InputArguments,
+    /// Treat warnings as errors, and name what Nomad does not have
     #[arg(long)]
     strict: bool,
+    /// Show every warning, also where there are many
+    #[arg(long, short)]
+    verbose: bool,
+    /// How findings are written: for people, as annotations of GitHub, or one line each for editors
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     json: bool,
 }
 
+/// How findings are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// With the line, a marker and what to do
+    Text,
+    /// `::error file=…` for annotations
+    Github,
+    /// `path:line:column: error: message [code]`
+    Short,
+}
+
 pub(crate) fn run(arguments: &ValidateArguments) -> Result<ExitCode, Failure> {
-    let flags = variables(&arguments.variables)?.into_iter().collect();
-    let inputs = jobfile::Inputs { flags, lenient: true, ..jobfile::Inputs::default() };
-    let mut files = BTreeMap::new();
-    for path in &arguments.paths {
-        files.extend(read(path).map_err(|error| Failure::from(error).with_code(255))?);
+    let unreadable = |error: anyhow::Error| Failure::from(error).with_code(255);
+    let inputs = Inputs {
+        name_extensions: arguments.strict,
+        ..arguments.inputs.inputs().map_err(unreadable)?
+    };
+    let report = examine(&arguments.paths, &inputs).map_err(unreadable)?;
+    if report.files == 0 {
+        let error = anyhow::anyhow!("there are no job files here");
+        return Err(Failure::from(error).with_code(255));
     }
-    if files.is_empty() {
-        return Err(Failure::from(anyhow::anyhow!("there are no job files here")).with_code(255));
-    }
-    let mut found: Vec<Diagnostic> = Vec::new();
-    let mut owners: BTreeMap<model::JobId, &str> = BTreeMap::new();
-    let mut jobs = 0;
-    for (path, bytes) in &files {
-        let parsed = jobfile::parse(jobfile::Source { path, bytes }, &inputs);
-        found.extend(parsed.diagnostics);
-        for job in parsed.jobs {
-            jobs += 1;
-            if let Some(owner) = owners.insert(job.id.clone(), path) {
-                found.push(Diagnostic::file_error(
-                    "duplicate-job",
-                    path,
-                    format!("job `{}` is already declared by {owner}", job.id),
-                    "give one of them another name, or remove one of the files",
-                ));
-            }
-        }
-    }
-    // What stops a file comes first.
-    found.sort_by_key(|diagnostic| {
-        (
-            std::cmp::Reverse(diagnostic.severity),
-            diagnostic.path.clone(),
-            diagnostic.line,
-            diagnostic.column,
-        )
-    });
-    let errors = found.iter().filter(|diagnostic| diagnostic.is_error()).count();
-    let warnings = found.len() - errors;
     if arguments.json {
-        output::json(&found)?;
+        crate::output::json(&report.as_shown())?;
     } else {
-        for diagnostic in &found {
-            let text =
-                files.get(&diagnostic.path).and_then(|bytes| std::str::from_utf8(bytes).ok());
-            anstream::println!("{}\n", jobfile::render(diagnostic, text, true));
+        match arguments.format {
+            Format::Text => show::text(&report, arguments.verbose),
+            Format::Github => show::lines(&report, show::github),
+            Format::Short => show::lines(&report, show::short),
         }
-        let count = |number: usize, word: &str| {
-            format!("{number} {word}{}", if number == 1 { "" } else { "s" })
-        };
-        let verdict = match (errors, warnings) {
-            (0, 0) => styled(GREEN, "no problems"),
-            (0, _) => styled(YELLOW, count(warnings, "warning")),
-            (_, 0) => styled(RED, count(errors, "error")),
-            _ => styled(RED, format!("{}, {}", count(errors, "error"), count(warnings, "warning"))),
-        };
-        anstream::eprintln!(
-            "{}: {} in {}",
-            styled(BOLD, verdict),
-            count(jobs, "job"),
-            count(files.len(), "file")
-        );
     }
-    let failed = errors > 0 || (arguments.strict && warnings > 0);
+    let failed = report.errors() > 0 || (arguments.strict && report.warnings() > 0);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// `name=value` pairs.
-pub(crate) fn variables(pairs: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
-    pairs
-        .iter()
-        .map(|pair| match pair.split_once('=') {
-            Some((name, value)) => Ok((name.trim().to_owned(), value.to_owned())),
-            None => bail!("`--var {pair}` has no value; write --var {pair}=VALUE"),
-        })
-        .collect()
+/// What was asked for in one repository.
+struct Asked {
+    repository: Repository,
+    /// Paths from its root.
+    paths: Vec<String>,
 }
 
-/// The job files that a path names, by the name to show.
-fn read(path: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
-    if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .take(16 << 20)
-            .read_to_end(&mut bytes)
-            .context("reading standard input")?;
-        return Ok(BTreeMap::from([("stdin".to_owned(), bytes)]));
-    }
-    let data =
-        std::fs::metadata(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    if data.is_file() {
-        let bytes =
-            std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        return Ok(BTreeMap::from([(path.display().to_string(), bytes)]));
-    }
-    let prefix = if path == Path::new(".") { PathBuf::new() } else { path.to_owned() };
-    let files = job_files(path)?;
-    Ok(files
-        .into_iter()
-        .map(|(name, bytes)| (prefix.join(name).display().to_string(), bytes))
-        .collect())
-}
-
-/// All job files beneath a folder, by their path within it.
-pub(crate) fn job_files(folder: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
-    let tree = WorkTree::open(folder).with_context(|| format!("reading {}", folder.display()))?;
-    let mut files = BTreeMap::new();
-    for file in tree.list(&[])?.files {
-        let path = file.path;
-        if !jobfile::is_job_file_name(&path) || file.kind != FileKind::File {
+fn examine(paths: &[PathBuf], inputs: &Inputs) -> anyhow::Result<Report> {
+    let mut repositories: BTreeMap<PathBuf, Asked> = BTreeMap::new();
+    let mut report = Report::new()?;
+    for path in paths {
+        if path == Path::new("-") {
+            let mut bytes = Vec::new();
+            let stdin = std::io::stdin().take(16 << 20);
+            { stdin }.read_to_end(&mut bytes).context("reading standard input")?;
+            let vars = VarsFiles::default();
+            let around = Surroundings { files: &NoFiles, vars: &vars };
+            let parsed = jobfile::parse_in(Source { path: "stdin", bytes: &bytes }, inputs, around);
+            report.add("stdin", bytes, parsed);
             continue;
         }
-        let (_, bytes) = tree.read(&path, FILE_LIMIT).with_context(|| format!("reading {path}"))?;
-        if jobfile::holds_job(&path, &bytes) {
-            files.insert(path, bytes);
-        }
+        let (repository, within) = Repository::around(path)?;
+        let root = repository.root().to_owned();
+        let asked =
+            repositories.entry(root).or_insert_with(|| Asked { repository, paths: Vec::new() });
+        asked.paths.push(within);
     }
-    Ok(files)
+    for (root, asked) in &repositories {
+        report.enter(root);
+        examine_repository(asked, inputs, &mut report)?;
+    }
+    report.settle();
+    Ok(report)
+}
+
+fn examine_repository(asked: &Asked, inputs: &Inputs, report: &mut Report) -> anyhow::Result<()> {
+    let Asked { repository, paths } = asked;
+    let mut files = BTreeMap::new();
+    let mut vars_files = std::collections::BTreeSet::new();
+    for path in paths {
+        files.extend(repository.job_files(path)?);
+        vars_files.extend(repository.vars_files(path)?);
+    }
+    let vars = repository.read_vars(&vars_files);
+    // A value that is meant for one of several files is no mistake in the others.
+    let lenient = Inputs { lenient: inputs.lenient || files.len() > 1, ..inputs.clone() };
+    let (count, begun) = (files.len(), Instant::now());
+    let mut told = begun;
+    let mut across = across::Across::default();
+    let watched = std::io::stderr().is_terminal();
+    for (number, (path, bytes)) in files.into_iter().enumerate() {
+        if watched && begun.elapsed() > PATIENCE && told.elapsed() > PATIENCE / 10 {
+            told = Instant::now();
+            anstream::eprint!("\r{} of {} files", show::number(number), show::number(count));
+        }
+        let around = Surroundings { files: repository, vars: &vars };
+        let parsed = jobfile::parse_in(Source { path: &path, bytes: &bytes }, &lenient, around);
+        across.take(&path, &parsed);
+        report.add(&path, bytes, parsed);
+    }
+    if watched && told != begun {
+        anstream::eprint!("\r{:40}\r", "");
+    }
+    across.finish(paths, inputs, &vars, report);
+    report.passed_over(&vars_files, inputs.environment.as_deref());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const JOB: &str = "variable \"image\" {}\njob \"NAME\" {\n  group \"g\" {\n    task \"t\" {\n      \
+                       driver = \"raw_exec\"\n      config {\n        command = var.image\n      }\n    }\n  }\n}\n";
+
+    fn repository(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::create_dir(dir.path().join(".git")).expect("a folder");
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+            fs::write(path, text).expect("written");
+        }
+        dir
+    }
+
+    fn job(name: &str) -> String {
+        JOB.replace("NAME", name)
+    }
+
+    fn found(dir: &tempfile::TempDir, paths: &[&str], inputs: &Inputs) -> Vec<String> {
+        let paths: Vec<PathBuf> = paths.iter().map(|path| dir.path().join(path)).collect();
+        let report = examine(&paths, inputs).expect("reads");
+        let line = |found: &report::Found| {
+            let of = &found.diagnostic;
+            format!("{}:{}: {}: {}", of.path, of.line, of.code, of.message)
+        };
+        report.found.iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_folder_is_read_as_the_agent_reads_it() {
+        let dir = repository(&[
+            ("jobs/a.hcl", &job("a")),
+            ("jobs/b.hcl", &format!("include = [\"/lib/x.hcl\"]\n{}", job("b"))),
+            ("lib/x.hcl", "locals {}"),
+            ("all.vars.hcl", "image = \"one\"\n"),
+        ]);
+        let none = Inputs::default();
+        assert_eq!(found(&dir, &["jobs"], &none), [""; 0]);
+        assert_eq!(found(&dir, &["jobs/a.hcl", "jobs/b.hcl"], &none), [""; 0]);
+        assert_eq!(found(&dir, &[""], &none), [""; 0]);
+        fs::write(dir.path().join("all.vars.hcl"), "image = one\n").expect("written");
+        let words = "all.vars.hcl:1: unknown-reference: `one` is no value, and nothing can be referred to in a vars file";
+        assert_eq!(found(&dir, &["jobs"], &none), [words], "it is said once");
+    }
+
+    #[test]
+    fn environments_and_values_that_nobody_takes_are_told() {
+        let dir = repository(&[
+            ("a.hcl", &job("a")),
+            ("b/b.hcl", &job("b")),
+            ("x.prod.vars.hcl", "image = \"prod\"\ntypo = 1\n"),
+        ]);
+        let prod = Inputs { environment: Some("prod".into()), ..Inputs::default() };
+        let unused = "x.prod.vars.hcl:2: unused-value: no job file here or below declares the variable `typo`";
+        assert_eq!(found(&dir, &[""], &prod), [unused]);
+        assert_eq!(found(&dir, &["b"], &prod), [""; 0], "others may take it");
+        let report = examine(&[dir.path().to_owned()], &Inputs::default()).expect("reads");
+        assert_eq!((report.errors(), report.environments.len()), (2, 1));
+        let flags = vec![("image".to_owned(), "x".to_owned()), ("imag".to_owned(), "x".to_owned())];
+        let words = found(&dir, &[""], &Inputs { flags: flags.clone(), ..prod.clone() });
+        assert!(words[0].starts_with("--var imag:0: unknown-variable"), "{words:?}");
+        assert_eq!(found(&dir, &[""], &Inputs { flags, lenient: true, ..prod }), [unused]);
+    }
+
+    #[test]
+    fn one_job_in_two_files_is_an_error() {
+        let dir = repository(&[
+            ("a.hcl", &job("a")),
+            ("b.hcl", &job("a")),
+            ("v.vars.hcl", "image = \"x\""),
+        ]);
+        let words = ["b.hcl:0: duplicate-job: job `a` is already declared by a.hcl"];
+        assert_eq!(found(&dir, &[""], &Inputs::default()), words);
+    }
 }

@@ -48,7 +48,9 @@ pub use crate::format::{FormatError, format};
 pub use crate::inputs::{Inputs, VariableSource};
 pub use crate::render::render;
 pub use crate::source::{holds_job, is_job_file_name};
-pub use crate::variables::{VarsFiles, applying_vars_files, is_vars_file_name};
+pub use crate::variables::{
+    VarsFiles, applying_vars_files, environment_of_vars_file, is_vars_file_name,
+};
 
 /// A file: its name, which decides the syntax, and its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -195,7 +197,7 @@ fn tree(path: &str, text: &str, sink: &Sink<'_>) -> Result<Body<Expr>, Fault> {
 
 fn check_root(root: &Body<Expr>, sink: &Sink<'_>) {
     let unknown = |code, what: &str, name: &str, span| {
-        let known = schema::ROOT.names();
+        let known = schema::ROOT.names().chain(["include"]);
         let help = suggest::did_you_mean(name, known)
             .unwrap_or_else(|| "at the top stand job, variable, variables and locals".to_owned());
         let message = format!("a job file has no {what} `{name}`");

@@ -20,7 +20,7 @@ use declaration::{Declaration, declarations};
 use given::{Given, Written};
 use vars_file::VarsFile;
 
-pub use nearby::{VarsFiles, applying_vars_files, is_vars_file_name};
+pub use nearby::{VarsFiles, applying_vars_files, environment_of_vars_file, is_vars_file_name};
 
 /// What a file's variables are set from.
 #[derive(Clone, Copy)]

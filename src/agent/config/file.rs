@@ -115,8 +115,10 @@ pub(crate) struct RepoBlock {
     pub(crate) ca_file: Option<PathBuf>,
     /// How many jobs one commit may stop without approval: `"50%"` or a number.
     pub(crate) max_removals: Option<String>,
-    /// Values for variables of the job files.
-    pub(crate) variables: BTreeMap<String, String>,
+    /// The environment whose vars files (`NAME.ENVIRONMENT.vars.hcl`) apply.
+    pub(crate) env: Option<String>,
+    /// Values for variables of the job files: text as for `-var`, or any other value as it is.
+    pub(crate) variables: BTreeMap<String, serde_json::Value>,
 }
 
 impl File {
@@ -158,6 +160,11 @@ mod tests {
             repo "infra" {
               url   = "https://example.org/infra.git"
               paths = ["jobs"]
+              env   = "prod"
+              variables {
+                image = "web:1"
+                hosts = ["a", "b"]
+              }
             }
             "#,
             false,
@@ -165,7 +172,8 @@ mod tests {
         .expect("HCL");
         let yaml = File::parse(
             "data_dir: /var/lib/herder\nports: {http: 0}\nplugin: {raw_exec: {config: {enabled: true}}}\n\
-             repo: {infra: {url: 'https://example.org/infra.git', paths: [jobs]}}\n",
+             repo: {infra: {url: 'https://example.org/infra.git', paths: [jobs], env: prod, \
+             variables: {image: 'web:1', hosts: [a, b]}}}\n",
             true,
         )
         .expect("YAML");

@@ -125,12 +125,13 @@ fn repositories(
             branch: arguments.branch.clone(),
             paths: arguments.path.clone(),
             interval: arguments.interval.clone(),
+            env: arguments.env.clone(),
             ..RepoBlock::default()
         };
         blocks.insert(name_of(url), block);
-    } else if arguments.branch.is_some() || !arguments.path.is_empty() {
+    } else if arguments.branch.is_some() || !arguments.path.is_empty() || arguments.env.is_some() {
         bail!(
-            "--branch and --path say what of a repository to follow; add --repo URL or --repo PATH"
+            "--branch, --path and --env say what of a repository to follow; add --repo URL or --repo PATH"
         );
     }
     blocks.iter().map(|(name, block)| repository(name, block)).collect()
@@ -162,12 +163,27 @@ fn repository(name: &str, block: &RepoBlock) -> anyhow::Result<RepoSettings> {
         ..Credentials::default()
     };
     config.check()?;
-    let variables = block.variables.clone().into_iter();
-    let variables = variables.map(|(name, value)| (name, value.into())).collect();
-    let inputs = jobfile::Inputs { variables, ..jobfile::Inputs::default() };
+    let inputs = inputs(name, block)?;
     Ok(RepoSettings {
         config,
         intake: IntakeOptions { budget: budget(name, block.max_removals.as_deref())?, inputs },
+    })
+}
+
+/// What the job files are read with. Nothing of it comes from the shell that the agent was started in.
+fn inputs(repo: &str, block: &RepoBlock) -> anyhow::Result<jobfile::Inputs> {
+    if let Some(environment) = &block.env {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        if environment.is_empty() || !environment.chars().all(is_name) {
+            bail!(
+                "repo \"{repo}\": env is `{environment}`; the name of an environment has letters, digits, `-` and `_`"
+            );
+        }
+    }
+    Ok(jobfile::Inputs {
+        environment: block.env.clone(),
+        variables: block.variables.clone(),
+        ..jobfile::Inputs::default()
     })
 }
 
@@ -278,6 +294,15 @@ mod tests {
         assert!(budget("r", Some("many")).is_err());
         assert_eq!(port_ranges("22, 80-82").expect("ports"), [22, 80, 81, 82]);
         assert!(port_ranges("9-1").is_err());
+    }
+
+    #[test]
+    fn an_environment_has_a_plain_name() {
+        let with = |env: &str| RepoBlock { env: Some(env.into()), ..RepoBlock::default() };
+        assert_eq!(inputs("r", &with("eu-1")).expect("a name").environment, Some("eu-1".into()));
+        for name in ["", "a.b", "a/b", "prod "] {
+            assert!(inputs("r", &with(name)).is_err(), "{name}");
+        }
     }
 
     #[test]

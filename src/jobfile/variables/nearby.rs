@@ -21,8 +21,8 @@ fn stem(path: &str) -> Option<&str> {
     name.strip_suffix(ENDING).filter(|stem| !stem.is_empty() && !stem.starts_with('.'))
 }
 
-/// The environment that a vars file is for; none for all.
-fn environment_of(path: &str) -> Option<&str> {
+/// The environment that a vars file is for; none for one that is for all, and for other files.
+pub fn environment_of_vars_file(path: &str) -> Option<&str> {
     stem(path)?.rsplit_once('.').map(|(_, environment)| environment)
 }
 
@@ -40,7 +40,7 @@ pub fn applying_vars_files<'a>(
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             let rest = job.strip_prefix(folder)?;
             let above = folder.is_empty() || rest.starts_with('/');
-            let only = environment_of(path);
+            let only = environment_of_vars_file(path);
             let applies = above && (only.is_none() || only == environment);
             applies.then_some((folder.len(), only.is_some(), path))
         })
@@ -101,7 +101,7 @@ mod tests {
             ("a.b.c.vars.hcl", Some("c")),
         ] {
             assert!(is_vars_file_name(path), "{path}");
-            assert_eq!(environment_of(path), environment, "{path}");
+            assert_eq!(environment_of_vars_file(path), environment, "{path}");
         }
         for path in ["vars.hcl", ".vars.hcl", "a/.x.vars.hcl", "a.vars.hcl.bak", "a.vars.json"] {
             assert!(!is_vars_file_name(path), "{path}");

@@ -1,0 +1,113 @@
+//! What is wrong with several files together: one job in two of them, and values that none of them takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jobfile::{Inputs, Parsed, VarsFiles};
+use model::{Diagnostic, JobId, Severity};
+
+use super::report::Report;
+
+/// What the files of one repository declare.
+#[derive(Default)]
+pub(super) struct Across {
+    owners: BTreeMap<JobId, String>,
+    /// The variables that are declared, and in which files.
+    declared: BTreeMap<String, BTreeSet<String>>,
+    twice: Vec<Diagnostic>,
+    /// Whether a file could not be read so far that its variables are known.
+    unknown: bool,
+    files: usize,
+}
+
+impl Across {
+    pub(super) fn take(&mut self, path: &str, parsed: &Parsed) {
+        self.files += 1;
+        self.unknown |= parsed.variables.is_empty() && parsed.has_errors();
+        for variable in &parsed.variables {
+            self.declared.entry(variable.name.clone()).or_default().insert(path.to_owned());
+        }
+        for job in &parsed.jobs {
+            if let Some(owner) = self.owners.insert(job.id.clone(), path.to_owned()) {
+                self.twice.push(Diagnostic::file_error(
+                    "duplicate-job",
+                    path,
+                    format!("job `{}` is already declared by {owner}", job.id),
+                    "give one of them another name, or remove one of the files",
+                ));
+            }
+        }
+    }
+
+    /// `paths` are the folders and files that were looked at.
+    pub(super) fn finish(
+        self,
+        paths: &[String],
+        inputs: &Inputs,
+        vars: &VarsFiles,
+        report: &mut Report,
+    ) {
+        for problem in vars.problems() {
+            report.find(problem.clone());
+        }
+        if !self.unknown {
+            self.unused_values(paths, vars, report);
+            if self.files > 1 && !inputs.lenient {
+                self.undeclared(inputs, report);
+            }
+        }
+        for problem in self.twice {
+            report.find(problem);
+        }
+    }
+
+    /// Lines of vars files that no job file takes, where all those that could were looked at.
+    fn unused_values(&self, paths: &[String], vars: &VarsFiles, report: &mut Report) {
+        for (file, names) in vars.names() {
+            let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+            if !paths.iter().any(|path| is_beneath(folder, path)) {
+                continue;
+            }
+            for (name, line, column) in names {
+                let takes = |path: &String| is_beneath(path, folder);
+                if !self.declared.get(name).is_some_and(|files| files.iter().any(takes)) {
+                    report.find(Diagnostic {
+                        severity: Severity::Warning,
+                        code: "unused-value".to_owned(),
+                        path: file.to_owned(),
+                        line,
+                        column,
+                        message: format!(
+                            "no job file here or below declares the variable `{name}`"
+                        ),
+                        ..Diagnostic::default()
+                    });
+                }
+            }
+        }
+    }
+
+    /// Somebody who names a variable means one that is there.
+    fn undeclared(&self, inputs: &Inputs, report: &mut Report) {
+        let message = |name: &str| format!("no job file declares the variable `{name}`");
+        for (name, _) in inputs.flags.iter().filter(|(name, _)| !self.declared.contains_key(name)) {
+            let given = format!("--var {name}");
+            let help = "correct the name, or pass --hcl2-strict=false";
+            report.find(Diagnostic::file_error("unknown-variable", &given, message(name), help));
+        }
+        let mut named = VarsFiles::default();
+        inputs.files.iter().for_each(|(path, bytes)| named.insert(path, bytes));
+        for (path, names) in named.names() {
+            for (name, line, column) in names {
+                if !self.declared.contains_key(name) {
+                    let error = Diagnostic::file_error("unknown-variable", path, message(name), "");
+                    report.find(Diagnostic { line, column, ..error });
+                }
+            }
+        }
+    }
+}
+
+fn is_beneath(path: &str, folder: &str) -> bool {
+    folder.is_empty()
+        || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
