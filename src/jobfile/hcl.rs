@@ -18,6 +18,7 @@ use hcl_edit::expr::Expression;
 
 use self::body::Place;
 use self::cursor::Reader;
+pub(crate) use self::cursor::{MAX_BLOCKS, too_many_blocks};
 use crate::report::{Fault, Sink, Span};
 use crate::tree::{Attribute, Block, Body, Expr};
 use crate::yaml::Node;
@@ -95,20 +96,21 @@ fn values(reader: &mut Reader<'_>) -> Vec<Option<Expression>> {
     if accepted.is_empty() {
         return Vec::new();
     }
-    let mut list = vec![b' '; reader.bytes.len()];
+    let mut list = vec![b' '; reader.bytes.len() + 1];
     for item in &accepted {
         copy(&mut list, item.span, reader.bytes);
-        fill(&mut list, Span::new(item.equals, item.equals + 1), b',');
     }
     for edit in &reader.edits {
         fill(&mut list, edit.span, edit.with);
     }
-    if let Some(first) = accepted.first() {
-        fill(&mut list, Span::new(first.equals, first.equals + 1), b' ');
+    for item in &accepted {
+        fill(&mut list, Span::new(item.span.end, item.span.end + 1), b',');
     }
+    let end = accepted.last().map_or(0, |item| item.span.end);
+    fill(&mut list, Span::new(end, end + 1), b']');
+    list.truncate(end + 1);
     // A name stands before the first value, so that there is room.
     fill(&mut list, Span::new(0, 1), b'[');
-    list.push(b']');
     let mut broken = vec![false; accepted.len()];
     for _ in 0..MAX_ROUNDS {
         let Ok(text) = std::str::from_utf8(&list) else { break };

@@ -11,7 +11,7 @@ use crate::yaml::{Form, Key, Kind, Node, to_body};
 /// How deep lists and objects may nest.
 const MAX_DEPTH: usize = 40;
 /// How many values a file may have.
-const MAX_NODES: usize = 40_000;
+const MAX_NODES: usize = 20_000;
 
 /// Parses a job file in HCL's JSON form, and reports what is wrong with it.
 pub(crate) fn parse(text: &str, sink: &Sink<'_>) -> Option<Body<Expr>> {
@@ -308,6 +308,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use serde_json::Value as Json;
 
     use super::*;
@@ -350,11 +352,11 @@ mod tests {
             let Expr::Yaml(node) = &attribute.value else { panic!("is a node") };
             let place = attribute.value_span;
             let value = if is_plain(node) { node.to_value().to_json() } else { Json::Null };
-            out += &format!("{}@{}-{}={value} ", attribute.name, place.start, place.end);
+            let _ = write!(out, "{}@{}-{}={value} ", attribute.name, place.start, place.end);
         }
         for block in &body.blocks {
             let labels: Vec<_> = block.labels.iter().map(|label| &label.text).collect();
-            out += &format!("{}{labels:?}{{{}}} ", block.kind, shape(&block.body));
+            let _ = write!(out, "{}{labels:?}{{{}}} ", block.kind, shape(&block.body));
         }
         out
     }
@@ -385,7 +387,8 @@ mod tests {
             let plain =
                 !(source.contains('{') && source.contains(['$', '%'])) && !(long && is_number);
             let value = if plain && !fails { text } else { "null".to_owned() };
-            out += &format!(
+            let _ = write!(
+                out,
                 "{}@{}-{}={value} ",
                 attribute["name"].as_str().unwrap_or(""),
                 place[0],
@@ -396,7 +399,7 @@ mod tests {
             let labels: Vec<_> = list(&block["labels"]);
             let labels: Vec<_> = labels.iter().map(|label| label.as_str().unwrap_or("")).collect();
             let kind = block["kind"].as_str().unwrap_or("");
-            out += &format!("{kind}{labels:?}{{{}}} ", wanted(&block["body"]));
+            let _ = write!(out, "{kind}{labels:?}{{{}}} ", wanted(&block["body"]));
         }
         out
     }

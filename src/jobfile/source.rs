@@ -8,6 +8,9 @@ use crate::scan::scan;
 /// The longest job file.
 pub(crate) const MAX_BYTES: usize = 1 << 20;
 
+/// How many markers of unfinished merges are worth a line each.
+const MAX_MARKERS: usize = 30;
+
 /// The syntax of a file, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Syntax {
@@ -154,20 +157,23 @@ pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, Fault> {
 
 /// The markers that an unfinished merge leaves behind. A line of `=` alone is no sign without the others.
 pub(crate) fn conflict_markers(text: &str) -> Vec<Fault> {
-    let lines = lines_with_places(text);
+    if !text.contains("<<<<<<<") && !text.contains(">>>>>>>") {
+        return Vec::new();
+    }
+    let lines = || lines_with_places(text);
     let is = |line: &str, mark: &str| {
         line.strip_prefix(mark).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     };
-    let ours = lines.iter().any(|(line, _)| is(line, "<<<<<<<"));
-    let theirs = lines.iter().any(|(line, _)| is(line, ">>>>>>>"));
+    let ours = lines().any(|(line, _)| is(line, "<<<<<<<"));
+    let theirs = lines().any(|(line, _)| is(line, ">>>>>>>"));
     if !ours && !theirs {
         return Vec::new();
     }
-    lines
-        .into_iter()
+    lines()
         .filter(|(line, _)| {
             ["<<<<<<<", "=======", ">>>>>>>", "|||||||"].iter().any(|m| is(line, m))
         })
+        .take(MAX_MARKERS)
         .map(|(line, place)| {
             let mark = line.get(..7).unwrap_or(line);
             let message = format!("a merge was not finished: this line starts with `{mark}`");
@@ -177,16 +183,14 @@ pub(crate) fn conflict_markers(text: &str) -> Vec<Fault> {
         .collect()
 }
 
-fn lines_with_places(text: &str) -> Vec<(&str, Range<usize>)> {
+fn lines_with_places(text: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
     let mut at = 0;
-    text.split_inclusive('\n')
-        .map(|line| {
-            let start = at;
-            at += line.len();
-            let bare = line.trim_end_matches(['\n', '\r']);
-            (bare, start..start + bare.len())
-        })
-        .collect()
+    text.split_inclusive('\n').map(move |line| {
+        let start = at;
+        at += line.len();
+        let bare = line.trim_end_matches(['\n', '\r']);
+        (bare, start..start + bare.len())
+    })
 }
 
 #[cfg(test)]

@@ -283,6 +283,7 @@ impl Reader<'_> {
         let mut labels = Vec::new();
         loop {
             self.skip();
+            self.part()?;
             let start = self.at;
             match self.byte() {
                 Some(b'{') => break,
@@ -301,6 +302,7 @@ impl Reader<'_> {
                 }
             }
         }
+        self.one_more_block(kind_span)?;
         let header = Header { kind: kind.to_owned(), kind_span, labels };
         let inner = self.braces(kind_span.start)?;
         let Header { kind, kind_span, labels } = header;
@@ -475,21 +477,23 @@ impl Reader<'_> {
         }
     }
 
-    /// Past a heredoc that ends, or past its opening.
+    /// Past a heredoc that ends, or past its opening. Only so many are looked for.
     fn leap_heredoc(&mut self) {
-        let line_end = self.line_end(self.at);
-        let word = self.text.get(self.at + 2..line_end).unwrap_or("");
-        let word = word.strip_prefix('-').unwrap_or(word);
-        let is_word = word.starts_with(starts_word);
-        let rest = self.text.get(line_end..).unwrap_or("");
-        let mut at = line_end;
-        for line in rest.split_inclusive('\n') {
+        self.at += 2;
+        self.at += usize::from(self.byte() == Some(b'-'));
+        let word = self.word().unwrap_or("");
+        self.at += word.len();
+        if word.is_empty() || self.newline().is_none() || self.searches == 0 {
+            return;
+        }
+        let mut at = self.at;
+        for line in self.rest().split_inclusive('\n') {
             at += line.len();
-            if is_word && line.ends_with('\n') && line.trim() == word {
+            if line.ends_with('\n') && line.trim() == word {
                 self.at = at - 1;
                 return;
             }
         }
-        self.at += 2;
+        self.searches -= 1;
     }
 }

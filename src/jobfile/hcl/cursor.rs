@@ -7,11 +7,13 @@ pub(crate) const MAX_DEPTH: usize = 40;
 /// How many operators may stand in one chain, those of its operands included.
 const MAX_OPERATORS: usize = 120;
 /// How many attributes, blocks and parts of expressions a file may have. Real files reach 2,000.
-pub(crate) const MAX_PARTS: usize = 40_000;
+const MAX_PARTS: usize = 20_000;
+/// How many blocks a file may have, because each may become kilobytes of defaults. Real files reach 300.
+pub(crate) const MAX_BLOCKS: usize = 3_000;
 /// How many comparisons of keys the objects of a file may cost, because each new key is compared with all others.
 const MAX_KEY_WORK: usize = 4_000_000;
 /// How many syntax errors of one file are worth reading.
-const MAX_FAULTS: usize = 50;
+const MAX_FAULTS: usize = 30;
 
 /// What a step comes to.
 pub(super) type Step<T = ()> = Result<T, Fault>;
@@ -55,7 +57,10 @@ pub(super) struct Reader<'a> {
     pub(super) stopped: bool,
     pub(super) depth: usize,
     pub(super) operators: usize,
+    /// How many more heredocs that never end are looked into, and their ends looked for.
+    pub(super) searches: usize,
     parts: usize,
+    blocks: usize,
     key_work: usize,
 }
 
@@ -77,7 +82,9 @@ impl<'a> Reader<'a> {
             stopped: false,
             depth: 0,
             operators: 0,
+            searches: 8,
             parts: 0,
+            blocks: 0,
             key_work: 0,
         }
     }
@@ -226,6 +233,12 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Counts one more block.
+    pub(super) fn one_more_block(&mut self, header: Span) -> Step {
+        self.blocks += 1;
+        if self.blocks > MAX_BLOCKS { Err(too_many_blocks(header)) } else { Ok(()) }
+    }
+
     /// Counts a key of an object that has so many already.
     pub(super) fn key(&mut self, already: usize) -> Step {
         self.key_work += already;
@@ -292,7 +305,7 @@ impl<'a> Reader<'a> {
             return (Span::new(at, at), "the end of the file".to_owned());
         };
         let word = self.word().filter(|word| word.len() < 40);
-        let length = word.map_or(next.len_utf8(), str::len);
+        let length = word.map_or_else(|| next.len_utf8(), str::len);
         let token = self.text.get(at..at + length).unwrap_or("");
         let words = match next {
             '"' => "a string".to_owned(),
@@ -301,6 +314,12 @@ impl<'a> Reader<'a> {
         };
         (Span::new(at, at + length), words)
     }
+}
+
+/// What is wrong with a file of too many blocks, whatever its syntax.
+pub(crate) fn too_many_blocks(span: Span) -> Fault {
+    Fault::new("too-large", span, format!("the file has more than {MAX_BLOCKS} blocks"))
+        .help("split the job, or use `count` instead of groups that are alike")
 }
 
 pub(super) fn starts_word(c: char) -> bool {

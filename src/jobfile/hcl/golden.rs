@@ -1,5 +1,7 @@
 //! What HashiCorp's own parser says of many small texts, in `fixtures/syntax/hcl.json`, and what ours says.
 
+use std::fmt::Write as _;
+
 use serde_json::Value as Json;
 
 use super::parse_all;
@@ -52,11 +54,11 @@ fn shape(body: &Body<Expr>, cut: usize) -> String {
     for attribute in &body.attributes {
         let place = attribute.value_span;
         assert!(matches!(attribute.value, Expr::Hcl(_)), "{}", attribute.name);
-        out += &format!("{}@{}-{} ", attribute.name, place.start + cut, place.end + cut);
+        let _ = write!(out, "{}@{}-{} ", attribute.name, place.start + cut, place.end + cut);
     }
     for block in &body.blocks {
         let labels: Vec<_> = block.labels.iter().map(|label| &label.text).collect();
-        out += &format!("{}{labels:?}{{{}}} ", block.kind, shape(&block.body, cut));
+        let _ = write!(out, "{}{labels:?}{{{}}} ", block.kind, shape(&block.body, cut));
     }
     out
 }
@@ -66,13 +68,14 @@ fn wanted(body: &Json) -> String {
     let list = |value: &Json| value.as_array().cloned().unwrap_or_default();
     for attribute in list(&body["attributes"]) {
         let place = &attribute["place"];
-        out += &format!("{}@{}-{} ", attribute["name"].as_str().unwrap_or(""), place[0], place[1]);
+        let _ =
+            write!(out, "{}@{}-{} ", attribute["name"].as_str().unwrap_or(""), place[0], place[1]);
     }
     for block in list(&body["blocks"]) {
         let labels: Vec<_> = list(&block["labels"]);
         let labels: Vec<_> = labels.iter().map(|label| label.as_str().unwrap_or("")).collect();
         let kind = block["kind"].as_str().unwrap_or("");
-        out += &format!("{kind}{labels:?}{{{}}} ", wanted(&block["body"]));
+        let _ = write!(out, "{kind}{labels:?}{{{}}} ", wanted(&block["body"]));
     }
     out
 }

@@ -339,7 +339,10 @@ impl<'a> Reader<'a> {
         let fault = Fault::new("syntax", span, "this text block never ends");
         // A line that begins with the word is where it was meant to end.
         let mut at = self.line_end(opened);
-        while let Some(length) = self.text.get(at..).and_then(|rest| rest.find('\n')) {
+        self.searches = self.searches.saturating_sub(1);
+        while self.searches > 0
+            && let Some(length) = self.text.get(at..).and_then(|rest| rest.find('\n'))
+        {
             at += length + 1;
             let line = self.text.get(at..self.line_end(at)).unwrap_or("");
             let bare = line.trim_start();

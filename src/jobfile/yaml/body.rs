@@ -1,8 +1,10 @@
 //! Nodes to bodies: the grammar says which keys are blocks.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use super::{Key, Kind, Node};
+use crate::hcl;
 use crate::report::{Fault, Sink, Span};
 use crate::schema::{Rule, Schema};
 use crate::tree::{Attribute, Block, Body, Expr, Label};
@@ -23,6 +25,32 @@ pub(crate) fn to_body(
     form: Form,
     sink: &Sink<'_>,
 ) -> Body<Expr> {
+    let made = Cell::new(0);
+    to_inner_body(node, schema, &Way { form, sink, made: &made })
+}
+
+/// What stays the same on the way through a file.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    form: Form,
+    sink: &'a Sink<'a>,
+    /// How many blocks there were.
+    made: &'a Cell<usize>,
+}
+
+impl Way<'_> {
+    /// Whether there may be one more block.
+    fn one_more(&self, span: Span) -> bool {
+        self.made.set(self.made.get() + 1);
+        if self.made.get() == hcl::MAX_BLOCKS + 1 {
+            self.sink.error(hcl::too_many_blocks(span));
+        }
+        self.made.get() <= hcl::MAX_BLOCKS
+    }
+}
+
+fn to_inner_body(node: Node, schema: &'static Schema, way: &Way<'_>) -> Body<Expr> {
+    let Way { form, sink, .. } = *way;
     let mut body = Body::default();
     let items = match node.kind {
         Kind::Map(items) => items,
@@ -40,12 +68,12 @@ pub(crate) fn to_body(
             continue;
         }
         if key.text == "dynamic" && !schema.open {
-            dynamic(key, value, schema, form, sink, &mut body);
+            dynamic(key, value, schema, way, &mut body);
             continue;
         }
         match schema.block(&key.text) {
             Some(rule) => {
-                let blocks = Blocks { key: &key, rule, form, sink };
+                let blocks = Blocks { key: &key, rule, way };
                 blocks.value(&[], value, false, &mut body);
             }
             None if names.insert(key.text.clone()) => body.attributes.push(attribute(key, value)),
@@ -72,8 +100,7 @@ fn attribute(key: Key, value: Node) -> Attribute<Expr> {
 struct Blocks<'a> {
     key: &'a Key,
     rule: &'static Rule,
-    form: Form,
-    sink: &'a Sink<'a>,
+    way: &'a Way<'a>,
 }
 
 impl Blocks<'_> {
@@ -82,7 +109,7 @@ impl Blocks<'_> {
         let needed = self.rule.labels();
         let is_bare = labels.len() == needed;
         match value.kind {
-            Kind::List(items) if !in_list || (is_bare && self.form == Form::Json) => {
+            Kind::List(items) if !in_list || (is_bare && self.way.form == Form::Json) => {
                 if items.is_empty() && !is_bare {
                     self.unlabelled();
                 }
@@ -100,13 +127,17 @@ impl Blocks<'_> {
                     self.value(&labels, inner, false, body);
                 }
             }
-            Kind::Null if is_bare && self.form == Form::Json && !in_list => {}
+            Kind::Null if is_bare && self.way.form == Form::Json && !in_list => {}
             Kind::Map(_) | Kind::Null if is_bare => {
+                if !self.way.one_more(self.key.span) {
+                    body.incomplete = true;
+                    return;
+                }
                 body.blocks.push(Block {
                     kind: self.key.text.clone(),
                     kind_span: labels.last().map_or(self.key.span, |label| label.span),
                     labels: labels.to_vec(),
-                    body: to_body(value, self.rule.schema(), self.form, self.sink),
+                    body: to_inner_body(value, self.rule.schema(), self.way),
                 });
             }
             Kind::Null if !in_list => self.unlabelled(),
@@ -121,11 +152,11 @@ impl Blocks<'_> {
         let message = format!("`{name}` needs a label");
         let help =
             format!("between `{name}` and its content stands a name: {name}: {{ name: {{ … }} }}");
-        self.sink.error(Fault::new("missing-label", self.key.span, message).help(help));
+        self.way.sink.error(Fault::new("missing-label", self.key.span, message).help(help));
     }
 
     fn wrong(&self, span: Span, found: &str, body: &mut Body<Expr>) {
-        wrong(self.key, span, found, self.sink);
+        wrong(self.key, span, found, self.way.sink);
         body.incomplete = true;
     }
 }
@@ -136,14 +167,8 @@ fn wrong(key: &Key, span: Span, found: &str, sink: &Sink<'_>) {
 }
 
 /// `dynamic: {port: {for_each: …, content: {…}}}`: the content follows the grammar of the block that it makes.
-fn dynamic(
-    key: Key,
-    value: Node,
-    schema: &'static Schema,
-    form: Form,
-    sink: &Sink<'_>,
-    body: &mut Body<Expr>,
-) {
+fn dynamic(key: Key, value: Node, schema: &'static Schema, way: &Way<'_>, body: &mut Body<Expr>) {
+    let sink = way.sink;
     let Kind::Map(kinds) = value.kind else {
         wrong(&key, value.span, value.kind(), sink);
         return;
@@ -167,11 +192,15 @@ fn dynamic(
                         kind: name.text,
                         kind_span: name.span,
                         labels: Vec::new(),
-                        body: to_body(value, grammar, form, sink),
+                        body: to_inner_body(value, grammar, way),
                     });
                 } else {
                     made.attributes.push(attribute(name, value));
                 }
+            }
+            if !way.one_more(key.span) {
+                body.incomplete = true;
+                return;
             }
             body.blocks.push(Block {
                 kind: key.text.clone(),

@@ -9,8 +9,8 @@ use crate::report::{Fault, Span};
 
 /// How deep lists and maps may nest.
 const MAX_DEPTH: usize = 40;
-/// How many nodes a file may have, those that aliases repeat included.
-const MAX_NODES: usize = 100_000;
+/// How many nodes a file may have, keys and those that aliases repeat included.
+const MAX_NODES: usize = 40_000;
 /// How many bytes of text its nodes may have, those that aliases repeat included.
 const MAX_BYTES: usize = 4 << 20;
 
