@@ -16,7 +16,6 @@ mod shape;
 mod tests;
 
 pub(crate) use agent::{leader_address, server_addresses};
-pub(crate) use shape::job_diff;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;

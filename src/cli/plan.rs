@@ -1,5 +1,7 @@
 //! `herder plan`: exactly what a change would do. Exit code 0: nothing starts or stops; 1: something does; 255: error.
 
+mod diff;
+mod lines;
 mod render;
 
 use std::collections::BTreeMap;
@@ -14,7 +16,8 @@ use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::repository::Repository;
 
-pub(crate) use render::{diff_lines, failure_lines};
+pub(crate) use diff::diff_lines;
+pub(crate) use render::failure_lines;
 
 /// Flags of `herder plan`.
 #[derive(Args, Debug)]

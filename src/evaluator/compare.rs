@@ -1,12 +1,9 @@
-//! What kind of change a new version makes to a group's allocations, and the first field that makes it so.
-//!
-//! A change replaces allocations only where a running task could not take it on: everything else is in place
-//! (nomad.md 2.4). Metadata is in place too, unless the job says otherwise.
+//! What kind of change a new version makes to a group's allocations, and the first field that makes it so. What each
+//! field's change means is one table in `diff`.
 
-use std::collections::BTreeMap;
+use model::Job;
 
-use model::{Group, Job, Network, Task, combined_meta};
-use serde::Serialize;
+use crate::diff::{ChangeClass, changes};
 
 /// What a new version does to an allocation of an older one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,164 +19,26 @@ pub enum Change {
 /// The first field that differs between two versions as far as `group` is concerned, and what kind of change that
 /// makes. Fields that replace come before fields that do not.
 pub fn compare(old: &Job, new: &Job, group: &str) -> Change {
-    let (Some(before), Some(after)) = (old.group(group), new.group(group)) else {
+    if old.group(group).is_none() || new.group(group).is_none() {
         return Change::Destructive(format!("group \"{group}\""));
+    }
+    let Some(first) = changes(old, new, group).into_iter().next() else { return Change::None };
+    // Whoever reads it knows the group; only a setting that the job may have too needs it.
+    let clear = |rest: &&str| {
+        first.class == ChangeClass::Destructive || *rest == "count" || rest.starts_with("task ")
     };
-    if let Some(field) = destructive(old, new, before, after) {
-        return Change::Destructive(field);
+    let within = first.path.strip_prefix(&format!("group \"{group}\" ")).filter(clear);
+    let path = within.unwrap_or(&first.path).to_owned();
+    match first.class {
+        ChangeClass::Destructive => Change::Destructive(path),
+        ChangeClass::InPlace | ChangeClass::None => Change::InPlace(path),
     }
-    in_place(old, new, before, after).map_or(Change::None, Change::InPlace)
-}
-
-fn destructive(old: &Job, new: &Job, before: &Group, after: &Group) -> Option<String> {
-    if let Some(task) = before.tasks.iter().find(|task| after.task(&task.name).is_none()) {
-        return Some(format!("task \"{}\" removed", task.name));
-    }
-    if let Some(task) = after.tasks.iter().find(|task| before.task(&task.name).is_none()) {
-        return Some(format!("task \"{}\" added", task.name));
-    }
-    if before.ephemeral_disk != after.ephemeral_disk {
-        return Some("ephemeral_disk".to_owned());
-    }
-    if let Some(field) = network(&before.networks, &after.networks) {
-        return Some(field);
-    }
-    for task in &after.tasks {
-        let Some(previous) = before.task(&task.name) else { continue };
-        if let Some(field) = destructive_task(previous, task) {
-            return Some(format!("task \"{}\" {field}", task.name));
-        }
-        if new.gitops.restart_on_meta {
-            let pair =
-                (combined_meta(old, before, Some(previous)), combined_meta(new, after, Some(task)));
-            if let Some(key) = first_key(&pair.0, &pair.1) {
-                return Some(format!("task \"{}\" meta.{key}", task.name));
-            }
-        }
-    }
-    None
-}
-
-fn destructive_task(before: &Task, after: &Task) -> Option<String> {
-    if before.driver != after.driver {
-        return Some("driver".to_owned());
-    }
-    if before.user != after.user {
-        return Some("user".to_owned());
-    }
-    if let Some(key) = first_key(&before.config, &after.config) {
-        return Some(format!("config.{key}"));
-    }
-    if let Some(key) = first_key(&before.env, &after.env) {
-        return Some(format!("env.{key}"));
-    }
-    let (old, new) = (&before.resources, &after.resources);
-    [
-        ("resources.cpu", old.cpu == new.cpu),
-        ("resources.memory", old.memory_mb == new.memory_mb),
-        ("resources.memory_max", old.memory_max_mb == new.memory_max_mb),
-        ("logs.disabled", before.log_config.disabled == after.log_config.disabled),
-    ]
-    .into_iter()
-    .find(|(_, same)| !same)
-    .map(|(field, _)| field.to_owned())
-}
-
-fn network(before: &[Network], after: &[Network]) -> Option<String> {
-    if before.len() != after.len() {
-        return Some("network".to_owned());
-    }
-    for (old, new) in before.iter().zip(after) {
-        // An empty mode means `host`.
-        let mode = |network: &Network| match network.mode.as_str() {
-            "" => "host".to_owned(),
-            other => other.to_owned(),
-        };
-        if mode(old) != mode(new) {
-            return Some("network mode".to_owned());
-        }
-        if old.hostname != new.hostname {
-            return Some("network hostname".to_owned());
-        }
-        let ports = |network: &Network| -> BTreeMap<String, (u16, i32, String)> {
-            network
-                .ports()
-                .map(|port| {
-                    let host = match port.host_network.as_str() {
-                        "default" => "",
-                        other => other,
-                    };
-                    (port.label.clone(), (port.value, port.to, host.to_owned()))
-                })
-                .collect()
-        };
-        if let Some(label) = first_key(&ports(old), &ports(new)) {
-            return Some(format!("network port \"{label}\""));
-        }
-    }
-    None
-}
-
-fn in_place(old: &Job, new: &Job, before: &Group, after: &Group) -> Option<String> {
-    if before.count != after.count {
-        return Some("count".to_owned());
-    }
-    for task in &after.tasks {
-        let Some(previous) = before.task(&task.name) else { continue };
-        if let Some(field) = first_field(previous, task) {
-            return Some(format!("task \"{}\" {field}", task.name));
-        }
-    }
-    if let Some(field) = first_field(before, after) {
-        return Some(format!("group \"{}\" {field}", after.name));
-    }
-    // What differs elsewhere in the job still gives the allocation a new version.
-    first_field(old, new)
-}
-
-/// The first key, in order, under which the two maps differ.
-fn first_key<'a, K: Ord + ToString, V: PartialEq>(
-    before: &'a BTreeMap<K, V>,
-    after: &'a BTreeMap<K, V>,
-) -> Option<String> {
-    before
-        .keys()
-        .chain(after.keys())
-        .filter(|key| before.get(key) != after.get(key))
-        .min()
-        .map(ToString::to_string)
-}
-
-/// The first field, in the type's order, that serialises differently, as job files spell it.
-fn first_field<T: Serialize>(before: &T, after: &T) -> Option<String> {
-    let (Ok(serde_json::Value::Object(before)), Ok(serde_json::Value::Object(after))) =
-        (serde_json::to_value(before), serde_json::to_value(after))
-    else {
-        return None;
-    };
-    before
-        .keys()
-        .chain(after.keys())
-        .find(|key| before.get(*key) != after.get(*key))
-        .map(|key| spelled(key))
-}
-
-/// `KillTimeout` as `kill_timeout`.
-fn spelled(field: &str) -> String {
-    let mut out = String::with_capacity(field.len() + 4);
-    let mut lower_before = false;
-    for c in field.chars() {
-        if c.is_ascii_uppercase() && lower_before {
-            out.push('_');
-        }
-        lower_before = c.is_ascii_lowercase();
-        out.push(c.to_ascii_lowercase());
-    }
-    out
 }
 
 #[cfg(test)]
 mod tests {
+    use model::Task;
+
     use super::*;
     use crate::samples::service;
 
@@ -200,12 +59,12 @@ mod tests {
             ("task \"web\" logs.disabled", |job| {
                 job.task_groups[0].tasks[0].log_config.disabled = true;
             }),
-            ("task \"side\" added", |job| {
+            ("task \"side\"", |job| {
                 let task = Task { name: "side".into(), ..Task::default() };
                 job.task_groups[0].tasks.push(task);
             }),
-            ("ephemeral_disk", |job| job.task_groups[0].ephemeral_disk.size_mb += 1),
-            ("network port \"http\"", |job| {
+            ("ephemeral_disk.size", |job| job.task_groups[0].ephemeral_disk.size_mb += 1),
+            ("network port \"http\" to", |job| {
                 job.task_groups[0].networks[0].dynamic_ports[0].to = 80;
             }),
             ("network mode", |job| job.task_groups[0].networks[0].mode = "bridge".into()),
@@ -221,14 +80,14 @@ mod tests {
             ("task \"web\" kill_timeout", |job| {
                 job.task_groups[0].tasks[0].kill_timeout = std::time::Duration::from_secs(9);
             }),
-            ("group \"web\" services", |job| {
+            ("group \"web\" service", |job| {
                 job.task_groups[0].services.push(model::Service::default());
             }),
-            ("meta", |job| {
+            ("meta.a", |job| {
                 job.meta.insert("a".into(), "b".into());
             }),
             ("priority", |job| job.priority = 80),
-            ("constraints", |job| job.constraints.push(model::Constraint::default())),
+            ("constraint", |job| job.constraints.push(model::Constraint::default())),
         ];
         for (field, edit) in kept {
             let old = service("a", 1);
@@ -245,10 +104,7 @@ mod tests {
         let mut new = old.clone();
         new.gitops.restart_on_meta = true;
         new.task_groups[0].meta.insert("team".into(), "x".into());
-        assert_eq!(
-            compare(&old, &new, "web"),
-            Change::Destructive("task \"web\" meta.team".into())
-        );
+        assert_eq!(compare(&old, &new, "web"), Change::Destructive("meta.team".into()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The pass over each job, and its record.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -73,6 +74,7 @@ fn evaluate_job(
         version,
         deployment: current_deployment(state, record).filter(|_| !record.stopped),
         now,
+        compared: RefCell::default(),
     };
     let mut entry = Entry { eval, trigger, acted, notes, deployment: None };
     if let Some(revert) = revert {

@@ -12,7 +12,7 @@
 
 mod batches;
 mod compare;
-pub mod diff;
+mod diff;
 mod evaluate;
 mod execute;
 mod feasible;
@@ -26,5 +26,6 @@ mod rollout;
 mod samples;
 
 pub use compare::{Change, compare};
+pub use diff::{ChangeClass, FieldChange, changes, diff_jobs};
 pub use evaluate::evaluate;
 pub use preview::{JobPreview, Preview, preview};

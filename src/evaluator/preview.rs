@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use model::wire::JobDiff;
 use model::{
     DesiredUpdates, Diagnostic, EvalTrigger, FileChangeKind, Job, JobId, PlacementFailure,
     Timestamp,
 };
 use state::{Command, Event, Plan, Rejection, State, TakeRevision};
 
-use crate::compare::{Change, compare};
-use crate::diff::{DiffType, JobDiff, diff_jobs};
+use crate::diff::diff_jobs;
 use crate::evaluate::{JobReport, evaluate_explained};
 
 /// What a revision would do.
@@ -101,7 +101,7 @@ fn describe(
             shown.failures.insert(name.clone(), failure.clone());
         }
     }
-    annotate(&mut shown.diff, old, new, &shown.updates);
+    annotate(&mut shown.diff, &shown.updates);
     shown
 }
 
@@ -110,13 +110,8 @@ fn desired<'a>(state: &'a State, id: &JobId) -> Option<&'a Job> {
     record.job().map(AsRef::as_ref)
 }
 
-/// Says in the diff what its parts lead to, in Nomad's words.
-fn annotate(
-    diff: &mut JobDiff,
-    old: Option<&Job>,
-    new: Option<&Job>,
-    updates: &BTreeMap<String, DesiredUpdates>,
-) {
+/// Says in the diff what the first pass does, in Nomad's words.
+fn annotate(diff: &mut JobDiff, updates: &BTreeMap<String, DesiredUpdates>) {
     for group in &mut diff.task_groups {
         if let Some(updates) = updates.get(&group.name) {
             group.updates = [
@@ -133,40 +128,5 @@ fn annotate(
             .map(|(name, count)| (name.to_owned(), u64::from(count)))
             .collect();
         }
-        let count = |job: Option<&Job>| {
-            job.and_then(|job| job.group(&group.name)).map_or(0, |group| group.count)
-        };
-        let more = count(new) > count(old);
-        for field in group.fields.iter_mut().filter(|field| field.name == "Count") {
-            let words = if more { "forces create" } else { "forces destroy" };
-            field.annotations.push(words.to_owned());
-        }
-        let whole = group.kind;
-        for task in &mut group.tasks {
-            let words = match (whole, task.kind) {
-                (DiffType::Added, _) => "forces create",
-                (DiffType::Deleted, _) => "forces destroy",
-                (_, DiffType::Added | DiffType::Deleted) => "forces create/destroy update",
-                _ if replaces(old, new, &group.name, &task.name) => "forces create/destroy update",
-                _ => "forces in-place update",
-            };
-            task.annotations.push(words.to_owned());
-        }
     }
-}
-
-/// Whether the task's own change replaces allocations: the new job with only this task as it was would not.
-fn replaces(old: Option<&Job>, new: Option<&Job>, group: &str, task: &str) -> bool {
-    let (Some(old), Some(new)) = (old, new) else { return true };
-    let mut only = old.clone();
-    let changed = new.group(group).and_then(|group| group.task(task));
-    for part in only.task_groups.iter_mut().filter(|part| part.name == group) {
-        for known in part.tasks.iter_mut().filter(|known| known.name == task) {
-            if let Some(changed) = changed {
-                known.clone_from(changed);
-            }
-        }
-    }
-    only.gitops = new.gitops.clone();
-    matches!(compare(old, &only, group), Change::Destructive(_))
 }

@@ -6,6 +6,8 @@ mod per_node;
 pub(crate) mod reschedule;
 mod standing;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub(crate) struct Scene<'a> {
     /// The deployment of the desired version.
     pub(crate) deployment: Option<&'a Arc<Deployment>>,
     pub(crate) now: Timestamp,
+    /// What each older version and group compared to, so that many allocations of one version ask once.
+    pub(crate) compared: RefCell<BTreeMap<(u64, Arc<str>), Change>>,
 }
 
 /// An allocation to stop.
@@ -197,7 +201,12 @@ impl<'a> Scene<'a> {
         let change = if old.hash == self.version.hash {
             Change::None
         } else {
-            compare(&old.job, &self.version.job, &alloc.group)
+            let key = (alloc.job_version, alloc.group.clone());
+            let mut compared = self.compared.borrow_mut();
+            compared
+                .entry(key)
+                .or_insert_with(|| compare(&old.job, &self.version.job, &alloc.group))
+                .clone()
         };
         if matches!(change, Change::Destructive(_)) {
             return change;

@@ -25,7 +25,7 @@ pub use allocation::{
     RescheduleTracker, RescheduleView, ResourceTotals, TaskEventView, TaskStateView,
 };
 pub use deployment::{DeploymentGroupView, DeploymentView};
-pub use diff::{FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff};
+pub use diff::{DiffType, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff};
 pub use evaluation::{EvaluationView, PlanAnnotations};
 pub use gitops::{
     ApproveRequest, BrokenFile, ChangeResponse, CheckRequest, GitopsError, GitopsStatus,

@@ -1,15 +1,13 @@
 //! The real server behind the seam.
 
 use async_trait::async_trait;
-use evaluator::diff::DiffType;
-use model::wire::{GitopsError, PlanRequest, PlanResponse, PlannedJob};
+use model::wire::{DiffType, GitopsError, PlanRequest, PlanResponse, PlannedJob};
 use model::{DeploymentId, JobId};
 use server::{PlanOutcome, PlanSource, Server, ServerError};
 use state::State;
 use tokio::sync::watch;
 
 use super::{Control, RaftView, RepoPoll};
-use crate::orchestration::job_diff;
 use crate::refusal::Refusal;
 
 #[async_trait]
@@ -115,7 +113,7 @@ fn plan_response(outcome: PlanOutcome) -> Result<PlanResponse, Refusal> {
         .map(|job| PlannedJob {
             path: paths.remove(&job.job).unwrap_or_default(),
             change: job.change,
-            diff: (job.diff.kind != DiffType::None).then(|| job_diff(&job.diff)),
+            diff: (job.diff.kind != DiffType::None).then_some(job.diff),
             updates: job.updates,
             reasons: job.reasons,
             batches: job.batches,

@@ -2,6 +2,7 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
+use evaluator::diff_jobs;
 use model::JobId;
 use model::wire::JobVersions;
 
@@ -163,7 +164,7 @@ pub(super) async fn versions(State(app): State<App>, Path(id): Path<String>, ask
             diffs: diffs.then(|| {
                 newest_first
                     .windows(2)
-                    .map(|pair| shape::job_versions_diff(Some(&pair[1].job), Some(&pair[0].job)))
+                    .map(|pair| diff_jobs(Some(&pair[1].job), Some(&pair[0].job)))
                     .collect()
             }),
         })

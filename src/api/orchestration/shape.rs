@@ -2,7 +2,6 @@
 
 mod alloc;
 mod deployment;
-mod diff;
 mod evaluation;
 mod gitops;
 mod job;
@@ -11,7 +10,6 @@ mod service;
 
 pub(super) use alloc::{alloc_stub, alloc_view};
 pub(super) use deployment::deployment;
-pub(crate) use diff::{job_diff, job_versions_diff};
 pub(super) use evaluation::evaluation;
 pub(super) use gitops::{gitops_status, revision};
 pub(super) use job::{job_stub, job_summary, job_view, namespace};

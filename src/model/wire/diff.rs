@@ -1,26 +1,55 @@
-//! The difference of two versions of a job, in Nomad's shape.
+//! The difference of two versions of a job, in Nomad's shape. `evaluator::diff` makes it; the API and the CLI pass it on
+//! as it is.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The difference of two versions of a job. `Type` is `None`, `Added`, `Deleted` or `Edited` throughout.
+/// What happened to a part of a job.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum DiffType {
+    /// Nothing; it is shown so that the rest can be understood.
+    #[default]
+    None,
+    /// It is new.
+    Added,
+    /// It is gone.
+    Deleted,
+    /// It changed.
+    Edited,
+}
+
+impl DiffType {
+    /// From whether it was there, whether it is there, and whether both are the same.
+    pub const fn of(old: bool, new: bool, same: bool) -> Self {
+        match (old, new) {
+            (false, true) => Self::Added,
+            (true, false) => Self::Deleted,
+            _ if same => Self::None,
+            _ => Self::Edited,
+        }
+    }
+}
+
+/// The difference of two versions of a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct JobDiff {
-    /// Kind of difference.
+    /// What happened.
     #[serde(rename = "Type")]
-    pub kind: String,
+    pub kind: DiffType,
     /// The job's ID.
     #[serde(rename = "ID")]
     pub id: String,
-    /// Plain fields.
+    /// Fields that changed.
     #[serde(deserialize_with = "null_is_empty")]
     pub fields: Vec<FieldDiff>,
-    /// Blocks.
+    /// Blocks that changed.
     #[serde(deserialize_with = "null_is_empty")]
     pub objects: Vec<ObjectDiff>,
-    /// Groups.
+    /// All groups, changed or not.
     #[serde(deserialize_with = "null_is_empty")]
     pub task_groups: Vec<TaskGroupDiff>,
 }
@@ -29,21 +58,22 @@ pub struct JobDiff {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct TaskGroupDiff {
-    /// Kind of difference.
+    /// What happened.
     #[serde(rename = "Type")]
-    pub kind: String,
+    pub kind: DiffType,
     /// The group.
     pub name: String,
-    /// Plain fields.
+    /// Fields that changed.
     #[serde(deserialize_with = "null_is_empty")]
     pub fields: Vec<FieldDiff>,
-    /// Blocks.
+    /// Blocks that changed.
     #[serde(deserialize_with = "null_is_empty")]
     pub objects: Vec<ObjectDiff>,
-    /// Tasks.
+    /// Tasks that changed.
     #[serde(deserialize_with = "null_is_empty")]
     pub tasks: Vec<TaskDiff>,
-    /// What a plan does, counted by words such as `create/destroy update`.
+    /// What the next pass does: `create`, `destroy`, `migrate`, `canary`, `in-place update`, `create/destroy update`,
+    /// `ignore`, each with a number.
     #[serde(deserialize_with = "null_is_empty")]
     pub updates: BTreeMap<String, u64>,
 }
@@ -52,15 +82,15 @@ pub struct TaskGroupDiff {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct TaskDiff {
-    /// Kind of difference.
+    /// What happened.
     #[serde(rename = "Type")]
-    pub kind: String,
+    pub kind: DiffType,
     /// The task.
     pub name: String,
-    /// Plain fields.
+    /// Fields that changed.
     #[serde(deserialize_with = "null_is_empty")]
     pub fields: Vec<FieldDiff>,
-    /// Blocks.
+    /// Blocks that changed.
     #[serde(deserialize_with = "null_is_empty")]
     pub objects: Vec<ObjectDiff>,
     /// What it leads to, such as `forces create/destroy update`.
@@ -68,13 +98,13 @@ pub struct TaskDiff {
     pub annotations: Vec<String>,
 }
 
-/// The difference of a block.
+/// The difference of a block. An edited block holds its unchanged fields and blocks too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ObjectDiff {
-    /// Kind of difference.
+    /// What happened.
     #[serde(rename = "Type")]
-    pub kind: String,
+    pub kind: DiffType,
     /// The block.
     pub name: String,
     /// Plain fields.
@@ -83,20 +113,24 @@ pub struct ObjectDiff {
     /// Blocks in it.
     #[serde(deserialize_with = "null_is_empty")]
     pub objects: Vec<ObjectDiff>,
+    /// What it leads to. Nomad has no such field here, and its clients pass over it.
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    pub annotations: Vec<String>,
 }
 
 /// The difference of a field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct FieldDiff {
-    /// Kind of difference.
+    /// What happened.
     #[serde(rename = "Type")]
-    pub kind: String,
-    /// The field.
+    pub kind: DiffType,
+    /// The field; entries of maps as `Env[KEY]`, of lists as `args[0]`. The number is the entry's place in the new list,
+    /// or in the old one for an entry that is gone.
     pub name: String,
-    /// Its old value; empty for a secret.
+    /// The value before, without what may be secret in it; empty if there was none.
     pub old: String,
-    /// Its new value; empty for a secret.
+    /// The value after, without what may be secret in it; empty if there is none.
     pub new: String,
     /// What it leads to.
     #[serde(deserialize_with = "null_is_empty")]

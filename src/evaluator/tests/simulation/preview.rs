@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use evaluator::diff::DiffType;
 use evaluator::{evaluate, preview};
+use model::wire::DiffType;
 use model::{EvalTrigger, FileChangeKind, JobId};
 use state::{Command, FileOutcome, Rejection};
 
