@@ -3,7 +3,9 @@
 mod declaration;
 mod given;
 mod nearby;
+mod optional;
 mod references;
+mod typed;
 mod validation;
 mod vars_file;
 
@@ -135,12 +137,14 @@ fn from_default(variable: &Declaration<'_>, scope: Scope<'_>) -> (Value, String)
     let from = format!("default in {}", sink.place(default.span));
     let value = match &variable.kind {
         None => default.value.clone(),
-        Some(kind) => convert(default.value.clone(), kind).unwrap_or_else(|message| {
-            let name = variable.name;
-            let message = format!("this default does not fit the variable `{name}`: {message}");
-            sink.error(Fault::new("wrong-type", default.span, message));
-            Value::Failed
-        }),
+        Some(kind) => {
+            convert(variable.fields.fill(default.value.clone()), kind).unwrap_or_else(|message| {
+                let name = variable.name;
+                let message = format!("this default does not fit the variable `{name}`: {message}");
+                sink.error(Fault::new("wrong-type", default.span, message));
+                Value::Failed
+            })
+        }
     };
     if value.is_null() && !variable.nullable {
         let message = format!("the variable `{}` may not be null", variable.name);
@@ -189,7 +193,7 @@ fn from_outside(
         }
     };
     let fitting = match &kind {
-        Some(kind) => convert(value, kind),
+        Some(kind) => convert(variable.fields.fill(value), kind),
         None => Ok(value),
     };
     let value = match fitting {
@@ -219,7 +223,7 @@ fn expression(text: &str, variable: &Declaration<'_>, scope: Scope<'_>) -> Resul
     if text.len() > source::MAX_BYTES || crate::scan::scan(text).too_deep.is_some() {
         return Err("it is too large".to_owned());
     }
-    let parsed = hcl_edit::parser::parse_expr(text).map_err(|error| error.message().to_owned())?;
+    let parsed = crate::hcl::parse_expression(text).map_err(|fault| fault.message)?;
     if let Some(reference) = references::references(&parsed).into_iter().next() {
         return Err(format!(
             "`{}` is no value; text stands in double quotes: \"{}\"",

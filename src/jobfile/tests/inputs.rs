@@ -331,7 +331,8 @@ fn files_of_the_repository_are_included() {
 
 #[test]
 fn what_cannot_be_included_is_named() {
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: &[Case<'_>] = &[
         (
             "[\"b.hcl\"]",
             &[],

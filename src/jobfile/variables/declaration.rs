@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use crate::expr::{Scope, Type, Value, parse_type};
+use crate::expr::{Scope, Type, Value};
 use crate::report::{Fault, Sink, Span};
 use crate::suggest::did_you_mean;
 use crate::tree::{Attribute, Block, Body, Expr};
 
+use super::optional::Defaults;
 use super::references;
+use super::typed::{type_of, typed};
 
 /// One `variable` block, or one line of `variables`.
 pub(super) struct Declaration<'a> {
     pub(super) name: &'a str,
     pub(super) span: Span,
     pub(super) kind: Option<Type>,
+    /// What stands in for fields that values leave out.
+    pub(super) fields: Defaults,
     pub(super) default: Option<Default>,
     pub(super) sensitive: bool,
     pub(super) nullable: bool,
@@ -44,6 +48,7 @@ pub(super) fn declarations<'a>(
         name: &attribute.name,
         span: attribute.name_span,
         kind: None,
+        fields: Defaults::None,
         default: Some(default(attribute, scope)),
         sensitive: false,
         nullable: true,
@@ -66,23 +71,13 @@ pub(super) fn declarations<'a>(
 fn declaration<'a>(block: &'a Block<Expr>, scope: Scope<'_>) -> Declaration<'a> {
     let sink = scope.globals.sink;
     check_names(block, &["type", "default", "description", "sensitive", "nullable"], sink);
-    let kind = block.body.attribute("type").and_then(|attribute| {
-        type_in(attribute)
-            .map_err(|message| {
-                sink.error(Fault::new("wrong-type", attribute.value_span, message));
-            })
-            .ok()
-            .inspect(|kind| {
-                if is_extended(kind) {
-                    let message = "Nomad's types are exact: it knows neither `any` nor `optional`";
-                    sink.extension(attribute.value_span, message);
-                }
-            })
-    });
+    let kind = block.body.attribute("type").and_then(|attribute| typed(attribute, scope));
+    let (kind, fields) = kind.map_or((None, Defaults::None), |(kind, fields)| (Some(kind), fields));
     Declaration {
         name: block.label(),
         span: block.header_span(),
         kind,
+        fields,
         default: block.body.attribute("default").map(|attribute| default(attribute, scope)),
         sensitive: flag(block, "sensitive", false, scope),
         nullable: flag(block, "nullable", true, scope),
@@ -123,53 +118,6 @@ fn flag(block: &Block<Expr>, name: &str, default: bool, scope: Scope<'_>) -> boo
             sink.error(Fault::new("wrong-type", attribute.value_span, message));
         }
         default
-    })
-}
-
-fn type_in(attribute: &Attribute<Expr>) -> Result<Type, String> {
-    match &attribute.value {
-        Expr::Hcl(expression) => parse_type(expression),
-        Expr::Yaml(node) => {
-            let text = node.to_value().as_text().unwrap_or_default().into_owned();
-            if crate::scan::scan(&text).too_deep.is_some() {
-                return Err("this type nests too deeply".to_owned());
-            }
-            let expression = hcl_edit::parser::parse_expr(&text)
-                .map_err(|error| format!("this is not a type: {}", error.message()))?;
-            parse_type(&expression)
-        }
-    }
-}
-
-/// Whether Nomad would refuse the type.
-fn is_extended(kind: &Type) -> bool {
-    match kind {
-        Type::Any => true,
-        Type::String | Type::Number | Type::Bool => false,
-        Type::List(of) | Type::Set(of) | Type::Map(of) => is_extended(of),
-        Type::Object(fields) => {
-            fields.values().any(|(kind, optional)| *optional || is_extended(kind))
-        }
-        Type::Tuple(of) => of.iter().any(is_extended),
-    }
-}
-
-/// The type of a value; none where anything goes, as for null.
-fn type_of(value: &Value) -> Option<Type> {
-    Some(match value {
-        Value::Bool(_) => Type::Bool,
-        Value::Number(_) => Type::Number,
-        Value::String(_) => Type::String,
-        Value::List(items) => {
-            Type::Tuple(items.iter().map(|item| type_of(item).unwrap_or(Type::Any)).collect())
-        }
-        Value::Object(items) => {
-            let field = |(name, item): (&String, &Value)| {
-                (name.clone(), (type_of(item).unwrap_or(Type::Any), false))
-            };
-            Type::Object(items.iter().map(field).collect())
-        }
-        Value::Null | Value::Failed => return None,
     })
 }
 

@@ -83,18 +83,22 @@ impl Visit for Finder {
     }
 
     fn visit_for_expr(&mut self, node: &ForExpr) {
+        // The collection stands outside of what the loop brings in.
+        self.visit_expr(&node.intro.collection_expr);
         let from = self.found.len();
-        visit::visit_for_expr(self, node);
+        let parts = node.key_expr.iter().chain([&node.value_expr]);
+        parts.chain(node.cond.iter().map(|cond| &cond.expr)).for_each(|part| self.visit_expr(part));
         let key = node.intro.key_var.as_ref().map_or("", |name| name.as_str());
         self.forget(from, &[key, node.intro.value_var.as_str()]);
     }
 
     fn visit_for_directive(&mut self, node: &ForDirective) {
+        // The visitor of the crate passes the collection over.
+        self.visit_expr(&node.for_expr.collection_expr);
         let from = self.found.len();
-        visit::visit_for_directive(self, node);
-        let intro = &node.for_expr;
-        let key = intro.key_var.as_ref().map_or("", |name| name.as_str());
-        self.forget(from, &[key, intro.value_var.as_str()]);
+        self.visit_template(&node.for_expr.template);
+        let key = node.for_expr.key_var.as_ref().map_or("", |name| name.as_str());
+        self.forget(from, &[key, node.for_expr.value_var.as_str()]);
     }
 }
 
@@ -119,6 +123,7 @@ mod tests {
         assert_eq!(roots("us-east"), ["us-east"]);
         assert_eq!(roots("var.x[local.y] + f(z)"), ["var.x", "local.y", "z"]);
         assert_eq!(roots("[for k, v in [1]: k + v + w]"), ["w"]);
+        assert_eq!(roots("{for v in v : v => z if y}"), ["v", "z", "y"]);
         assert_eq!(roots("\"${a.b}-%{ for x in y }${x}%{ endfor }\""), ["a.b", "y"]);
         assert_eq!(roots("var[\"x\"]"), ["var.x"]);
     }
