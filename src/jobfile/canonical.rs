@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::report::{Fault, Sink};
 use crate::schema;
 use crate::tree::Block;
+use crate::yaml::Node;
 
 pub(crate) use fill::{Origin, fill};
 pub(crate) use places::Places;
@@ -42,8 +43,20 @@ pub(crate) fn job(
     finish(said, reading.into_places(), explain, sink)
 }
 
-/// The same for what is already an object with the names of Nomad's API.
-pub(crate) fn finish(
+/// Reads a job as Nomad's API writes it. See [`job`].
+pub(crate) fn api_job(node: &Node, explain: bool, sink: &Sink<'_>) -> Option<Canonical> {
+    let mut reading = read::Reading::new(sink);
+    let said = reading.api_job(node);
+    finish(said, reading.into_places(), explain, sink)
+}
+
+/// What becomes of an object with the names of Nomad's API: settled, and filled with defaults.
+pub(crate) fn complete(mut said: Object) -> Object {
+    settle::settle(&mut said);
+    fill(said, schema::job(), &mut None)
+}
+
+fn finish(
     mut said: Object,
     mut places: Places,
     explain: bool,

@@ -8,6 +8,7 @@
 //! it is given makes it panic, recurse without bound or grow without bound. Rules of what *happens* with a job do not
 //! belong here, nor does anything a driver alone understands.
 
+mod api_json;
 mod canonical;
 mod check;
 mod example;
@@ -18,6 +19,7 @@ mod hcl;
 mod include;
 mod inputs;
 mod json;
+mod print;
 mod render;
 mod report;
 mod resolve;
@@ -46,6 +48,7 @@ pub use crate::example::{Example, example};
 pub use crate::files::{Files, NoFiles};
 pub use crate::format::{FormatError, format};
 pub use crate::inputs::{Inputs, VariableSource};
+pub use crate::print::{Form, print};
 pub use crate::render::render;
 pub use crate::source::{holds_job, is_job_file_name};
 pub use crate::variables::{
@@ -130,6 +133,10 @@ fn read(
         conflicts.into_iter().for_each(|fault| sink.error(fault));
         return Vec::new();
     }
+    if source::is_api_json(text) {
+        let found = api_json::parse(text, false, sink);
+        return found.map(|found| checked(found, sink)).into_iter().collect();
+    }
     let mut root = match tree(path, text, sink) {
         Ok(root) => root,
         Err(fault) => {
@@ -151,7 +158,8 @@ fn read(
     for (at, block) in blocks.into_iter().enumerate() {
         let header = block.header_span();
         if at > 0 {
-            let message = "this is another job in the same file; Nomad reads files with one job only";
+            let message =
+                "this is another job in the same file; Nomad reads files with one job only";
             sink.extension(header, message);
         }
         let Some(job) = job(block, &globals, sink) else { continue };
@@ -173,9 +181,12 @@ fn job(block: &tree::Block<Expr>, globals: &expr::Globals<'_>, sink: &Sink<'_>) 
         labels: block.labels.clone(),
         body,
     };
-    let canonical = canonical::job(&block, false, sink)?;
+    Some(checked(canonical::job(&block, false, sink)?, sink))
+}
+
+fn checked(canonical: canonical::Canonical, sink: &Sink<'_>) -> Job {
     check::check(&canonical.job, &canonical.places, sink);
-    Some(canonical.job)
+    canonical.job
 }
 
 fn tree(path: &str, text: &str, sink: &Sink<'_>) -> Result<Body<Expr>, Fault> {

@@ -7,6 +7,7 @@ mod agent;
 mod allocation;
 mod deployment;
 mod diff;
+mod document;
 mod evaluation;
 mod gitops;
 mod job;
@@ -26,6 +27,7 @@ pub use allocation::{
 };
 pub use deployment::{DeploymentGroupView, DeploymentView};
 pub use diff::{DiffType, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff};
+pub use document::JobDocument;
 pub use evaluation::{EvaluationView, PlanAnnotations};
 pub use gitops::{
     ApproveRequest, BrokenFile, ChangeResponse, CheckRequest, GitopsError, GitopsStatus,

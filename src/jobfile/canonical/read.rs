@@ -1,6 +1,7 @@
 //! What the file says, by the table: names, types and ranges are checked here, once. What is wrong is reported and left
 //! out.
 
+mod api;
 mod open;
 mod value;
 

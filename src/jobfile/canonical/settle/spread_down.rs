@@ -72,6 +72,10 @@ fn add_secrets(task: &mut Object, more: &[Value]) {
 
 /// The first identity without a name of its own is the task's.
 pub(super) fn identity(task: &mut Object) {
+    if matches!(task.get("Identity"), Some(Value::Object(_))) {
+        // Nomad's API has it apart already.
+        return;
+    }
     let Some(all) = task.get_mut("Identities").and_then(Value::as_array_mut) else { return };
     let own = all.iter().position(|identity| {
         matches!(identity.get("Name").and_then(Value::as_str), None | Some("" | "default"))
