@@ -11,7 +11,8 @@ use crate::source::SourceError;
 pub enum PlanSource {
     /// Files as they are in somebody's working tree, by their path from the repository's root.
     Files {
-        /// The files.
+        /// Job files, and with them vars files and files that they include or read. What is neither here nor beneath
+        /// `under` is read at the desired head.
         files: BTreeMap<String, Vec<u8>>,
         /// The folder that these are all job files of, or the one file that was looked at; empty for the whole
         /// repository. What lies elsewhere stays as it is.

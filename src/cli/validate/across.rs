@@ -49,6 +49,9 @@ impl Across {
         for problem in vars.problems() {
             report.find(problem.clone());
         }
+        for warning in vars.misleading(inputs.environment.as_deref()) {
+            report.find(warning);
+        }
         if !self.unknown {
             self.unused_values(paths, vars, report);
             if self.files > 1 && !inputs.lenient {

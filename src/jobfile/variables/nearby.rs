@@ -1,7 +1,7 @@
 //! The vars files that apply to a job file without being named: those beside it and in the folders above it, up to the
 //! root of the repository.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::vars_file::VarsFile;
@@ -81,6 +81,27 @@ impl VarsFiles {
         self.files.values().flat_map(|file| &file.problems)
     }
 
+    /// Files that are for all environments and are named as if they were for one: `prod.vars.hcl` where there is also a
+    /// `web.prod.vars.hcl`, or where `chosen` is `prod`.
+    pub fn misleading(&self, chosen: Option<&str>) -> Vec<model::Diagnostic> {
+        let paths = || self.files.keys().map(String::as_str);
+        let known = paths().filter_map(environment_of_vars_file).chain(chosen);
+        let known: BTreeSet<&str> = known.collect();
+        let misleads = |path: &&str| stem(path).is_some_and(|stem| known.contains(stem));
+        let warning = |path: &str| model::Diagnostic {
+            severity: model::Severity::Warning,
+            code: "misleading-name".to_owned(),
+            path: path.to_owned(),
+            message: "this file counts in every environment, whatever its name says".to_owned(),
+            help: format!(
+                "for one environment it is named NAME.{}",
+                path.rsplit('/').next().unwrap_or(path)
+            ),
+            ..model::Diagnostic::default()
+        };
+        paths().filter(misleads).map(warning).collect()
+    }
+
     pub(super) fn applying(&self, job: &str, environment: Option<&str>) -> Vec<&VarsFile> {
         applying_vars_files(self.files.keys().map(String::as_str), job, environment)
             .into_iter()
@@ -106,6 +127,20 @@ mod tests {
         for path in ["vars.hcl", ".vars.hcl", "a/.x.vars.hcl", "a.vars.hcl.bak", "a.vars.json"] {
             assert!(!is_vars_file_name(path), "{path}");
         }
+    }
+
+    #[test]
+    fn a_name_that_misleads_is_told() {
+        let mut vars = VarsFiles::default();
+        for path in ["a/prod.vars.hcl", "web.prod.vars.hcl", "test.vars.hcl", "web.vars.hcl"] {
+            vars.insert(path, b"");
+        }
+        let paths = |chosen| {
+            let found = vars.misleading(chosen).into_iter().map(|found| found.path);
+            found.collect::<Vec<_>>()
+        };
+        assert_eq!(paths(None), ["a/prod.vars.hcl"]);
+        assert_eq!(paths(Some("test")), ["a/prod.vars.hcl", "test.vars.hcl"]);
     }
 
     #[test]

@@ -125,7 +125,7 @@ pub struct PlanRequest {
     /// The repository; may be left out when there is only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repo: Option<String>,
-    /// Job files by path from the repository's root.
+    /// Job files by path from the repository's root, and the vars files and included files that go with them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<BTreeMap<String, String>>,
     /// The folder that `Files` are all job files of, so that one that is missing is gone, or the one file that was
