@@ -1,17 +1,25 @@
-//! Values and the pure evaluation of expressions: no clock, no chance, no files, and a budget for everything.
+//! Values and the pure evaluation of expressions: no clock, no chance, no files but those of the repository, and a
+//! budget for everything.
+//!
+//! Inside, values have types ([`cty`]); what leaves this room is plain data ([`Value`]).
 
-mod convert;
+mod call;
+mod cty;
 mod evaluate;
 mod functions;
+mod loops;
 mod operators;
 mod scope;
 mod template;
 #[cfg(test)]
 mod tests;
+mod traversal;
+mod types;
 mod value;
 
-pub(crate) use convert::{Type, convert, parse_type};
-pub(crate) use evaluate::{Evaluator, pairs};
+pub(crate) use cty::Type;
+pub(crate) use evaluate::Evaluator;
 pub(crate) use scope::{Globals, Scope};
 pub(crate) use template::evaluate_template;
+pub(crate) use types::{convert, parse_type};
 pub(crate) use value::{Number, Value};

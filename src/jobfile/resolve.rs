@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use crate::expr::{Scope, Value, pairs};
+use crate::expr::{Scope, Value};
 use crate::report::{Fault, Span};
 use crate::schema::{OPAQUE, Schema};
 use crate::tree::{Attribute, Block, Body, Evaluated, Expr, Label};
@@ -96,12 +96,7 @@ impl Resolver {
             .body
             .attribute("iterator")
             .map_or_else(|| kind.to_owned(), |attribute| self.iterator(attribute, scope));
-        let collection = scope.value(&each.value, each.value_span);
-        let items = match pairs(collection, each.value_span) {
-            Ok(items) => items,
-            Err(fault) => return sink.error(fault),
-        };
-        for (key, value) in items {
+        for (key, value) in scope.each(&each.value, each.value_span) {
             self.made.set(self.made.get() + 1);
             if self.made.get() > MAX_MADE {
                 let message = format!("dynamic blocks make more than {MAX_MADE} blocks");

@@ -85,7 +85,7 @@ impl Node {
             Kind::Broken => Value::Failed,
             Kind::Null => Value::Null,
             Kind::Bool(flag) => Value::Bool(*flag),
-            Kind::Number(number) => Value::Number(*number),
+            Kind::Number(number) => Value::Number(number.clone()),
             Kind::Text(text) => Value::text(text),
             Kind::List(items) => Value::List(items.iter().map(Self::to_value).collect()),
             Kind::Map(items) => Value::Object(

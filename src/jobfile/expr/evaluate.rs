@@ -1,42 +1,27 @@
 //! Expressions to values.
 
-use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use hcl_edit::Span as _;
-use hcl_edit::expr::{
-    Expression, ForExpr, FuncCall, Object, ObjectKey, Traversal, TraversalOperator,
-};
+use hcl_edit::expr::{Conditional, Expression, Object, ObjectKey};
 
-use super::convert::{convert, parse_type};
+use super::cty::{self, Fields, Type, Value, normal, type_of, unify};
 use super::scope::{Budget, Scope};
-use super::{Number, Value, functions, operators, template};
+use super::{Value as Plain, operators, template};
 use crate::report::{Fault, Span};
 
 /// Result of evaluating an expression.
-pub(crate) type Evaluation = Result<Value, Fault>;
-
-/// Slips of the pen, and what is meant.
-const SLIPS: [(&str, &str); 9] = [
-    ("vars", "var"),
-    ("vra", "var"),
-    ("vr", "var"),
-    ("variable", "var"),
-    ("variables", "var"),
-    ("locals", "local"),
-    ("loacl", "local"),
-    ("lcoal", "local"),
-    ("loca", "local"),
-];
+pub(super) type Evaluation = Result<Value, Fault>;
 
 /// Evaluates expressions of one text in one scope.
 #[derive(Clone, Copy)]
 pub(crate) struct Evaluator<'a> {
-    pub(crate) scope: Scope<'a>,
+    pub(super) scope: Scope<'a>,
     /// The text that the expression's spans are places in.
     text: &'a str,
     /// Where that text lies: nothing for the file itself, else the place of the YAML scalar.
     within: Option<Span>,
-    /// Inside `try` and `can`, where a mistake is no mistake.
+    /// Where a mistake is no mistake: inside `try` and `can`, and in the branch that is not taken.
     quiet: bool,
 }
 
@@ -57,6 +42,14 @@ impl<'a> Evaluator<'a> {
         Evaluator { scope, text: self.text, within: self.within, quiet: self.quiet }
     }
 
+    pub(super) fn quietly(&self) -> Self {
+        Self { quiet: true, ..*self }
+    }
+
+    pub(super) const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     pub(super) fn place(&self, span: Option<std::ops::Range<usize>>) -> Span {
         match (self.within, span) {
             (Some(place), _) => place,
@@ -73,40 +66,62 @@ impl<'a> Evaluator<'a> {
         &self.scope.globals.budget
     }
 
-    /// The value of an expression.
-    pub(crate) fn eval(&self, expression: &Expression) -> Evaluation {
-        let span = self.place(expression.span());
-        self.budget().deeper(span, || self.eval_here(expression, span))
+    /// Counts a value that has just been made.
+    pub(super) fn made(&self, value: Value, span: Span) -> Evaluation {
+        self.budget().charge(span, value.size())?;
+        Ok(value)
     }
 
-    fn eval_here(&self, expression: &Expression, span: Span) -> Evaluation {
+    /// The value of an expression, as plain data.
+    pub(crate) fn eval(&self, expression: &Expression) -> Result<Plain, Fault> {
         match expression {
-            Expression::Null(_) => Ok(Value::Null),
+            // What most attributes are needs no way round.
+            Expression::String(text) => {
+                self.on_one_line(expression)?;
+                self.budget().charge(self.place(expression.span()), text.len())?;
+                Ok(Plain::String(normal(text.value()).into_owned()))
+            }
+            Expression::Bool(flag) => Ok(Plain::Bool(*flag.value())),
+            _ => self.typed(expression).map(|value| cty::to_plain(&value)),
+        }
+    }
+
+    /// The value of an expression.
+    pub(super) fn typed(&self, expression: &Expression) -> Evaluation {
+        let span = self.place(expression.span());
+        self.budget().deeper(span, || self.here(expression, span))
+    }
+
+    fn here(&self, expression: &Expression, span: Span) -> Evaluation {
+        match expression {
+            Expression::Null(_) => Ok(Value::null()),
             Expression::Bool(flag) => Ok(Value::Bool(*flag.value())),
             Expression::Number(number) => {
-                let n = number.value();
-                let number =
-                    n.as_i64().map(Number::Int).or_else(|| n.as_f64().and_then(Number::from_f64));
-                Ok(number.map_or(Value::Null, Value::Number))
+                let raw = self.raw(expression.span()).trim();
+                let known = operators::literal(raw).or_else(|| {
+                    let n = number.value();
+                    n.as_i64().map(cty::Number::Int).or_else(|| cty::Number::from_f64(n.as_f64()?))
+                });
+                known.map(Value::Number).ok_or_else(|| {
+                    let message = "this number is too large or too small";
+                    Fault::new("wrong-arguments", span, message)
+                })
             }
             Expression::String(text) => {
-                self.budget().charge(span, text.len())?;
-                Ok(Value::String(text.value().clone()))
+                self.on_one_line(expression)?;
+                self.made(Value::text(text.value()), span)
             }
-            Expression::Array(items) => self.all(items.iter()).map(Value::List),
-            Expression::Object(object) => self.object(object),
-            Expression::StringTemplate(parts) => template::evaluate(self, parts, span),
+            Expression::Array(items) => self.made(Value::tuple(self.all(items.iter())?), span),
+            Expression::Object(object) => self.made(self.object(object)?, span),
+            Expression::StringTemplate(parts) => template::quoted(self, parts, span, true),
             Expression::HeredocTemplate(heredoc) => template::heredoc(self, heredoc, span),
-            Expression::Parenthesis(inner) => self.eval(inner.inner()),
+            Expression::Parenthesis(inner) => self.typed(inner.inner()),
             Expression::Variable(name) => self.variable(name, span),
-            Expression::Conditional(choice) => {
-                let condition = self.condition(&choice.cond_expr)?;
-                self.eval(if condition { &choice.true_expr } else { &choice.false_expr })
-            }
+            Expression::Conditional(choice) => self.conditional(choice, span),
             Expression::FuncCall(call) => self.call(call, span),
             Expression::Traversal(traversal) => self.traversal(traversal, span),
             Expression::UnaryOp(op) => {
-                let value = self.eval(&op.expr)?;
+                let value = self.typed(&op.expr)?;
                 operators::unary(*op.operator.value(), &value, span)
             }
             Expression::BinaryOp(op) => operators::binary(self, op),
@@ -114,12 +129,26 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// A string in quotes ends on its line; what parses it does not look.
+    fn on_one_line(&self, expression: &Expression) -> Result<(), Fault> {
+        let raw = self.raw(expression.span());
+        if !raw.starts_with('"') || !raw.contains('\n') {
+            return Ok(());
+        }
+        let message = "a string in quotes ends on its line";
+        let help = "write \\n for a new line, or <<EOF … EOF for a text of several";
+        Err(Fault::new("syntax", self.place(expression.span()), message).help(help))
+    }
+
     /// All of these, or all that is wrong with them.
-    fn all<'e>(&self, items: impl Iterator<Item = &'e Expression>) -> Result<Vec<Value>, Fault> {
+    pub(super) fn all<'e>(
+        &self,
+        items: impl Iterator<Item = &'e Expression>,
+    ) -> Result<Vec<Value>, Fault> {
         let mut values = Vec::new();
         let mut failed = false;
         for item in items {
-            match self.eval(item) {
+            match self.typed(item) {
                 Ok(value) => values.push(value),
                 Err(fault) if self.quiet => return Err(fault),
                 Err(fault) => {
@@ -133,250 +162,86 @@ impl<'a> Evaluator<'a> {
 
     /// A condition must be a bool.
     pub(super) fn condition(&self, expression: &Expression) -> Result<bool, Fault> {
-        let value = self.eval(expression)?;
-        if value == Value::Failed {
+        let value = self.typed(expression)?;
+        if matches!(value, Value::Failed) {
             return Err(Fault::reported());
         }
         value.as_bool().ok_or_else(|| {
             let span = self.place(expression.span());
-            Fault::new(
-                "wrong-type",
-                span,
-                format!("a condition is true or false, this is {}", value.kind()),
-            )
+            let message = format!("a condition is true or false, this is {}", value.kind());
+            Fault::new("wrong-type", span, message)
         })
+    }
+
+    /// Both results are of one type, whichever is taken; the other is only looked at for its type.
+    fn conditional(&self, choice: &Conditional, span: Span) -> Evaluation {
+        let condition = self.condition(&choice.cond_expr)?;
+        let (taken, other) = if condition {
+            (&choice.true_expr, &choice.false_expr)
+        } else {
+            (&choice.false_expr, &choice.true_expr)
+        };
+        let value = self.typed(taken)?;
+        // A mistake in what is not taken is no mistake, and of no type.
+        let Ok(other) = self.quietly().typed(other) else { return Ok(value) };
+        let same = matches!(
+            (&value, &other),
+            (Value::String(_), Value::String(_))
+                | (Value::Number(_), Value::Number(_))
+                | (Value::Bool(_), Value::Bool(_))
+                | (_, Value::Failed)
+                | (Value::Failed, _)
+        );
+        if same {
+            return Ok(value);
+        }
+        self.budget().work(span, value.size().saturating_add(other.size()))?;
+        let (kind, other_kind) = (type_of(&value), type_of(&other));
+        let wanted = match (&value, &other) {
+            (_, Value::Null(of)) if **of == Type::Any => return Ok(value),
+            (Value::Null(of), _) if **of == Type::Any => Some(other_kind),
+            _ => unify(&[kind, other_kind]),
+        };
+        let fitting = wanted.and_then(|wanted| cty::convert(&value, &wanted).ok());
+        let fitting = fitting.ok_or_else(|| {
+            let message = format!(
+                "both results of `? :` must be of one type, these are {} and {}",
+                value.kind(),
+                other.kind()
+            );
+            Fault::new("wrong-type", span, message)
+        })?;
+        self.made(fitting, span)
     }
 
     fn object(&self, object: &Object) -> Evaluation {
         let values = self.all(object.iter().map(|(_, value)| value.expr()))?;
-        let mut items = BTreeMap::new();
+        let mut items = Fields::new();
         for ((key, _), value) in object.iter().zip(values) {
             let name = match key {
-                ObjectKey::Ident(name) => name.as_str().to_owned(),
+                ObjectKey::Ident(name) => normal(name.as_str()).as_ref().into(),
+                ObjectKey::Expression(Expression::Null(_)) => "null".into(),
+                ObjectKey::Expression(expression @ Expression::Traversal(_)) => {
+                    let message = "a name with dots is no key";
+                    let help = "write it in parentheses for its value, or in quotes for its text";
+                    let span = self.place(expression.span());
+                    return Err(Fault::new("syntax", span, message).help(help));
+                }
                 ObjectKey::Expression(expression) => self.key(expression)?,
             };
             items.insert(name, value);
         }
-        Ok(Value::Object(items))
+        Ok(Value::object(items))
     }
 
-    fn key(&self, expression: &Expression) -> Result<String, Fault> {
-        let value = self.eval(expression)?;
-        if value == Value::Failed {
-            return Err(Fault::reported());
+    pub(super) fn key(&self, expression: &Expression) -> Result<Rc<str>, Fault> {
+        match self.typed(expression)? {
+            Value::String(text) => Ok(text),
+            Value::Failed => Err(Fault::reported()),
+            value => value.as_text().map(|text| text.as_ref().into()).ok_or_else(|| {
+                let message = format!("a key is text, this is {}", value.kind());
+                Fault::new("wrong-type", self.place(expression.span()), message)
+            }),
         }
-        value.as_text().map(|text| text.into_owned()).ok_or_else(|| {
-            Fault::new(
-                "wrong-type",
-                self.place(expression.span()),
-                format!("a key is text, this is {}", value.kind()),
-            )
-        })
-    }
-
-    fn variable(&self, name: &str, span: Span) -> Evaluation {
-        if let Some(value) = self.scope.lookup(name) {
-            let value = value.clone();
-            self.budget().charge(span, value.size())?;
-            return Ok(value);
-        }
-        self.scope
-            .globals
-            .whole(name, span)
-            .unwrap_or_else(|| Ok(Value::String(format!("${{{name}}}"))))
-    }
-
-    /// What nobody knows here is for the node to fill in; but a name that is nearly ours is worth a word.
-    fn suspect(&self, name: &str, span: Span) {
-        if let Some((_, meant)) = SLIPS.iter().find(|(slip, _)| *slip == name) {
-            let message = format!("nothing is called `{name}`, so that the text stays as it is");
-            let fault = Fault::new("unknown-reference", span, message);
-            self.scope.globals.sink.warning(fault.help(format!("did you mean `{meant}`?")));
-        }
-    }
-
-    fn traversal(&self, traversal: &Traversal, span: Span) -> Evaluation {
-        let mut operators = traversal.operators.as_slice();
-        let mut value = match &traversal.expr {
-            Expression::Variable(root) if self.scope.lookup(root).is_none() => {
-                let name = root.as_str();
-                let first = operators.split_first().and_then(|(operator, rest)| {
-                    let named = match operator.value() {
-                        TraversalOperator::GetAttr(name) => Some(name.as_str().to_owned()),
-                        TraversalOperator::Index(Expression::String(name)) => {
-                            Some(name.value().clone())
-                        }
-                        _ => None,
-                    };
-                    named.map(|named| (named, rest))
-                });
-                match (name, first) {
-                    ("var", Some((named, rest))) => {
-                        operators = rest;
-                        self.scope.globals.variable(&named, span)?
-                    }
-                    ("local", Some((named, rest))) => {
-                        operators = rest;
-                        self.scope.globals.local(&named, span)?
-                    }
-                    ("var" | "local", None) => self.variable(name, span)?,
-                    _ => {
-                        self.suspect(name, span);
-                        let raw = self.raw(traversal.span()).trim();
-                        return Ok(Value::String(format!("${{{raw}}}")));
-                    }
-                }
-            }
-            other => self.eval(other)?,
-        };
-        self.budget().charge(span, value.size())?;
-        while let Some((operator, rest)) = operators.split_first() {
-            operators = rest;
-            value = match operator.value() {
-                TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_) => {
-                    let items = match value {
-                        Value::List(items) => items,
-                        Value::Null => Vec::new(),
-                        Value::Object(items) => items.into_values().collect(),
-                        Value::Failed => return Ok(Value::Failed),
-                        single => vec![single],
-                    };
-                    let each = items
-                        .into_iter()
-                        .map(|item| {
-                            rest.iter().try_fold(item, |v, op| self.step(v, op.value(), span))
-                        })
-                        .collect::<Result<_, _>>()?;
-                    return Ok(Value::List(each));
-                }
-                step => self.step(value, step, span)?,
-            };
-        }
-        Ok(value)
-    }
-
-    fn step(&self, value: Value, operator: &TraversalOperator, span: Span) -> Evaluation {
-        let key = match operator {
-            TraversalOperator::GetAttr(name) => Value::text(name.as_str()),
-            TraversalOperator::LegacyIndex(index) => {
-                Value::int(i64::try_from(*index.value()).unwrap_or(i64::MAX))
-            }
-            TraversalOperator::Index(expression) => self.eval(expression)?,
-            TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_) => {
-                return Err(Fault::new("syntax", span, "a splat in a splat is not supported"));
-            }
-        };
-        operators::index(value, &key, span)
-    }
-
-    fn for_each(&self, each: &ForExpr, span: Span) -> Evaluation {
-        let collection = self.eval(&each.intro.collection_expr)?;
-        let value_name = each.intro.value_var.as_str();
-        let key_name = each.intro.key_var.as_ref().map_or("", |name| name.as_str());
-        let mut list = Vec::new();
-        let mut object: BTreeMap<String, Value> = BTreeMap::new();
-        for (key, value) in pairs(collection, span)? {
-            let keys = self.scope.frame(key_name, key);
-            let on_keys = self.scope.on(&keys);
-            let values = on_keys.frame(value_name, value);
-            let inner = self.with_scope(on_keys.on(&values));
-            if let Some(condition) = &each.cond
-                && !inner.condition(&condition.expr)?
-            {
-                continue;
-            }
-            let result = inner.eval(&each.value_expr)?;
-            match &each.key_expr {
-                None => list.push(result),
-                Some(key) => {
-                    let name = inner.key(key)?;
-                    if each.grouping {
-                        let group = object.entry(name).or_insert_with(|| Value::List(Vec::new()));
-                        if let Value::List(items) = group {
-                            items.push(result);
-                        }
-                    } else if object.insert(name.clone(), result).is_some() {
-                        return Err(Fault::new(
-                            "duplicate-key",
-                            span,
-                            format!("this makes the key `{name}` twice"),
-                        )
-                        .help("add `...` after the value to gather them in lists"));
-                    }
-                }
-            }
-        }
-        Ok(if each.key_expr.is_some() { Value::Object(object) } else { Value::List(list) })
-    }
-
-    fn call(&self, call: &FuncCall, span: Span) -> Evaluation {
-        let name = call.name.name.as_str();
-        let quietly = Self { quiet: true, ..*self };
-        match name {
-            "try" => {
-                let mut last = Fault::new("wrong-arguments", span, "try needs an argument");
-                for argument in call.args.iter() {
-                    match quietly.eval(argument) {
-                        Ok(value) => return Ok(value),
-                        Err(fault) => last = fault,
-                    }
-                }
-                return Err(last);
-            }
-            "can" => {
-                let mut arguments = call.args.iter();
-                let (Some(only), None) = (arguments.next(), arguments.next()) else {
-                    let message = "can takes 1 argument";
-                    return Err(Fault::new("wrong-arguments", span, message));
-                };
-                return Ok(Value::Bool(quietly.eval(only).is_ok()));
-            }
-            "convert" => {
-                let mut arguments = call.args.iter();
-                let (Some(value), Some(kind)) = (arguments.next(), arguments.next()) else {
-                    let message = "convert needs a value and a type";
-                    return Err(Fault::new("wrong-arguments", span, message));
-                };
-                let kind = parse_type(kind).map_err(|m| Fault::new("wrong-type", span, m))?;
-                return convert(self.eval(value)?, &kind)
-                    .map_err(|message| Fault::new("wrong-type", span, message));
-            }
-            _ => {}
-        }
-        let mut arguments = self.all(call.args.iter())?;
-        if call.args.expand_final() {
-            match arguments.pop() {
-                Some(Value::List(items)) => arguments.extend(items),
-                _ => {
-                    let message =
-                        format!("the last argument of {name} must be a list before `...`");
-                    return Err(Fault::new("wrong-type", span, message));
-                }
-            }
-        }
-        let result = functions::call(name, &arguments)
-            .map_err(|fault| Fault::new(fault.code, span, fault.message).help(fault.help))?;
-        self.budget().charge(span, result.size())?;
-        Ok(result)
-    }
-}
-
-/// Keys and values of what a `for` or `dynamic` goes through.
-pub(crate) fn pairs(collection: Value, span: Span) -> Result<Vec<(Value, Value)>, Fault> {
-    match collection {
-        Value::List(items) => Ok(items
-            .into_iter()
-            .enumerate()
-            .map(|(at, value)| (Value::int(i64::try_from(at).unwrap_or(i64::MAX)), value))
-            .collect()),
-        Value::Object(items) => {
-            Ok(items.into_iter().map(|(key, value)| (Value::String(key), value)).collect())
-        }
-        Value::Failed => Ok(Vec::new()),
-        other => Err(Fault::new(
-            "wrong-type",
-            span,
-            format!("only lists and maps can be gone through, this is {}", other.kind()),
-        )),
     }
 }

@@ -1,20 +1,28 @@
-//! The functions of job files: pure, with Nomad's names and meanings.
+//! The functions of job files, with Nomad's names and meanings.
 //!
-//! Functions that read files, the clock or chance are named here only to be refused: a job file must mean the same on
-//! every node and at every time.
+//! A job file must mean the same on every node and at every time. Functions that read files read those of the
+//! repository, at the job's commit; functions that are random take their chance from the file, so that what they make
+//! changes only when the file does.
 
-mod collections;
+mod chance;
 mod csv;
 mod encoding;
+mod files;
 mod format;
-pub(super) mod json;
+mod glob;
 mod lists;
+mod maps;
 mod network;
 mod numbers;
+mod pattern;
+mod sets;
 mod text;
 mod time;
+mod yaml;
 
-use super::{Number, Value};
+use super::cty::{Fields, Number, Type, Value, convert, type_of, unify};
+use super::scope::Globals;
+use crate::report::{Fault, Span};
 use crate::suggest::did_you_mean;
 
 /// What a function does with its arguments. The message of an error is about the arguments.
@@ -26,34 +34,24 @@ struct Function(&'static str, usize, usize, Body);
 /// As many arguments as one likes.
 const MANY: usize = usize::MAX;
 
-const TABLES: [&[Function]; 9] = [
+const TABLES: [&[Function]; 13] = [
     text::FUNCTIONS,
+    pattern::FUNCTIONS,
     format::FUNCTIONS,
-    collections::FUNCTIONS,
     lists::FUNCTIONS,
+    sets::FUNCTIONS,
+    maps::FUNCTIONS,
     numbers::FUNCTIONS,
     encoding::FUNCTIONS,
     csv::FUNCTIONS,
+    yaml::FUNCTIONS,
     network::FUNCTIONS,
     time::FUNCTIONS,
+    files::FUNCTIONS,
 ];
 
-const IMPURE: [&str; 11] = [
-    "abspath",
-    "basename",
-    "bcrypt",
-    "dirname",
-    "file",
-    "filebase64",
-    "fileexists",
-    "fileset",
-    "pathexpand",
-    "timestamp",
-    "uuidv4",
-];
-
-/// Nomad has these, Herder not.
-const LATER: [&str; 4] = ["md5", "rsadecrypt", "sha1", "uuidv5"];
+/// Functions that look at their arguments before these are values.
+const OWN: [&str; 3] = ["can", "convert", "try"];
 
 /// How many bytes a function may make. What a file makes in all is counted afterwards; this keeps one call from growing
 /// without bound before that.
@@ -66,55 +64,42 @@ fn fits(bytes: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Why a call failed.
-#[derive(Debug)]
-pub(super) struct CallFault {
-    pub(super) code: &'static str,
-    pub(super) message: String,
-    pub(super) help: String,
+/// Where a call stands.
+#[derive(Clone, Copy)]
+pub(super) struct Site<'a> {
+    pub(super) globals: &'a Globals<'a>,
+    pub(super) span: Span,
 }
 
 /// Calls a function by its name.
-pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, CallFault> {
-    let fault = |code, message: String, help: String| CallFault { code, message, help };
+pub(super) fn call(name: &str, arguments: &[Value], site: Site<'_>) -> Result<Value, Fault> {
+    let fault = |code, message: String| Fault::new(code, site.span, message);
     let Some(Function(_, least, most, body)) = find(name) else {
-        if IMPURE.contains(&name) {
-            return Err(fault(
-                "function-not-available",
-                format!("the function `{name}` is not available in job files"),
-                "a job file must mean the same everywhere and always: write the value itself, or \
-                 make it a variable"
-                    .to_owned(),
-            ));
-        }
-        if LATER.contains(&name) {
-            return Err(fault(
-                "function-not-available",
-                format!("the function `{name}` is not supported yet"),
-                "write the value itself, or make it a variable".to_owned(),
-            ));
-        }
         let known = TABLES.iter().flat_map(|table| table.iter().map(|function| function.0));
-        return Err(fault(
-            "unknown-function",
-            format!("there is no function `{name}`"),
-            did_you_mean(name, known).unwrap_or_default(),
-        ));
+        let help = match name {
+            "timestamp" | "env" | "templatefile" => {
+                "Nomad has it neither; make the value a variable".to_owned()
+            }
+            _ => did_you_mean(name, known.chain(OWN)).unwrap_or_default(),
+        };
+        return Err(fault("unknown-function", format!("there is no function `{name}`")).help(help));
     };
     if arguments.len() < *least || arguments.len() > *most {
+        let plural = |n: usize| if n == 1 { "" } else { "s" };
         let wanted = match (*least, *most) {
-            (least, MANY) => format!("at least {least}"),
-            (least, most) if least == most => least.to_string(),
-            (least, most) => format!("{least} to {most}"),
+            (least, MANY) => format!("at least {least} argument{}", plural(least)),
+            (least, most) if least == most => format!("{least} argument{}", plural(least)),
+            (least, most) => format!("{least} to {most} arguments"),
         };
-        let message = format!("{name} takes {wanted} arguments, these are {}", arguments.len());
-        return Err(fault("wrong-arguments", message, String::new()));
+        let given = arguments.len();
+        let message = format!("{name} takes {wanted}, here are {given}");
+        return Err(fault("wrong-arguments", message));
     }
     if arguments.iter().any(Value::has_failed) {
         return Ok(Value::Failed);
     }
-    body(&Args(arguments))
-        .map_err(|message| fault("wrong-arguments", format!("{name}: {message}"), String::new()))
+    body(&Args { values: arguments, site })
+        .map_err(|message| fault("wrong-arguments", format!("{name}: {message}")))
 }
 
 fn find(name: &str) -> Option<&'static Function> {
@@ -122,19 +107,22 @@ fn find(name: &str) -> Option<&'static Function> {
 }
 
 /// The arguments of a call, read as what the function needs.
-struct Args<'a>(&'a [Value]);
+struct Args<'a> {
+    values: &'a [Value],
+    site: Site<'a>,
+}
 
 impl<'a> Args<'a> {
     fn len(&self) -> usize {
-        self.0.len()
+        self.values.len()
     }
 
     fn all(&self) -> &'a [Value] {
-        self.0
+        self.values
     }
 
     fn value(&self, at: usize) -> &'a Value {
-        self.0.get(at).unwrap_or(&Value::Null)
+        self.values.get(at).unwrap_or(&Value::Failed)
     }
 
     fn wrong<T>(&self, at: usize, needed: &str) -> Result<T, String> {
@@ -153,7 +141,9 @@ impl<'a> Args<'a> {
     }
 
     fn int(&self, at: usize) -> Result<i64, String> {
-        self.number(at)?.as_i64().map_or_else(|| self.wrong(at, "a whole number"), Ok)
+        let number = self.number(at)?;
+        let wrong = || format!("argument {} must be a whole number, it is {number}", at + 1);
+        number.as_i64().ok_or_else(wrong)
     }
 
     /// A whole number from 0.
@@ -162,60 +152,59 @@ impl<'a> Args<'a> {
         usize::try_from(n).map_err(|_| format!("argument {} must not be negative", at + 1))
     }
 
-    fn list(&self, at: usize) -> Result<&'a [Value], String> {
-        match self.value(at) {
-            Value::List(items) => Ok(items),
+    /// An argument made to fit a type; null fits none.
+    fn fitting(&self, at: usize, kind: &Type) -> Result<Value, String> {
+        let value = self.value(at);
+        if value.is_null() {
+            return self.wrong(at, kind.needed());
+        }
+        convert(value, kind).map_err(|why| format!("argument {}: {why}", at + 1))
+    }
+
+    /// The elements of a list, a set or a tuple, as those of a list.
+    fn list(&self, at: usize) -> Result<(Type, Vec<Value>), String> {
+        match self.fitting(at, &Type::List(Box::new(Type::Any)))? {
+            Value::List(items) => Ok(((*items.of).clone(), items.items.to_vec())),
             _ => self.wrong(at, "a list"),
         }
     }
 
+    /// The elements of a list, a set or a tuple, as they are.
+    fn elements(&self, at: usize) -> Result<&'a [Value], String> {
+        self.value(at).elements().map_or_else(|| self.wrong(at, "a list"), Ok)
+    }
+
+    /// Texts; nothing for a null among them.
+    fn texts_or_null(&self, at: usize) -> Result<Vec<Option<String>>, String> {
+        let list = self.fitting(at, &Type::List(Box::new(Type::String)))?;
+        let items = list.elements().unwrap_or_default();
+        Ok(items.iter().map(|item| item.as_text().map(|text| text.into_owned())).collect())
+    }
+
     fn texts(&self, at: usize) -> Result<Vec<String>, String> {
-        self.list(at)?
-            .iter()
-            .map(|item| {
-                item.as_text().map(|text| text.into_owned()).ok_or_else(|| {
-                    format!("argument {} must be a list of strings, it has {}", at + 1, item.kind())
-                })
-            })
-            .collect()
+        let texts = self.texts_or_null(at)?.into_iter().enumerate();
+        let texts = texts.map(|(n, text)| {
+            text.ok_or_else(|| format!("argument {}: element {n} is null", at + 1))
+        });
+        texts.collect()
     }
 
-    fn object(&self, at: usize) -> Result<&'a std::collections::BTreeMap<String, Value>, String> {
-        match self.value(at) {
-            Value::Object(items) => Ok(items),
-            _ => self.wrong(at, "a map"),
-        }
+    fn fields(&self, at: usize) -> Result<&'a Fields, String> {
+        self.value(at).fields().map_or_else(|| self.wrong(at, "a map"), Ok)
     }
 }
 
-/// A length or a place as a value.
-fn size(n: usize) -> Value {
-    Value::int(i64::try_from(n).unwrap_or(i64::MAX))
+/// The type that values can have together.
+fn common(types: &[Type]) -> Result<Type, String> {
+    unify(types).ok_or_else(|| {
+        let kinds = types.iter().map(Type::needed).collect::<std::collections::BTreeSet<_>>();
+        let kinds: Vec<_> = kinds.into_iter().collect();
+        format!("all values must be of one type, there are {}", kinds.join(" and "))
+    })
 }
 
-/// Values as elements of one list that holds values of one type: beside text, numbers and bools become text. Null fits
-/// any type.
-fn unify(values: &[Value]) -> Result<Vec<Value>, String> {
-    let mut kinds: Vec<&Value> = Vec::new();
-    for value in values.iter().filter(|value| !value.is_null()) {
-        if !kinds.iter().any(|known| known.kind() == value.kind()) {
-            kinds.push(value);
-        }
-    }
-    let (Some(first), Some(second)) = (kinds.first(), kinds.get(1)) else {
-        return Ok(values.to_vec());
-    };
-    let has_text = kinds.iter().any(|kind| matches!(kind, Value::String(_)));
-    if !has_text || kinds.iter().any(|kind| kind.as_text().is_none()) {
-        let (a, b) = (first.kind(), second.kind());
-        return Err(format!("all values must be of one type, there are {a} and {b}"));
-    }
-    let text = |value: &Value| value.as_text().map_or(Value::Null, Value::text);
-    Ok(values.iter().map(text).collect())
-}
-
-fn text_list(texts: impl IntoIterator<Item = impl Into<String>>) -> Value {
-    Value::List(texts.into_iter().map(Value::text).collect())
+fn types_of(values: &[Value]) -> Vec<Type> {
+    values.iter().map(type_of).collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! What names mean: `var.*`, `local.*`, and the names that `for` and `dynamic` bring in.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::expr::{Evaluator, Type, Value};
+use crate::expr::cty::{self, Fields};
+use crate::expr::{Evaluator, Type, Value, loops};
 use crate::files::{Files, NoFiles};
 use crate::report::{Fault, Sink, Span};
 use crate::suggest::did_you_mean;
@@ -13,6 +14,8 @@ use crate::tree::Expr;
 const MAX_DEPTH: u32 = 100;
 /// How many steps the expressions of one file may take.
 const MAX_STEPS: u32 = 500_000;
+/// How many bytes are gone through in the time of a step.
+const BYTES_PER_STEP: usize = 64;
 /// How many bytes the expressions of one file may make, in between and in the end.
 const MAX_BYTES: usize = 16 << 20;
 
@@ -22,16 +25,18 @@ pub(crate) struct Budget {
     depth: Cell<u32>,
     steps: Cell<u32>,
     bytes: Cell<usize>,
+    chances: Cell<u32>,
 }
 
 impl Budget {
-    /// Runs one level deeper.
-    pub(crate) fn deeper<T>(
-        &self,
-        span: Span,
-        run: impl FnOnce() -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        self.steps.set(self.steps.get() + 1);
+    /// Counts what going through so many bytes costs.
+    pub(crate) fn work(&self, span: Span, bytes: usize) -> Result<(), Fault> {
+        self.steps(span, u32::try_from(bytes / BYTES_PER_STEP).unwrap_or(u32::MAX))
+    }
+
+    /// Counts steps.
+    pub(crate) fn steps(&self, span: Span, steps: u32) -> Result<(), Fault> {
+        self.steps.set(self.steps.get().saturating_add(steps));
         if self.steps.get() > MAX_STEPS {
             return Err(Fault::new(
                 "expression-too-large",
@@ -39,6 +44,22 @@ impl Budget {
                 format!("the expressions of this file take more than {MAX_STEPS} steps"),
             ));
         }
+        Ok(())
+    }
+
+    /// A number that no other call in this file gets.
+    pub(crate) fn chance(&self) -> u32 {
+        self.chances.set(self.chances.get().wrapping_add(1));
+        self.chances.get()
+    }
+
+    /// Runs one level deeper.
+    pub(crate) fn deeper<T>(
+        &self,
+        span: Span,
+        run: impl FnOnce() -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        self.steps(span, 1)?;
         if self.depth.get() >= MAX_DEPTH {
             return Err(Fault::new(
                 "too-deep",
@@ -83,7 +104,9 @@ pub(crate) struct Globals<'a> {
     pub(crate) locals: BTreeMap<String, (&'a Expr, Span)>,
     /// Locals are evaluated when they are first asked for, so that their order does not matter. Nothing stands for one
     /// that is being evaluated.
-    settled: RefCell<BTreeMap<String, Option<Value>>>,
+    settled: RefCell<BTreeMap<String, Option<cty::Value>>>,
+    /// The variables that have been asked for, with their types.
+    typed: RefCell<BTreeMap<String, cty::Value>>,
 }
 
 impl<'a> Globals<'a> {
@@ -98,6 +121,7 @@ impl<'a> Globals<'a> {
             folder: String::new(),
             locals: BTreeMap::new(),
             settled: RefCell::default(),
+            typed: RefCell::default(),
         }
     }
 
@@ -106,17 +130,34 @@ impl<'a> Globals<'a> {
         Self { files, folder: folder.to_owned(), ..self }
     }
 
-    pub(crate) fn variable(&self, name: &str, span: Span) -> Result<Value, Fault> {
-        self.variables.get(name).cloned().ok_or_else(|| {
+    /// Gives a variable a value that has its type.
+    #[cfg(test)]
+    pub(super) fn give(&self, name: &str, value: cty::Value) {
+        self.typed.borrow_mut().insert(name.to_owned(), value);
+    }
+
+    pub(super) fn variable(&self, name: &str, span: Span) -> Result<cty::Value, Fault> {
+        if let Some(value) = self.typed.borrow().get(name) {
+            return Ok(value.clone());
+        }
+        let plain = self.variables.get(name).ok_or_else(|| {
             let known = self.variables.keys().map(String::as_str);
             Fault::new("unknown-variable", span, format!("there is no variable `{name}`")).help(
                 did_you_mean(name, known)
                     .unwrap_or_else(|| format!("declare it: variable \"{name}\" {{}}")),
             )
-        })
+        })?;
+        let value = cty::from_plain(plain);
+        // What does not fit has been reported where the variable got its value.
+        let value = match self.types.get(name) {
+            Some(kind) => cty::convert(&value, kind).unwrap_or(value),
+            None => value,
+        };
+        self.typed.borrow_mut().insert(name.to_owned(), value.clone());
+        Ok(value)
     }
 
-    pub(crate) fn local(&self, name: &str, span: Span) -> Result<Value, Fault> {
+    pub(super) fn local(&self, name: &str, span: Span) -> Result<cty::Value, Fault> {
         let settled = self.settled.borrow().get(name).cloned();
         match settled {
             Some(Some(value)) => return Ok(value),
@@ -135,7 +176,10 @@ impl<'a> Globals<'a> {
             ));
         };
         self.settled.borrow_mut().insert(name.to_owned(), None);
-        let value = Scope::root(self).value(expr, *place);
+        let value = Scope::root(self).typed(expr, *place).unwrap_or_else(|fault| {
+            self.sink.error(fault);
+            cty::Value::Failed
+        });
         self.settled.borrow_mut().insert(name.to_owned(), Some(value.clone()));
         Ok(value)
     }
@@ -149,16 +193,23 @@ impl<'a> Globals<'a> {
         }
     }
 
-    fn all_locals(&self, span: Span) -> Result<Value, Fault> {
-        let all = self.locals.keys().map(|name| Ok((name.clone(), self.local(name, span)?)));
-        all.collect::<Result<_, _>>().map(Value::Object)
+    fn all<'n>(
+        names: impl Iterator<Item = &'n String>,
+        value: impl Fn(&str) -> Result<cty::Value, Fault>,
+    ) -> Result<cty::Value, Fault> {
+        let all = names.map(|name| Ok((name.as_str().into(), value(name)?)));
+        all.collect::<Result<Fields, _>>().map(cty::Value::object)
+    }
+
+    fn names(&self) -> BTreeSet<String> {
+        self.variables.keys().chain(self.typed.borrow().keys()).cloned().collect()
     }
 
     /// The whole `var` or `local` object.
-    pub(crate) fn whole(&self, root: &str, span: Span) -> Option<Result<Value, Fault>> {
+    pub(super) fn whole(&self, root: &str, span: Span) -> Option<Result<cty::Value, Fault>> {
         match root {
-            "var" => Some(Ok(Value::Object(self.variables.clone()))),
-            "local" => Some(self.all_locals(span)),
+            "var" => Some(Self::all(self.names().iter(), |name| self.variable(name, span))),
+            "local" => Some(Self::all(self.locals.keys(), |name| self.local(name, span))),
             _ => None,
         }
     }
@@ -174,7 +225,7 @@ pub(crate) struct Scope<'a> {
 /// One name and its value, on top of others.
 pub(crate) struct Frame<'a> {
     name: &'a str,
-    value: Value,
+    value: cty::Value,
     below: Option<&'a Frame<'a>>,
 }
 
@@ -185,6 +236,11 @@ impl<'a> Scope<'a> {
 
     /// A frame to stand on, see [`Scope::on`].
     pub(crate) fn frame(&self, name: &'a str, value: Value) -> Frame<'a> {
+        self.frame_of(name, cty::from_plain(&value))
+    }
+
+    /// As [`Scope::frame`], of a value that has its type.
+    pub(super) fn frame_of(&self, name: &'a str, value: cty::Value) -> Frame<'a> {
         Frame { name, value, below: self.frame }
     }
 
@@ -195,7 +251,7 @@ impl<'a> Scope<'a> {
         Scope { globals: self.globals, frame: Some(frame) }
     }
 
-    pub(crate) fn lookup(&self, name: &str) -> Option<&Value> {
+    pub(super) fn lookup(&self, name: &str) -> Option<&'a cty::Value> {
         let mut frame = self.frame;
         while let Some(here) = frame {
             if here.name == name {
@@ -218,6 +274,23 @@ impl<'a> Scope<'a> {
         match expr {
             Expr::Hcl(expression) => Evaluator::in_file(*self).eval(expression),
             Expr::Yaml(node) => self.globals.budget.deeper(span, || node.evaluate(self)),
+        }
+    }
+
+    /// What a `dynamic` goes through, keys and values; reports what goes wrong and then yields nothing.
+    pub(crate) fn each(&self, expr: &Expr, span: Span) -> Vec<(Value, Value)> {
+        let items = self.typed(expr, span).and_then(|value| loops::each(&value, span));
+        let items = items.unwrap_or_else(|fault| {
+            self.globals.sink.error(fault);
+            Vec::new()
+        });
+        items.iter().map(|(key, value)| (cty::to_plain(key), cty::to_plain(value))).collect()
+    }
+
+    fn typed(&self, expr: &Expr, span: Span) -> Result<cty::Value, Fault> {
+        match expr {
+            Expr::Hcl(expression) => Evaluator::in_file(*self).typed(expression),
+            Expr::Yaml(_) => self.try_value(expr, span).map(|value| cty::from_plain(&value)),
         }
     }
 }

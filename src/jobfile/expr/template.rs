@@ -1,24 +1,34 @@
 //! Texts with `${…}` and `%{…}` in them.
 
+use std::borrow::Cow;
+
 use hcl_edit::Span as _;
 use hcl_edit::template::{Directive, Element, HeredocTemplate, Strip, Template};
+use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::Value;
-use super::evaluate::{Evaluator, pairs};
+use super::Value as Plain;
+use super::cty::{self, Value};
+use super::evaluate::{Evaluation, Evaluator};
+use super::loops::each;
 use crate::report::{Fault, Span};
 
-/// The value of a quoted template. A lone `${…}` keeps its type.
-pub(super) fn evaluate(
+/// The value of a quoted template, or of one in a YAML scalar, which knows no escapes. A lone `${…}` keeps its type.
+pub(super) fn quoted(
     evaluator: &Evaluator<'_>,
     template: &Template,
     span: Span,
-) -> Result<Value, Fault> {
+    escapes: bool,
+) -> Evaluation {
     if let Some(Element::Interpolation(only)) = template.as_single_element() {
-        return evaluator.eval(&only.expr);
+        return evaluator.typed(&only.expr);
     }
-    let mut out = Text::default();
-    render(evaluator, template, span, &mut out)?;
-    Ok(Value::String(out.text))
+    let mut tokens = Tokens::default();
+    tokens.gather(template, 0, &mut |literal, depth| {
+        // What parses a string sees no escapes between directives.
+        let within = escapes && depth > 0 && literal.contains('\\');
+        vec![if within { Cow::Owned(without_escapes(literal)) } else { Cow::Borrowed(literal) }]
+    });
+    render(evaluator, template, tokens, span)
 }
 
 /// The text of a template that stands in a YAML scalar.
@@ -26,8 +36,8 @@ pub(crate) fn evaluate_template(
     evaluator: &Evaluator<'_>,
     template: &Template,
     span: Span,
-) -> Result<Value, Fault> {
-    evaluate(evaluator, template, span)
+) -> Result<Plain, Fault> {
+    quoted(evaluator, template, span, false).map(|value| cty::to_plain(&value))
 }
 
 /// The text of a heredoc. The indentation of `<<-` is taken off here, from the literals as they stand in the file, by
@@ -36,176 +46,291 @@ pub(super) fn heredoc(
     evaluator: &Evaluator<'_>,
     heredoc: &HeredocTemplate,
     span: Span,
-) -> Result<Value, Fault> {
-    let mut out = Text::default();
+) -> Evaluation {
+    let mut tokens = Tokens::default();
     if evaluator.raw(heredoc.span()).starts_with("<<-") {
-        let literals: Vec<Option<String>> = heredoc
-            .template
-            .iter()
-            .map(|element| match element {
-                Element::Literal(literal) => Some(unescape(evaluator.raw(literal.span()))),
-                Element::Interpolation(_) | Element::Directive(_) => None,
-            })
-            .collect();
-        let cut = least_indent(&literals);
-        let mut at_line_start = true;
-        for (element, literal) in heredoc.template.iter().zip(&literals) {
-            match literal {
-                Some(literal) => {
-                    out.push(&dedent(literal, cut, at_line_start));
-                    at_line_start = literal.ends_with('\n');
-                }
-                None => {
-                    render_element(evaluator, element, span, &mut out)?;
-                    at_line_start = false;
-                }
-            }
-        }
+        let mut spans = Vec::new();
+        literal_spans(&heredoc.template, &mut spans);
+        let mut spans = spans.into_iter();
+        tokens.gather(&heredoc.template, 0, &mut |_, _| {
+            let raw = evaluator.raw(spans.next().flatten());
+            raw.split_inclusive('\n').map(unescaped).collect()
+        });
+        tokens.dedent();
     } else {
-        render(evaluator, &heredoc.template, span, &mut out)?;
+        tokens.gather(&heredoc.template, 0, &mut |literal, _| {
+            literal.split_inclusive('\n').map(Cow::Borrowed).collect()
+        });
     }
-    evaluator.budget().charge(span, out.text.len())?;
-    Ok(Value::String(out.text))
+    render(evaluator, &heredoc.template, tokens, span)
 }
 
-fn unescape(raw: &str) -> String {
-    raw.replace("$${", "${").replace("%%{", "%{")
-}
-
-fn least_indent(literals: &[Option<String>]) -> usize {
-    let mut least = usize::MAX;
-    let mut at_line_start = true;
-    for literal in literals {
-        let Some(literal) = literal else {
-            if at_line_start {
-                least = 0;
-            }
-            at_line_start = false;
-            continue;
-        };
-        for (n, line) in literal.split_inclusive('\n').enumerate() {
-            let ends = line.ends_with('\n');
-            if (n > 0 || at_line_start) && !(ends && line.trim().is_empty()) {
-                least = least.min(line.chars().take_while(|c| matches!(c, ' ' | '\t')).count());
-            }
-        }
-        at_line_start = literal.ends_with('\n');
+fn unescaped(raw: &str) -> Cow<'_, str> {
+    if raw.contains("$${") || raw.contains("%%{") {
+        Cow::Owned(raw.replace("$${", "${").replace("%%{", "%{"))
+    } else {
+        Cow::Borrowed(raw)
     }
-    if least == usize::MAX { 0 } else { least }
 }
 
-fn dedent(literal: &str, cut: usize, at_line_start: bool) -> String {
+/// The text that a text with escapes stands for. Unknown ones stay.
+fn without_escapes(literal: &str) -> String {
     let mut out = String::with_capacity(literal.len());
-    for (n, line) in literal.split_inclusive('\n').enumerate() {
-        if n == 0 && !at_line_start {
-            out.push_str(line);
-            continue;
-        }
-        let spaces = line.bytes().take_while(|b| matches!(b, b' ' | b'\t')).count().min(cut);
-        out.push_str(line.get(spaces..).unwrap_or(""));
+    let mut rest = literal;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        let code = |digits: usize| {
+            let n = u32::from_str_radix(after.get(1..=digits)?, 16).ok()?;
+            Some((char::from_u32(n)?, digits + 1))
+        };
+        let found = match after.chars().next() {
+            Some('n') => Some(('\n', 1)),
+            Some('r') => Some(('\r', 1)),
+            Some('t') => Some(('\t', 1)),
+            Some(c @ ('"' | '\\')) => Some((c, 1)),
+            Some('u') => code(4),
+            Some('U') => code(8),
+            _ => None,
+        };
+        let (c, length) = found.unwrap_or(('\\', 0));
+        out.push(c);
+        rest = after.get(length..).unwrap_or("");
     }
-    out
+    out + rest
 }
 
-/// Text that grows, and the `~` that takes white space off what comes next.
+fn literal_spans(template: &Template, out: &mut Vec<Option<std::ops::Range<usize>>>) {
+    for element in template.iter() {
+        match element {
+            Element::Literal(literal) => out.push(literal.span()),
+            Element::Interpolation(_) => {}
+            Element::Directive(directive) => match directive.as_ref() {
+                Directive::If(choice) => {
+                    literal_spans(&choice.if_expr.template, out);
+                    if let Some(otherwise) = &choice.else_expr {
+                        literal_spans(&otherwise.template, out);
+                    }
+                }
+                Directive::For(run) => literal_spans(&run.for_expr.template, out),
+            },
+        }
+    }
+}
+
+/// A piece of literal text, or a mark: what `~` takes white space off is the one piece beside it. In a heredoc each line
+/// is a piece.
+enum Token<'t> {
+    Text { literal: usize, text: Cow<'t, str> },
+    Mark(Strip),
+}
+
+/// A template laid flat, to take white space off.
 #[derive(Default)]
-struct Text {
-    text: String,
-    strip_next: bool,
+struct Tokens<'t> {
+    all: Vec<Token<'t>>,
+    literals: usize,
 }
 
-impl Text {
-    fn push(&mut self, literal: &str) {
-        if self.strip_next {
-            let rest = literal.trim_start();
-            self.text.push_str(rest);
-            self.strip_next = rest.is_empty();
-        } else {
-            self.text.push_str(literal);
+impl<'t> Tokens<'t> {
+    fn gather(
+        &mut self,
+        template: &'t Template,
+        depth: usize,
+        pieces: &mut dyn FnMut(&'t str, usize) -> Vec<Cow<'t, str>>,
+    ) {
+        for element in template.iter() {
+            match element {
+                Element::Literal(literal) => {
+                    for text in pieces(literal.value(), depth) {
+                        self.text(text);
+                    }
+                    self.literals += 1;
+                }
+                Element::Interpolation(part) => self.mark(part.strip),
+                Element::Directive(directive) => match directive.as_ref() {
+                    Directive::If(choice) => {
+                        self.mark(choice.if_expr.strip);
+                        self.gather(&choice.if_expr.template, depth + 1, pieces);
+                        if let Some(otherwise) = &choice.else_expr {
+                            self.mark(otherwise.strip);
+                            self.gather(&otherwise.template, depth + 1, pieces);
+                        }
+                        self.mark(choice.endif_expr.strip);
+                    }
+                    Directive::For(run) => {
+                        self.mark(run.for_expr.strip);
+                        self.gather(&run.for_expr.template, depth + 1, pieces);
+                        self.mark(run.endfor_expr.strip);
+                    }
+                },
+            }
         }
     }
 
-    fn before(&mut self, strip: Strip) {
-        if strip.strip_start() {
-            self.text.truncate(self.text.trim_end().len());
+    fn mark(&mut self, strip: Strip) {
+        if strip.strip_start()
+            && let Some(Token::Text { text, .. }) = self.all.last_mut()
+        {
+            let end = text.trim_end().len();
+            match text {
+                Cow::Borrowed(text) => *text = text.get(..end).unwrap_or(""),
+                Cow::Owned(text) => text.truncate(end),
+            }
         }
-        self.strip_next = false;
+        self.all.push(Token::Mark(strip));
     }
 
-    fn after(&mut self, strip: Strip) {
-        self.strip_next = strip.strip_end();
+    fn text(&mut self, mut text: Cow<'t, str>) {
+        if let Some(Token::Mark(strip)) = self.all.last()
+            && strip.strip_end()
+        {
+            text = without(text, |text| text.len() - text.trim_start().len());
+        }
+        self.all.push(Token::Text { literal: self.literals, text });
+    }
+
+    /// Takes off the indentation that all lines have. Lines of white space have none to look at; a line that begins with
+    /// a mark has none at all.
+    fn dedent(&mut self) {
+        let mut least = usize::MAX;
+        let mut starts = Vec::new();
+        let mut at_line_start = true;
+        for (at, token) in self.all.iter().enumerate() {
+            let Token::Text { text, .. } = token else {
+                if at_line_start {
+                    least = 0;
+                }
+                at_line_start = false;
+                continue;
+            };
+            if at_line_start {
+                let rest = text.trim_start();
+                if !(rest.is_empty() && text.ends_with('\n')) {
+                    let space = text.get(..text.len() - rest.len()).unwrap_or("");
+                    least = least.min(space.graphemes(true).count());
+                    starts.push(at);
+                }
+            }
+            at_line_start = text.ends_with('\n');
+        }
+        for at in starts {
+            if let Some(Token::Text { text, .. }) = self.all.get_mut(at) {
+                let cut = |text: &str| text.graphemes(true).take(least).map(str::len).sum();
+                *text = without(std::mem::take(text), cut);
+            }
+        }
+    }
+
+    /// The texts of the literals, in their order.
+    fn texts(self) -> Vec<Cow<'t, str>> {
+        let mut out: Vec<Cow<'t, str>> = vec![Cow::Borrowed(""); self.literals];
+        for token in self.all {
+            if let Token::Text { literal, text } = token
+                && let Some(out) = out.get_mut(literal)
+            {
+                if out.is_empty() {
+                    *out = text;
+                } else {
+                    out.to_mut().push_str(&text);
+                }
+            }
+        }
+        out
+    }
+}
+
+fn without(text: Cow<'_, str>, cut: impl Fn(&str) -> usize) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.get(cut(text)..).unwrap_or("")),
+        Cow::Owned(mut text) => {
+            let end = cut(&text);
+            text.drain(..end);
+            Cow::Owned(text)
+        }
     }
 }
 
 fn render(
     evaluator: &Evaluator<'_>,
     template: &Template,
+    tokens: Tokens<'_>,
     span: Span,
-    out: &mut Text,
-) -> Result<(), Fault> {
-    for element in template.iter() {
-        render_element(evaluator, element, span, out)?;
-    }
-    evaluator.budget().charge(span, out.text.len())
+) -> Evaluation {
+    let texts = tokens.texts();
+    let mut out = String::new();
+    run(evaluator, template, &mut texts.iter(), span, &mut out)?;
+    evaluator.made(Value::text(out), span)
 }
 
-fn render_element(
-    evaluator: &Evaluator<'_>,
-    element: &Element,
-    span: Span,
-    out: &mut Text,
-) -> Result<(), Fault> {
-    match element {
-        Element::Literal(literal) => out.push(literal.value()),
-        Element::Interpolation(part) => {
-            let value = evaluator.eval(&part.expr)?;
-            if value.has_failed() {
-                return Err(Fault::reported());
-            }
-            let text = value.as_text().ok_or_else(|| {
-                let place = evaluator.place(part.expr.span());
-                let message = format!("only text fits into text, this is {}", value.kind());
-                Fault::new("wrong-type", place, message)
-                    .help("turn it into text first, for example with join or jsonencode")
-            })?;
-            out.before(part.strip);
-            out.text.push_str(&text);
-            out.after(part.strip);
-        }
-        Element::Directive(directive) => match directive.as_ref() {
-            Directive::If(choice) => {
-                let condition = evaluator.condition(&choice.if_expr.cond_expr)?;
-                out.before(choice.if_expr.strip);
-                if condition {
-                    out.after(choice.if_expr.strip);
-                    render(evaluator, &choice.if_expr.template, span, out)?;
-                    if let Some(otherwise) = &choice.else_expr {
-                        out.before(otherwise.strip);
-                    }
-                } else if let Some(otherwise) = &choice.else_expr {
-                    out.after(otherwise.strip);
-                    render(evaluator, &otherwise.template, span, out)?;
-                }
-                out.before(choice.endif_expr.strip);
-                out.after(choice.endif_expr.strip);
-            }
-            Directive::For(each) => {
-                let intro = &each.for_expr;
-                let collection = evaluator.eval(&intro.collection_expr)?;
-                let key_name = intro.key_var.as_ref().map_or("", |name| name.as_str());
-                out.before(intro.strip);
-                for (key, value) in pairs(collection, span)? {
-                    let keys = evaluator.scope.frame(key_name, key);
-                    let on_keys = evaluator.scope.on(&keys);
-                    let values = on_keys.frame(intro.value_var.as_str(), value);
-                    let inner = evaluator.with_scope(on_keys.on(&values));
-                    out.after(intro.strip);
-                    render(&inner, &intro.template, span, out)?;
-                    out.before(each.endfor_expr.strip);
-                }
-                out.after(each.endfor_expr.strip);
-            }
-        },
+/// The texts of the literals that are still to come.
+type Texts<'a> = std::slice::Iter<'a, Cow<'a, str>>;
+
+/// Goes past the literals of a part that is left out.
+fn skip(template: &Template, texts: &mut Texts<'_>) {
+    let mut spans = Vec::new();
+    literal_spans(template, &mut spans);
+    for _ in spans {
+        texts.next();
     }
-    Ok(())
+}
+
+fn run(
+    evaluator: &Evaluator<'_>,
+    template: &Template,
+    texts: &mut Texts<'_>,
+    span: Span,
+    out: &mut String,
+) -> Result<(), Fault> {
+    let before = out.len();
+    for element in template.iter() {
+        match element {
+            Element::Literal(_) => out.push_str(texts.next().map_or("", |text| text)),
+            Element::Interpolation(part) => {
+                let value = evaluator.typed(&part.expr)?;
+                if matches!(value, Value::Failed) {
+                    return Err(Fault::reported());
+                }
+                let text = value.as_text().ok_or_else(|| {
+                    let place = evaluator.place(part.expr.span());
+                    let message = format!("only text fits into text, this is {}", value.kind());
+                    Fault::new("wrong-type", place, message)
+                        .help("turn it into text first, for example with join or jsonencode")
+                })?;
+                out.push_str(&text);
+            }
+            Element::Directive(directive) => match directive.as_ref() {
+                Directive::If(choice) => {
+                    let condition = evaluator.condition(&choice.if_expr.cond_expr)?;
+                    if condition {
+                        run(evaluator, &choice.if_expr.template, texts, span, out)?;
+                    } else {
+                        skip(&choice.if_expr.template, texts);
+                    }
+                    if let Some(otherwise) = &choice.else_expr {
+                        if condition {
+                            skip(&otherwise.template, texts);
+                        } else {
+                            run(evaluator, &otherwise.template, texts, span, out)?;
+                        }
+                    }
+                }
+                Directive::For(repeated) => {
+                    let intro = &repeated.for_expr;
+                    let place = evaluator.place(intro.collection_expr.span());
+                    let collection = evaluator.typed(&intro.collection_expr)?;
+                    let key_name = intro.key_var.as_ref().map_or("", |name| name.as_str());
+                    for (key, value) in each(&collection, place)? {
+                        let keys = evaluator.scope.frame_of(key_name, key);
+                        let on_keys = evaluator.scope.on(&keys);
+                        let values = on_keys.frame_of(intro.value_var.as_str(), value);
+                        let inner = evaluator.with_scope(on_keys.on(&values));
+                        run(&inner, &intro.template, &mut texts.clone(), span, out)?;
+                    }
+                    skip(&intro.template, texts);
+                }
+            },
+        }
+    }
+    // Text that is still growing counts as well.
+    evaluator.budget().charge(span, out.len() - before)
 }

@@ -59,7 +59,7 @@ impl Value {
     /// A number, also one written as text.
     pub(crate) fn as_number(&self) -> Option<Number> {
         match self {
-            Self::Number(number) => Some(*number),
+            Self::Number(number) => Some(number.clone()),
             Self::String(text) => Number::parse(text),
             _ => None,
         }
@@ -88,25 +88,13 @@ impl Value {
         }
     }
 
-    /// A rough size in bytes, for budgets.
-    pub(crate) fn size(&self) -> usize {
-        match self {
-            Self::String(text) => 8 + text.len(),
-            Self::List(items) => 8 + items.iter().map(Self::size).sum::<usize>(),
-            Self::Object(items) => {
-                8 + items.iter().map(|(key, value)| key.len() + value.size()).sum::<usize>()
-            }
-            _ => 8,
-        }
-    }
-
     /// The value as JSON, for what a driver reads itself.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Null | Self::Failed => serde_json::Value::Null,
             Self::Bool(flag) => (*flag).into(),
             Self::Number(Number::Int(n)) => (*n).into(),
-            Self::Number(Number::Float(n)) => (*n).into(),
+            Self::Number(number) => number.as_f64().into(),
             Self::String(text) => text.clone().into(),
             Self::List(items) => items.iter().map(Self::to_json).collect(),
             Self::Object(items) => {
@@ -121,7 +109,7 @@ impl Value {
             serde_json::Value::Null => Self::Null,
             serde_json::Value::Bool(flag) => Self::Bool(flag),
             serde_json::Value::Number(n) => n.as_i64().map_or_else(
-                || n.as_f64().and_then(Number::from_f64).map_or(Self::Null, Self::Number),
+                || Number::parse(&n.to_string()).map_or(Self::Null, Self::Number),
                 Self::int,
             ),
             serde_json::Value::String(text) => Self::String(text),
@@ -136,50 +124,35 @@ impl Value {
 }
 
 /// A number: whole where it can be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Number {
     Int(i64),
-    /// Never whole within the exact range, never infinite, never NaN.
+    /// Never whole within the exact range, never infinite, never NaN; its digits are those of the number.
     Float(f64),
+    /// The digits of what neither of these holds, without an exponent.
+    Big(Box<str>),
 }
 
-/// Up to here a float holds every whole number.
-const EXACT: f64 = 9_007_199_254_740_992.0;
-
 impl Number {
-    /// Nothing for what is not a finite number.
-    pub(crate) fn from_f64(n: f64) -> Option<Self> {
-        if n.fract() == 0.0 && n.abs() <= EXACT {
-            Some(Self::Int(n as i64))
-        } else {
-            n.is_finite().then_some(Self::Float(n))
-        }
-    }
-
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Ok(n) = text.parse::<i64>() {
             return Some(Self::Int(n));
         }
-        let plain =
-            text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
-        if plain && text.bytes().any(|b| b.is_ascii_digit()) {
-            text.parse::<f64>().ok().and_then(Self::from_f64)
-        } else {
-            None
+        super::cty::Number::parse(text).as_ref().map(super::cty::plain_number)
+    }
+
+    pub(crate) fn as_f64(&self) -> f64 {
+        match self {
+            Self::Int(n) => *n as f64,
+            Self::Float(n) => *n,
+            Self::Big(digits) => digits.parse().unwrap_or(f64::NAN),
         }
     }
 
-    pub(crate) const fn as_f64(self) -> f64 {
+    pub(crate) const fn as_i64(&self) -> Option<i64> {
         match self {
-            Self::Int(n) => n as f64,
-            Self::Float(n) => n,
-        }
-    }
-
-    pub(crate) const fn as_i64(self) -> Option<i64> {
-        match self {
-            Self::Int(n) => Some(n),
-            Self::Float(_) => None,
+            Self::Int(n) => Some(*n),
+            Self::Float(_) | Self::Big(_) => None,
         }
     }
 }
@@ -188,6 +161,7 @@ impl PartialEq for Number {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) => a == b,
+            (Self::Big(a), Self::Big(b)) => a == b,
             _ => self.as_f64() == other.as_f64(),
         }
     }
@@ -207,6 +181,7 @@ impl fmt::Display for Number {
         match self {
             Self::Int(n) => write!(f, "{n}"),
             Self::Float(n) => write!(f, "{n}"),
+            Self::Big(digits) => f.write_str(digits),
         }
     }
 }

@@ -119,7 +119,7 @@ impl Reading<'_> {
             Value::String(text) => model::parse_duration(text)
                 .map_err(|error| error.to_string())
                 .and_then(|span| i64::try_from(span.as_nanos()).map_err(|_| too_long(text))),
-            Value::Number(number) => self.nanoseconds(*number, span),
+            Value::Number(number) => self.nanoseconds(number, span),
             other => Err(format!("`{name}` is a duration, this is {}", other.kind())),
         };
         read.map_err(|message| {
@@ -130,7 +130,7 @@ impl Reading<'_> {
     }
 
     /// Nomad reads a bare number as nanoseconds, which nobody means who writes 30.
-    fn nanoseconds(&self, number: Number, span: Span) -> Result<i64, String> {
+    fn nanoseconds(&self, number: &Number, span: Span) -> Result<i64, String> {
         let n = number.as_i64().filter(|n| *n >= 0);
         let n = n.ok_or_else(|| format!("{number} is no span of time"))?;
         if n > 0 && n < PLAUSIBLE_NANOSECONDS {

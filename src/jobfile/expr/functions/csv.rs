@@ -1,9 +1,9 @@
 //! Tables in text: `csvdecode`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Args, Function, fits};
-use crate::expr::Value;
+use crate::expr::cty::{Fields, Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[Function("csvdecode", 1, 1, decode)];
 
@@ -22,15 +22,19 @@ fn decode(a: &Args<'_>) -> Result<Value, String> {
     let mut rows = Vec::new();
     loop {
         let line = reader.line;
-        let Some(cells) = reader.row()? else { return Ok(Value::List(rows)) };
+        let Some(cells) = reader.row()? else {
+            let column = |name: &String| (name.clone(), (Type::String, false));
+            return Ok(Value::list(Type::Object(names.iter().map(column).collect()), rows));
+        };
         if cells.len() != names.len() {
             let (has, columns) = (cells.len(), names.len());
             return Err(format!("line {line} has {has} fields, there are {columns} columns"));
         }
         // Each row has the names anew, so that a long name and many rows make much of little.
         fits(bytes_of_names.saturating_mul(rows.len() + 1))?;
-        let cells = cells.into_iter().map(Value::String);
-        rows.push(Value::Object(names.iter().cloned().zip(cells).collect::<BTreeMap<_, _>>()));
+        let cells = cells.into_iter().map(Value::text);
+        let names = names.iter().map(|name| name.as_str().into());
+        rows.push(Value::object(names.zip(cells).collect::<Fields>()));
     }
 }
 

@@ -1,9 +1,10 @@
 //! `format` and `formatlist`: verbs as in C and Go.
 
-use super::json::encode;
+use num_bigint::BigUint;
+
 use super::text::clusters;
-use super::{Args, Function, MANY, fits, text_list};
-use crate::expr::{Number, Value};
+use super::{Args, Function, MANY, fits};
+use crate::expr::cty::{Decimal, Number, Value, to_json};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function("format", 1, MANY, |a| {
@@ -15,36 +16,37 @@ pub(super) const FUNCTIONS: &[Function] = &[
 /// The widest field and the most digits behind the point that may be asked for.
 const MAX_WIDTH: usize = 1000;
 
+/// How many texts `formatlist` may make.
+const MAX_ROWS: usize = 20_000;
+
 /// Lists are gone through side by side, what is no list stands in each row.
 fn format_list(a: &Args<'_>) -> Result<Value, String> {
     let pattern = a.text(0)?;
     let arguments = a.all().get(1..).unwrap_or_default();
     let mut rows = None;
-    for argument in arguments {
-        if let Value::List(items) = argument {
-            let here = items.len();
-            let first = *rows.get_or_insert(here);
-            if here != first {
-                return Err(format!("the lists differ in length: {first} and {here}"));
-            }
+    for here in arguments.iter().filter_map(Value::elements).map(<[Value]>::len) {
+        let first = *rows.get_or_insert(here);
+        if here != first {
+            return Err(format!("the lists differ in length: {first} and {here}"));
         }
+    }
+    let rows = rows.unwrap_or(1);
+    if rows > MAX_ROWS {
+        return Err(format!("this would make more than {MAX_ROWS} elements"));
     }
     let mut out = Vec::new();
     let mut bytes = 0;
-    for row in 0..rows.unwrap_or(1) {
-        let here: Vec<Value> = arguments
-            .iter()
-            .map(|argument| match argument {
-                Value::List(items) => items.get(row).cloned().unwrap_or_default(),
-                single => single.clone(),
-            })
-            .collect();
-        let text = format(&pattern, &here)?;
-        bytes += text.len();
+    for row in 0..rows {
+        let here = arguments.iter().map(|argument| match argument.elements() {
+            Some(items) => items.get(row).cloned().unwrap_or(Value::Failed),
+            None => argument.clone(),
+        });
+        let text = format(&pattern, &here.collect::<Vec<_>>())?;
+        bytes += text.len() + 32;
         fits(bytes)?;
         out.push(text);
     }
-    Ok(text_list(out))
+    Ok(Value::texts(out))
 }
 
 /// What stands between `%` and the end of a verb.
@@ -67,12 +69,13 @@ fn format(pattern: &str, arguments: &[Value]) -> Result<String, String> {
     let (mut next, mut used) = (0_usize, 0_usize);
     while let Some((before, after)) = rest.split_once('%') {
         out.push_str(before);
-        let (verb, index, after) = read(after)?;
-        rest = after;
-        if verb.letter == '%' {
+        if let Some(after) = after.strip_prefix('%') {
             out.push('%');
+            rest = after;
             continue;
         }
+        let (verb, index, after) = read(after)?;
+        rest = after;
         let at = index.unwrap_or(next);
         let value = arguments
             .get(at)
@@ -131,9 +134,9 @@ fn one(verb: &Verb<'_>, value: &Value) -> Result<String, String> {
         'v' => Ok(pad(
             verb,
             match value {
-                Value::String(text) if !verb.has('#') => text.clone(),
-                Value::Number(n) if !verb.has('#') => general(*n, None),
-                other => encode(other),
+                Value::String(text) if !verb.has('#') => text.as_ref().to_owned(),
+                Value::Number(n) if !verb.has('#') => Decimal::as_general(n, None),
+                other => to_json(other),
             },
         )),
         't' => match value.as_bool() {
@@ -146,17 +149,17 @@ fn one(verb: &Verb<'_>, value: &Value) -> Result<String, String> {
                 Some(most) if most > 0 => clusters(&text).take(most).collect(),
                 _ => text.into_owned(),
             };
-            Ok(pad(verb, if verb.letter == 'q' { encode(&Value::String(text)) } else { text }))
+            Ok(pad(verb, if verb.letter == 'q' { to_json(&Value::text(text)) } else { text }))
         }
         'b' | 'd' | 'o' | 'x' | 'X' => match value.as_number() {
-            Some(n) => match n.as_i64() {
-                Some(n) => Ok(whole(verb, n)),
+            Some(n) => match n.as_whole() {
+                Some((negative, size)) => Ok(whole(verb, negative, &size)),
                 None => wrong("a whole number"),
             },
             None => wrong("a number"),
         },
         'e' | 'E' | 'f' | 'g' | 'G' => match value.as_number() {
-            Some(n) => Ok(real(verb, n)),
+            Some(n) => Ok(real(verb, &n)),
             None => wrong("a number"),
         },
         other => Err(format!("there is no verb `%{other}`")),
@@ -179,8 +182,7 @@ fn sign(verb: &Verb<'_>, negative: bool) -> &'static str {
     }
 }
 
-fn whole(verb: &Verb<'_>, n: i64) -> String {
-    let size = n.unsigned_abs();
+fn whole(verb: &Verb<'_>, negative: bool, size: &BigUint) -> String {
     let (prefix, digits) = match verb.letter {
         'b' => ("0b", format!("{size:b}")),
         'o' => ("0", format!("{size:o}")),
@@ -189,7 +191,7 @@ fn whole(verb: &Verb<'_>, n: i64) -> String {
         _ => ("", size.to_string()),
     };
     let prefix = if verb.has('#') { prefix } else { "" };
-    let sign = sign(verb, n < 0);
+    let sign = sign(verb, negative);
     let zeros = verb.precision.unwrap_or(0).saturating_sub(digits.len());
     let missing = verb.width.saturating_sub(sign.len() + prefix.len() + zeros + digits.len());
     let number = |zeros: usize| format!("{sign}{prefix}{}{digits}", "0".repeat(zeros));
@@ -202,64 +204,21 @@ fn whole(verb: &Verb<'_>, n: i64) -> String {
     }
 }
 
-fn real(verb: &Verb<'_>, n: Number) -> String {
+fn real(verb: &Verb<'_>, n: &Number) -> String {
     let text = match verb.letter {
-        'f' => fixed(n, verb.precision.unwrap_or(6)),
-        'e' | 'E' => exponent(&format!("{:.*e}", verb.precision.unwrap_or(6), n.as_f64())),
-        _ => general(n, verb.precision),
+        'f' => Decimal::exact(n).fixed(verb.precision.unwrap_or(6)),
+        'e' | 'E' => Decimal::exact(n).scientific(verb.precision.unwrap_or(6)),
+        _ => Decimal::as_general(n, verb.precision),
     };
     let text = if matches!(verb.letter, 'E' | 'G') { text.to_uppercase() } else { text };
     let digits = text.strip_prefix('-').unwrap_or(&text);
     let sign = sign(verb, text.starts_with('-'));
     let missing = verb.width.saturating_sub(sign.len() + digits.len());
-    if verb.has('0') {
-        format!("{sign}{}{digits}", "0".repeat(missing))
-    } else if verb.has('-') {
+    if verb.has('-') {
         format!("{sign}{digits}{}", " ".repeat(missing))
+    } else if verb.has('0') {
+        format!("{sign}{}{digits}", "0".repeat(missing))
     } else {
         format!("{}{sign}{digits}", " ".repeat(missing))
     }
-}
-
-fn fixed(n: Number, precision: usize) -> String {
-    match n {
-        Number::Int(n) if precision == 0 => n.to_string(),
-        Number::Int(n) => format!("{n}.{}", "0".repeat(precision)),
-        Number::Float(n) => format!("{n:.precision$}"),
-    }
-}
-
-/// An exponent has a sign and two digits at least: `1e6` becomes `1e+06`.
-fn exponent(text: &str) -> String {
-    let (digits, power) = text.split_once('e').unwrap_or((text, "0"));
-    let (sign, power) = power.strip_prefix('-').map_or(('+', power), |power| ('-', power));
-    format!("{digits}e{sign}{power:0>2}")
-}
-
-/// `%g`: with an exponent below 0.0001 and from a million on, or from where the precision ends. The digits are as few
-/// as tell the number from others, or as many as the precision says.
-fn general(n: Number, precision: Option<usize>) -> String {
-    let most = precision.map(|precision| precision.max(1));
-    let text = match most {
-        Some(most) => format!("{:.*e}", most - 1, n.as_f64()),
-        None => match n {
-            Number::Int(n) => format!("{n:e}"),
-            Number::Float(n) => format!("{n:e}"),
-        },
-    };
-    let (digits, power) = text.split_once('e').unwrap_or((&text, "0"));
-    let digits = if digits.contains('.') {
-        digits.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        digits
-    };
-    let power: i32 = power.parse().unwrap_or(0);
-    let most = most.map_or(6, |most| i32::try_from(most).unwrap_or(i32::MAX));
-    if power < -4 || power >= most {
-        return exponent(&format!("{digits}e{power}"));
-    }
-    let behind = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-    let behind = i32::try_from(behind).unwrap_or(0) - power;
-    let value: f64 = format!("{digits}e{power}").parse().unwrap_or(0.0);
-    format!("{value:.*}", usize::try_from(behind).unwrap_or(0))
 }

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Args, Function, MANY, text_list};
-use crate::expr::Value;
+use super::{Args, Function, MANY};
+use crate::expr::cty::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function("cidrhost", 2, 2, |a| {
@@ -115,5 +115,5 @@ fn subnets(a: &Args<'_>) -> Result<Value, String> {
         out.push(Block { first, ..part }.to_text());
         next = (first | hosts).checked_add(1);
     }
-    Ok(text_list(out))
+    Ok(Value::texts(out))
 }

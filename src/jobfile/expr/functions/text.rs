@@ -2,8 +2,8 @@
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::{Args, Function, MANY, fits, size, text_list};
-use crate::expr::Value;
+use super::{Args, Function, MANY, fits};
+use crate::expr::cty::{Type, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function("upper", 1, 1, |a| Ok(Value::text(a.text(0)?.chars().map(upper).collect::<String>()))),
@@ -12,9 +12,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function("join", 2, MANY, join),
     Function("split", 2, 2, split),
     Function("replace", 3, 3, replace),
-    Function("regex_replace", 3, 3, |a| {
-        regex_replace(&a.text(0)?, &a.text(1)?, &a.text(2)?).map(Value::text)
-    }),
     Function("trim", 2, 2, |a| {
         let cut = a.text(1)?;
         Ok(Value::text(a.text(0)?.trim_matches(|c| cut.contains(c))))
@@ -30,8 +27,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function("trimspace", 1, 1, |a| Ok(Value::text(a.text(0)?.trim()))),
     Function("chomp", 1, 1, |a| Ok(Value::text(a.text(0)?.trim_end_matches(['\r', '\n'])))),
     Function("indent", 2, 2, indent),
-    Function("strlen", 1, 1, |a| Ok(size(count(&a.text(0)?)))),
-    Function("strrev", 1, 1, |a| Ok(Value::text(reversed(&a.text(0)?)))),
+    Function("strlen", 1, 1, |a| Ok(Value::count(clusters(&a.text(0)?).count()))),
+    Function("strrev", 1, 1, reversed),
+    // Nomad binds this name to the function for strings, although it is described as one for lists.
+    Function("reverse", 1, 1, |a| match a.value(0) {
+        Value::List(_) | Value::Tuple(_) | Value::Set(_) => Err(
+            "it turns strings round, not lists; write [for i in range(length(…), 0) : …[i - 1]]"
+                .to_owned(),
+        ),
+        _ => reversed(a),
+    }),
     Function("substr", 3, 3, substr),
 ];
 
@@ -40,18 +45,35 @@ pub(super) fn clusters(text: &str) -> impl DoubleEndedIterator<Item = &str> {
     text.graphemes(true)
 }
 
-pub(super) fn count(text: &str) -> usize {
-    clusters(text).count()
-}
-
-pub(super) fn reversed(text: &str) -> String {
-    clusters(text).rev().collect()
+fn reversed(a: &Args<'_>) -> Result<Value, String> {
+    Ok(Value::text(clusters(&a.text(0)?).rev().collect::<String>()))
 }
 
 /// One character for one, as Go does: `ß` stays.
 fn upper(c: char) -> char {
     let mut all = c.to_uppercase();
-    all.next().filter(|_| all.next().is_none()).unwrap_or(c)
+    if let (Some(one), None) = (all.next(), all.next()) {
+        return one;
+    }
+    // Greek letters with a small iota have one large letter, though Unicode prefers two.
+    let far = match u32::from(c) {
+        0x1f80..=0x1f87 | 0x1f90..=0x1f97 | 0x1fa0..=0x1fa7 => 8,
+        0x1fb3 | 0x1fc3 | 0x1ff3 => 9,
+        _ => 0,
+    };
+    char::from_u32(u32::from(c) + far).unwrap_or(c)
+}
+
+/// The form of a letter at the start of a word.
+fn titled(c: char) -> char {
+    match c {
+        'Ǆ' | 'ǆ' => 'ǅ',
+        'Ǉ' | 'ǉ' => 'ǈ',
+        'Ǌ' | 'ǌ' => 'ǋ',
+        'Ǳ' | 'ǳ' => 'ǲ',
+        'ǅ' | 'ǈ' | 'ǋ' | 'ǲ' | '\u{10d0}'..='\u{10ff}' => c,
+        other => upper(other),
+    }
 }
 
 fn lower(c: char) -> char {
@@ -63,7 +85,7 @@ fn title(text: &str) -> String {
     let mut starts = true;
     text.chars()
         .map(|c| {
-            let shown = if starts { upper(c) } else { c };
+            let shown = if starts { titled(c) } else { c };
             starts = if c.is_ascii() {
                 !c.is_ascii_alphanumeric() && c != '_'
             } else {
@@ -88,9 +110,11 @@ fn join(a: &Args<'_>) -> Result<Value, String> {
 fn split(a: &Args<'_>) -> Result<Value, String> {
     let (separator, text) = (a.text(0)?, a.text(1)?);
     if separator.is_empty() {
-        return Ok(text_list(text.chars()));
+        let mut buffer = [0; 4];
+        let each = text.chars().map(|c| Value::text(c.encode_utf8(&mut buffer)));
+        return Ok(Value::list(Type::String, each.collect()));
     }
-    Ok(text_list(text.split(&separator)))
+    Ok(Value::texts(text.split(&separator)))
 }
 
 /// Text for text: Nomad's knows no patterns, slashes mean themselves.
@@ -98,30 +122,6 @@ fn replace(a: &Args<'_>) -> Result<Value, String> {
     let (text, from, to) = (a.text(0)?, a.text(1)?, a.text(2)?);
     fits(text.len().saturating_add(text.matches(&from).count().saturating_mul(to.len())))?;
     Ok(Value::text(text.replace(&from, &to)))
-}
-
-fn regex_replace(text: &str, pattern: &str, to: &str) -> Result<String, String> {
-    let pattern = regex::RegexBuilder::new(pattern)
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|_| format!("`{pattern}` is not a regular expression"))?;
-    let mut out = String::new();
-    let mut done = 0;
-    // What is read and made on the way counts, not only what is left in the end: each `$` can bring a whole match in,
-    // and one that brings nothing takes time all the same.
-    let mut spent = text.len();
-    let groups = to.matches('$').count();
-    for found in pattern.captures_iter(text) {
-        let Some(all) = found.get(0) else { continue };
-        let here = to.len().saturating_add(groups.saturating_mul(all.len()));
-        spent = spent.saturating_add(here);
-        fits(spent)?;
-        out.push_str(text.get(done..all.start()).unwrap_or(""));
-        found.expand(to, &mut out);
-        done = all.end();
-    }
-    out.push_str(text.get(done..).unwrap_or(""));
-    Ok(out)
 }
 
 fn indent(a: &Args<'_>) -> Result<Value, String> {

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime, Time, Weekday};
 
 use super::{Args, Function};
-use crate::expr::Value;
+use crate::expr::cty::Value;
 
 pub(super) const FUNCTIONS: &[Function] =
     &[Function("formatdate", 2, 2, format_date), Function("timeadd", 2, 2, time_add)];
@@ -94,14 +94,15 @@ fn time_add(a: &Args<'_>) -> Result<Value, String> {
     let length = SignedDuration::try_from(length).map_err(|error| error.to_string())?;
     let length = if back { -length } else { length };
     let sum = time.local.checked_add(length);
-    let sum = sum.map_err(|_| "this is outside of the years 0 to 9999".to_owned())?;
+    let sum = sum.ok().filter(|sum| sum.year() >= 0);
+    let sum = sum.ok_or_else(|| "this is outside of the years 0 to 9999".to_owned())?;
     let local = Moment { local: sum, ..time };
-    write("YYYY-MM-DD'T'hh:mm:ssZ", &local).map(Value::String)
+    write("YYYY-MM-DD'T'hh:mm:ssZ", &local).map(Value::text)
 }
 
 fn format_date(a: &Args<'_>) -> Result<Value, String> {
     let (pattern, time) = (a.text(0)?, moment(&a.text(1)?)?);
-    write(&pattern, &time).map(Value::String)
+    write(&pattern, &time).map(Value::text)
 }
 
 fn write(pattern: &str, time: &Moment) -> Result<String, String> {
