@@ -161,3 +161,67 @@ fn types_of_jobs_have_their_own_defaults() {
         assert_eq!(group.restart_policy.attempts, attempts, "{kind}");
     }
 }
+
+#[test]
+fn mistakes_of_syntax_and_of_meaning_are_told_together() {
+    let text = r#"variable "n" {
+  default = 'x'
+}
+job "a" {
+  tpye = "service"
+  group "g" {
+    count: 2
+    task "t" {
+      driver = "exec"
+      config {
+        args = ["a", "b"
+        command = upper("x"
+      }
+      resources { cpu = 100, memory = "much" }
+    }
+  }
+}
+"#;
+    let found = read("a.nomad.hcl", text).diagnostics;
+    let places: Vec<_> = found.iter().map(|f| (f.line, f.code.as_str())).collect();
+    let expected = [
+        (2, "syntax"),
+        (5, "unknown-attribute"),
+        (7, "syntax"),
+        (12, "syntax"),
+        (13, "syntax"),
+        (14, "syntax"),
+        (14, "wrong-type"),
+    ];
+    assert_eq!(places, expected, "{found:#?}");
+}
+
+#[test]
+fn json_is_hcl_in_other_clothes() {
+    let json = r#"{
+  "//": "a comment",
+  "variable": {"n": {"type": "number", "default": 3}},
+  "job": {"a": [{
+    "//": "another",
+    "group": {"g": {"count": "${var.n}", "task": [{"t": {"driver": "exec", "env": {"A": "x${var.n}"}}}]}}
+  }]}
+}"#;
+    let hcl = r#"job "a" {
+  group "g" {
+    count = 3
+    task "t" {
+      driver = "exec"
+      env {
+        A = "x3"
+      }
+    }
+  }
+}"#;
+    assert_eq!(job("a.nomad", json), job("a.nomad", hcl));
+    let twice = json.replace("\"count\":", "\"count\": 1, \"count\":");
+    assert_eq!(read("a.nomad", &twice).diagnostics[0].code, "duplicate-attribute");
+    let comma = json.replace("\"x${var.n}\"", "\"x${var.n\"");
+    let found = read("a.nomad", &comma).diagnostics;
+    assert_eq!((found[0].line, found[0].column), (6, 91), "{found:#?}");
+    assert_eq!(found[0].message, "this `${` is not closed");
+}
