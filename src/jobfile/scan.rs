@@ -1,23 +1,16 @@
-//! A quick look at HCL text before it is parsed: how deep it nests, how wide its bodies are, which brackets stay open
-//! and whether it has a `job` block. It holds back text that would cost the parser its stack or quadratic time.
+//! A quick look at HCL text before it is parsed: how deep it nests, which brackets stay open and whether it has a `job`
+//! block. It tells job files from others without the cost of reading them.
 
 /// How deep brackets may nest. Real files reach 12; the parser itself gives up at 64.
 pub(crate) const MAX_DEPTH: usize = 40;
-/// How many `=`, `:` and `,` one pair of brackets may hold.
-pub(crate) const MAX_ITEMS: usize = 5_000;
 
 /// What a look at the text found. Offsets are bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scan {
     /// The bracket that is one too deep.
     pub(crate) too_deep: Option<usize>,
-    /// Where one pair of brackets holds too much.
-    pub(crate) too_wide: Option<usize>,
     /// The innermost bracket that is never closed.
     pub(crate) unclosed: Option<usize>,
-    /// The first bracket whose closing bracket is indented otherwise than its line: where one is missing, it is most
-    /// likely missing there.
-    pub(crate) askew: Option<usize>,
     /// A closing bracket that closes nothing, or the wrong one.
     pub(crate) stray: Option<usize>,
     /// A quoted string that runs into the end of its line.
@@ -29,7 +22,7 @@ pub(crate) struct Scan {
 }
 
 enum Mode<'a> {
-    Code { opened: usize, close: u8, items: usize },
+    Code { opened: usize, close: u8 },
     Quoted { opened: usize },
     Heredoc { opened: usize, delimiter: &'a str },
 }
@@ -49,29 +42,11 @@ struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     fn run(mut self) -> Scan {
-        let mut top_level_items = 0;
         while let Some(&byte) = self.bytes.get(self.at) {
-            match self.modes.last_mut() {
+            match self.modes.last() {
                 Some(Mode::Quoted { .. }) => self.quoted(byte),
                 Some(Mode::Heredoc { .. }) => self.heredoc(byte),
-                Some(Mode::Code { items, .. }) => {
-                    if matches!(byte, b'=' | b':' | b',') {
-                        *items += 1;
-                        if *items > MAX_ITEMS {
-                            self.found.too_wide.get_or_insert(self.at);
-                        }
-                    }
-                    self.code(byte);
-                }
-                None => {
-                    if byte == b'=' {
-                        top_level_items += 1;
-                        if top_level_items > MAX_ITEMS {
-                            self.found.too_wide.get_or_insert(self.at);
-                        }
-                    }
-                    self.code(byte);
-                }
+                Some(Mode::Code { .. }) | None => self.code(byte),
             }
             if self.found.too_deep.is_some() {
                 break;
@@ -90,18 +65,6 @@ impl<'a> Scanner<'a> {
 
     fn starts(&self, with: &str) -> bool {
         self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(with.as_bytes()))
-    }
-
-    /// The indentation of the line around a place, and whether nothing else stands before the place.
-    fn indent(&self, at: usize) -> Option<(&'a str, bool)> {
-        // Lines that go on for ever are not indented by hand.
-        let from = at.saturating_sub(400);
-        let before = self.bytes.get(from..at)?;
-        let start =
-            from + before.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
-        let line = self.text.get(start..at)?;
-        let rest = line.trim_start_matches([' ', '\t']);
-        Some((line.strip_suffix(rest)?, rest.is_empty()))
     }
 
     fn open(&mut self, mode: Mode<'a>) {
@@ -130,18 +93,12 @@ impl<'a> Scanner<'a> {
                     b'[' => b']',
                     _ => b')',
                 };
-                self.open(Mode::Code { opened: self.at, close, items: 0 });
+                self.open(Mode::Code { opened: self.at, close });
                 self.at += 1;
             }
             b'}' | b']' | b')' => {
                 match self.modes.last() {
-                    Some(Mode::Code { close, opened, .. }) if *close == byte => {
-                        let (opened, here) = (*opened, self.indent(self.at));
-                        let is_first = here.is_some_and(|(_, first)| first);
-                        let as_opened = self.indent(opened).map(|(indent, _)| indent);
-                        if is_first && here.map(|(indent, _)| indent) != as_opened {
-                            self.found.askew.get_or_insert(opened);
-                        }
+                    Some(Mode::Code { close, .. }) if *close == byte => {
                         self.modes.pop();
                     }
                     _ => {
@@ -230,7 +187,7 @@ impl<'a> Scanner<'a> {
         if self.starts("$${") || self.starts("%%{") {
             self.at += 3;
         } else if self.starts("${") || self.starts("%{") {
-            self.open(Mode::Code { opened: self.at, close: b'}', items: 0 });
+            self.open(Mode::Code { opened: self.at, close: b'}' });
             self.at += 2;
         } else {
             self.at += 1;
@@ -262,18 +219,14 @@ mod tests {
         assert_eq!(scan("a = \"b\nc = 1").open_string, Some(4));
         assert_eq!(scan("a = <<EOF\nb\n").open_heredoc, Some(4));
         assert_eq!(scan("a = 1 }").stray, Some(6));
-        assert_eq!(scan("job \"a\" {\n  x {\n    y {\n  }\n}\n").askew, Some(22));
-        assert_eq!(scan("job \"a\" {\n  x {\n    y {\n    }\n  }\n}\n").askew, None);
     }
 
     #[test]
-    fn holds_back_what_is_too_deep_or_too_wide() {
+    fn holds_back_what_is_too_deep() {
         assert_eq!(scan(&"[".repeat(100)).too_deep, Some(MAX_DEPTH));
         assert_eq!(
             scan(&format!("a = <<E\n${{{}\nE\n", "[".repeat(100))).too_deep,
             Some(8 + 1 + MAX_DEPTH - 1)
         );
-        assert!(scan(&format!("a = {{{}}}", "b=1,".repeat(MAX_ITEMS))).too_wide.is_some());
-        assert!(scan(&format!("{{{}}}", "b=1,".repeat(100))).too_wide.is_none());
     }
 }

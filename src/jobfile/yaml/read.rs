@@ -11,6 +11,8 @@ use crate::report::{Fault, Span};
 const MAX_DEPTH: usize = 40;
 /// How many nodes a file may have, keys and those that aliases repeat included.
 const MAX_NODES: usize = 40_000;
+/// How many keys a map may have.
+const MAX_KEYS: usize = 5_000;
 /// How many bytes of text its nodes may have, those that aliases repeat included.
 const MAX_BYTES: usize = 4 << 20;
 
@@ -272,7 +274,7 @@ impl Builder<'_> {
             }
             Some(Next::Merge) => map.merges.push(node),
             Some(Next::Key(name)) => {
-                if map.items.len() >= crate::scan::MAX_ITEMS {
+                if map.items.len() >= MAX_KEYS {
                     return Err(Fault::new("too-large", name.span, "this map has too many keys"));
                 }
                 match map.seen.get(&name.text).copied() {
@@ -321,7 +323,7 @@ impl Builder<'_> {
                 }
             }
         }
-        if items.len() > crate::scan::MAX_ITEMS {
+        if items.len() > MAX_KEYS {
             let span = items.first().map_or_else(Span::default, |(key, _)| key.span);
             return Err(Fault::new("too-large", span, "this map has too many keys"));
         }
