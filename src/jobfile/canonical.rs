@@ -5,6 +5,8 @@
 //! carries with it where it stands in the file, until the last step takes that away.
 
 mod fill;
+#[cfg(test)]
+mod golden;
 mod places;
 mod read;
 mod settle;

@@ -110,8 +110,13 @@ impl Filling<'_> {
                     let within: Vec<&str> = within.iter().map(String::as_str).collect();
                     self.note(&format!("{}[{key}]", rule.json), key, &within, true);
                 }
-                if items.is_empty() { Some(Value::Null) } else { Some(Value::Object(items)) }
+                if items.is_empty() && rule.absent != Absent::Filled {
+                    Some(Value::Null)
+                } else {
+                    Some(Value::Object(items))
+                }
             }
+            (Shape::Texts, None) if rule.absent == Absent::Filled => Some(Object::new().into()),
             _ => Some(Value::Null),
         };
         self.path.truncate(before);

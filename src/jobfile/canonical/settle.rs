@@ -1,6 +1,7 @@
 //! Nomad's passes over what a file says: what is written in one place and meant in another is moved there, what is
 //! inherited is merged, and defaults that depend on something else are set (nomad.md 1.0).
 
+mod connect;
 mod constraint;
 mod material;
 mod names;

@@ -225,7 +225,7 @@ static REGION: Schema = Schema {
         texts("datacenters", "Datacenters").or_empty(),
         text("node_pool", "NodePool"),
     ],
-    blocks: &[map("meta", "Meta")],
+    blocks: &[map("meta", "Meta").filled()],
     open: false,
 };
 

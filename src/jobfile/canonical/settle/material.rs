@@ -29,6 +29,11 @@ pub(super) fn settle(task: &mut Object) {
     {
         logs.insert("Disabled".to_owned(), true.into());
     }
+    resources(task);
+}
+
+/// A task's share of its node. Who has whole cores asks for no other share.
+pub(super) fn resources(task: &mut Object) {
     if let Some(resources) = object(task, "Resources") {
         let has_cores = resources.get("Cores").and_then(Value::as_i64).unwrap_or(0) > 0;
         set_default(resources, "CPU", if has_cores { 0 } else { 100 });

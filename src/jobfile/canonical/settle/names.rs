@@ -51,6 +51,7 @@ pub(super) fn services(group: &mut Object, job: &str, task: Option<&str>) {
 }
 
 fn settle(service: &mut Object, job: &str, group: &str, task: Option<&str>) {
+    super::connect::settle(service);
     let base =
         task.map_or_else(|| format!("{job}-{group}"), |task| format!("{job}-{group}-{task}"));
     let name = text(service, "Name")
