@@ -310,8 +310,7 @@ fn a_held_file_that_comes_back_as_it_was_undoes_no_rollback() {
 /// A file of several jobs.
 fn jobs(ids: &[&str], content: u16) -> FileOutcome {
     let blob = format!("{}{content}", ids.join("+")).as_str().into();
-    let job =
-        |id: &&str| Arc::new(Job { id: (*id).into(), priority: content.into(), ..Job::default() });
+    let job = |id: &&str| Arc::new(Job { id: (*id).into(), priority: content, ..Job::default() });
     let submissions = ids.iter().map(|id| JobSubmission { job: job(id) }).collect();
     FileOutcome::declaring(blob, submissions, Vec::new())
 }

@@ -158,3 +158,37 @@ async fn a_plan_of_a_working_tree_sees_what_lies_around_it() {
     );
     world.close().await;
 }
+
+#[tokio::test]
+async fn jobs_of_one_file_live_on_their_own() {
+    let mut world = World::open(&["r"]).await;
+    let both = |a: u32, b: u32| format!("{}{}", job("a", a), job("b", b));
+    let rest = [("c.hcl", job("c", 1)), ("d.hcl", job("d", 1))];
+    let with = |files: &[(&'static str, String)]| [files, rest.as_slice()].concat();
+    world.commit("r", &with(&[("f.hcl", both(1, 1))])).await;
+    assert_eq!(world.running(), ["a", "b", "c", "d"]);
+    world.commit("r", &with(&[("f.hcl", both(1, 2))])).await;
+    assert_eq!((world.version("a"), world.version("b")), (0, 1), "only what changed is new");
+    // One of them moves into another file.
+    world.commit("r", &with(&[("f.hcl", job("b", 2)), ("g.hcl", job("a", 1))])).await;
+    assert_eq!((world.running().len(), world.version("a"), world.version("b")), (4, 0, 1));
+    // What cannot be read keeps both.
+    world.commit("r", &with(&[("f.hcl", both(1, 2))])).await;
+    world.commit("r", &with(&[("f.hcl", format!("{}job {{", both(1, 2)))])).await;
+    assert_eq!((world.running().len(), world.held().len()), (4, 0));
+    // One is taken out: that is one of four jobs, and within the budget.
+    world.commit("r", &with(&[("f.hcl", job("b", 2))])).await;
+    assert_eq!(
+        (world.running(), world.held().len()),
+        (["b", "c", "d"].map(str::to_owned).to_vec(), 0)
+    );
+    // In a history of its own nothing stops.
+    world.commit("r", &with(&[("f.hcl", both(1, 2))])).await;
+    world.rewrite("r", &with(&[("f.hcl", job("b", 2))])).await;
+    assert_eq!((world.running().len(), world.held()), (4, vec!["a".to_owned()]));
+    world.rewrite("r", &rest).await;
+    assert_eq!((world.running().len(), world.held()), (4, vec!["a".to_owned(), "b".to_owned()]));
+    world.server().approve_removals(Some("r"), vec!["a".into()]).await.expect("is held");
+    assert_eq!((world.running().len(), world.held()), (3, vec!["b".to_owned()]));
+    world.close().await;
+}
