@@ -2,8 +2,9 @@
 //! field's change means is one table in `diff`.
 
 use model::Job;
+use model::wire::ChangeClass;
 
-use crate::diff::{ChangeClass, changes};
+use crate::diff::changes;
 
 /// What a new version does to an allocation of an older one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod align;
 mod apply;
 mod class;
 mod free;
+mod identity;
 mod path;
 #[cfg(test)]
 mod property;
@@ -22,33 +23,30 @@ mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::wire::{DiffType, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff};
+use model::wire::{
+    ChangeClass, DiffType, FieldChange, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff,
+};
 use model::{Group, Job, Task, combined_meta};
 use serde::Serialize;
 use serde_json::Value;
 
-pub use class::ChangeClass;
 use path::Scope;
 use walk::Walk;
 
 /// Blocks of a job that its groups start from.
 const INHERITED: &[&str] = &["Update", "ReschedulePolicy", "MigrateStrategy"];
 
-/// One change of a job, as far as a group is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldChange {
-    /// Where, as in the job file: `group "web" task "app" config.image`.
-    pub path: String,
-    /// What it makes of allocations that run.
-    pub class: ChangeClass,
-    /// Why, in words: `a running container cannot change its image`.
-    pub reason: &'static str,
-    /// Place in the list of changes.
+/// A change, and its place in the list of changes.
+struct Noted {
     order: (usize, usize),
+    change: FieldChange,
 }
 
 /// What differs between two versions of a job; `None` stands for a job that is not there.
 pub fn diff_jobs(old: Option<&Job>, new: Option<&Job>) -> JobDiff {
+    if let (Some(job), true) = (old, old == new) {
+        return unchanged(job);
+    }
     let names = |job: Option<&Job>| -> Vec<String> {
         job.into_iter().flat_map(|job| &job.task_groups).map(|group| group.name.clone()).collect()
     };
@@ -86,6 +84,16 @@ pub fn diff_jobs(old: Option<&Job>, new: Option<&Job>) -> JobDiff {
     }
 }
 
+fn unchanged(job: &Job) -> JobDiff {
+    let group =
+        |group: &Group| TaskGroupDiff { name: group.name.clone(), ..TaskGroupDiff::default() };
+    JobDiff {
+        id: job.id.to_string(),
+        task_groups: job.task_groups.iter().map(group).collect(),
+        ..JobDiff::default()
+    }
+}
+
 /// All changes of a job as far as `group` is concerned: those that replace allocations first, then those in place.
 pub fn changes(old: &Job, new: &Job, group: &str) -> Vec<FieldChange> {
     let (Some(_), Some(_)) = (old.group(group), new.group(group)) else {
@@ -100,26 +108,40 @@ pub fn changes(old: &Job, new: &Job, group: &str) -> Vec<FieldChange> {
         return vec![FieldChange {
             path: format!("group \"{group}\""),
             class: ChangeClass::Destructive,
-            reason,
-            order: (0, 0),
+            reason: reason.to_owned(),
         }];
     };
-    let (_, mut changes) = diff_groups(group, Some(old), Some(new));
-    let mut walk =
-        Walk::new(Scope::Job, meta_of_group(Some(old), Some(new), group), DiffType::None);
-    walk.top(json(Some(old)).as_ref(), json(Some(new)).as_ref());
-    changes.extend(walk.changes);
-    changes.sort_by(|a, b| {
-        (a.class.rank(), a.order, &a.path).cmp(&(b.class.rank(), b.order, &b.path))
-    });
-    changes
+    listed(old, new, std::iter::once(group))
 }
 
-fn diff_groups(
-    name: &str,
-    old: Option<&Job>,
-    new: Option<&Job>,
-) -> (TaskGroupDiff, Vec<FieldChange>) {
+/// All changes of a job that has run: its own and those of each group that stays.
+pub fn changes_of_job(old: &Job, new: &Job) -> Vec<FieldChange> {
+    let stay = new.task_groups.iter().filter(|group| old.group(&group.name).is_some());
+    listed(old, new, stay.map(|group| group.name.as_str()))
+}
+
+fn listed<'a>(old: &Job, new: &Job, groups: impl Iterator<Item = &'a str>) -> Vec<FieldChange> {
+    if old == new {
+        return Vec::new();
+    }
+    let (old, new) = (Some(old), Some(new));
+    let mut meta = BTreeSet::new();
+    let mut all = Vec::new();
+    for group in groups {
+        all.extend(diff_groups(group, old, new).1);
+        meta.extend(meta_of_group(old, new, group));
+    }
+    let mut walk = Walk::new(Scope::Job, meta, DiffType::None);
+    walk.top(json(old).as_ref(), json(new).as_ref());
+    all.extend(walk.changes);
+    all.sort_by(|a, b| {
+        let key = |noted: &Noted| (noted.change.class.rank(), noted.order);
+        (key(a), &a.change.path).cmp(&(key(b), &b.change.path))
+    });
+    all.into_iter().map(|noted| noted.change).collect()
+}
+
+fn diff_groups(name: &str, old: Option<&Job>, new: Option<&Job>) -> (TaskGroupDiff, Vec<Noted>) {
     let meta = meta_of_group(old, new, name);
     let (before, after) =
         (old.and_then(|job| job.group(name)), new.and_then(|job| job.group(name)));
@@ -152,7 +174,7 @@ fn diff_tasks(
     (old, new): (Option<&Task>, Option<&Task>),
     meta: BTreeSet<String>,
     group_kind: DiffType,
-) -> (TaskDiff, Vec<FieldChange>) {
+) -> (TaskDiff, Vec<Noted>) {
     let scope = Scope::Task { group: group.to_owned(), task: name.to_owned(), at };
     let whole = DiffType::of(old.is_some(), new.is_some(), true);
     let mut walk = Walk::new(scope, meta, whole);
@@ -169,7 +191,7 @@ fn diff_tasks(
         _ => walk
             .changes
             .iter()
-            .map(|change| change.class)
+            .map(|noted| noted.change.class)
             .min_by_key(|class| class.rank())
             .and_then(ChangeClass::annotation),
     };

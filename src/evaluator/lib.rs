@@ -26,6 +26,6 @@ mod rollout;
 mod samples;
 
 pub use compare::{Change, compare};
-pub use diff::{ChangeClass, FieldChange, changes, diff_jobs};
+pub use diff::{changes, changes_of_job, diff_jobs};
 pub use evaluate::evaluate;
 pub use preview::{JobPreview, Preview, preview};

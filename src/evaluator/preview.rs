@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use model::wire::JobDiff;
+use model::wire::{FieldChange, JobDiff};
 use model::{
     DesiredUpdates, Diagnostic, EvalTrigger, FileChangeKind, Job, JobId, PlacementFailure,
     Timestamp,
 };
 use state::{Command, Event, Plan, Rejection, State, TakeRevision};
 
-use crate::diff::diff_jobs;
+use crate::diff::{changes_of_job, diff_jobs};
 use crate::evaluate::{JobReport, evaluate_explained};
 
 /// What a revision would do.
@@ -32,6 +32,8 @@ pub struct JobPreview {
     pub change: Option<FileChangeKind>,
     /// What differs from what is desired now, annotated with what follows.
     pub diff: JobDiff,
+    /// Each change of a job that stays, what it makes of allocations and why: those that replace first.
+    pub changes: Vec<FieldChange>,
     /// What the first pass does, by group.
     pub updates: BTreeMap<String, DesiredUpdates>,
     /// Why each action, by group.
@@ -93,6 +95,9 @@ fn describe(
     let (old, new) = (desired(before, id), desired(after, id));
     let mut shown =
         JobPreview { job: id.clone(), change, diff: diff_jobs(old, new), ..JobPreview::default() };
+    if let (Some(old), Some(new)) = (old, new) {
+        shown.changes = changes_of_job(old, new);
+    }
     for (name, group) in report.into_iter().flatten() {
         shown.updates.insert(name.clone(), group.updates.clone());
         shown.reasons.insert(name.clone(), group.reasons.clone());

@@ -26,7 +26,9 @@ pub use allocation::{
     RescheduleTracker, RescheduleView, ResourceTotals, TaskEventView, TaskStateView,
 };
 pub use deployment::{DeploymentGroupView, DeploymentView};
-pub use diff::{DiffType, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff};
+pub use diff::{
+    ChangeClass, DiffType, FieldChange, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff,
+};
 pub use document::JobDocument;
 pub use evaluation::{EvaluationView, PlanAnnotations};
 pub use gitops::{

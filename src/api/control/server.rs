@@ -114,6 +114,7 @@ fn plan_response(outcome: PlanOutcome) -> Result<PlanResponse, Refusal> {
             path: paths.remove(&job.job).unwrap_or_default(),
             change: job.change,
             diff: (job.diff.kind != DiffType::None).then_some(job.diff),
+            changes: job.changes,
             updates: job.updates,
             reasons: job.reasons,
             batches: job.batches,

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use model::FileChangeKind;
-use model::wire::{AllocMetric, PlanResponse, PlannedJob};
+use model::wire::{AllocMetric, ChangeClass, FieldChange, PlanResponse, PlannedJob};
 
 use super::diff::diff_lines;
 use crate::output::{BOLD, GREEN, YELLOW, styled};
+
+/// Changes that are explained unless all are asked for.
+const MOST_CHANGES: usize = 10;
 
 /// Prints a whole plan. `texts` are the files that were sent, to show the lines that findings point at.
 pub(crate) fn print(plan: &PlanResponse, texts: &BTreeMap<String, String>, verbose: bool) {
@@ -62,6 +65,7 @@ fn job_lines(job: &PlannedJob, verbose: bool) -> Vec<String> {
             if job.change == Some(FileChangeKind::Removed) { ", removed" } else { "" }
         ));
     }
+    lines.extend(change_lines(&job.changes, verbose));
     lines.push(String::new());
     lines.push(styled(BOLD, "Scheduler dry-run:"));
     if job.failures.is_empty() {
@@ -93,6 +97,32 @@ fn job_lines(job: &PlannedJob, verbose: bool) -> Vec<String> {
     lines
 }
 
+/// Why changes do what they do. Unless all are asked for, only those that replace allocations, and the first of them.
+fn change_lines(changes: &[FieldChange], verbose: bool) -> Vec<String> {
+    let shown: Vec<_> = changes
+        .iter()
+        .filter(|change| verbose || change.class == ChangeClass::Destructive)
+        .collect();
+    let most = if verbose { usize::MAX } else { MOST_CHANGES };
+    let mut lines = Vec::new();
+    if !shown.is_empty() {
+        lines.push(String::new());
+        lines.push(styled(BOLD, "Why:"));
+    }
+    for change in shown.iter().take(most) {
+        let what = match change.class {
+            ChangeClass::Destructive => styled(YELLOW, "replaces"),
+            ChangeClass::InPlace => "in place".to_owned(),
+            ChangeClass::None => "no effect on what runs".to_owned(),
+        };
+        lines.push(format!("- {} ({what}): {}", change.path, change.reason));
+    }
+    if shown.len() > most {
+        lines.push(format!("- … {} more, see -verbose", shown.len() - most));
+    }
+    lines
+}
+
 /// Why a group was not placed, as Nomad words it.
 pub(crate) fn failure_lines(group: &str, metric: &AllocMetric) -> Vec<String> {
     let unplaced = metric.coalesced_failures + 1;
@@ -109,4 +139,37 @@ pub(crate) fn failure_lines(group: &str, metric: &AllocMetric) -> Vec<String> {
         lines.push(format!("  * Dimension \"{dimension}\" exhausted on {nodes} nodes"));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_say_why() {
+        let change = |class, path: &str| FieldChange {
+            path: path.to_owned(),
+            class,
+            reason: "so it is".to_owned(),
+        };
+        let mut changes = vec![
+            change(ChangeClass::Destructive, "group \"web\" task \"app\" config.image"),
+            change(ChangeClass::InPlace, "group \"web\" count"),
+        ];
+        let plain = |changes: &[FieldChange], verbose| -> Vec<String> {
+            change_lines(changes, verbose)
+                .iter()
+                .map(|line| console::strip_ansi_codes(line).into_owned())
+                .collect()
+        };
+        let first = "- group \"web\" task \"app\" config.image (replaces): so it is";
+        assert_eq!(plain(&changes, false), ["", "Why:", first]);
+        assert_eq!(
+            plain(&changes, true),
+            ["", "Why:", first, "- group \"web\" count (in place): so it is"]
+        );
+        assert_eq!(plain(&changes[1..], false), Vec::<String>::new());
+        changes.extend((0..MOST_CHANGES).map(|n| change(ChangeClass::Destructive, &n.to_string())));
+        assert!(plain(&changes, false).ends_with(&["- … 1 more, see -verbose".to_owned()]));
+    }
 }

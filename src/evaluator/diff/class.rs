@@ -3,38 +3,7 @@
 //! A change replaces allocations only where a running task could not take it on. Metadata is in place too, unless the
 //! job says otherwise.
 
-use ChangeClass::{Destructive, InPlace, None as Nothing};
-
-/// What a change makes of an allocation that runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChangeClass {
-    /// Nothing: no allocation takes notice.
-    None,
-    /// It goes on running and takes the new version's number.
-    InPlace,
-    /// It is replaced.
-    Destructive,
-}
-
-impl ChangeClass {
-    /// The gravest first.
-    pub(super) const fn rank(self) -> u8 {
-        match self {
-            Self::Destructive => 0,
-            Self::InPlace => 1,
-            Self::None => 2,
-        }
-    }
-
-    /// What a plan says of it, in Nomad's words.
-    pub const fn annotation(self) -> Option<&'static str> {
-        match self {
-            Self::Destructive => Some("forces create/destroy update"),
-            Self::InPlace => Some("forces in-place update"),
-            Self::None => None,
-        }
-    }
-}
+use model::wire::ChangeClass::{self, Destructive, InPlace, None as Nothing};
 
 /// A row: where, what, why. The first that fits a change holds, and changes are listed in the order of their rows. `*`
 /// stands for one step, `**` at the end for any number of them, none too.

@@ -200,7 +200,7 @@ fn apart(a: &Value, b: &Value, path: &str) -> Option<String> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 96,
+        cases: 40,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
@@ -231,7 +231,7 @@ proptest! {
         for group in &diff.task_groups {
             if group.kind == DiffType::None && diff.fields.is_empty() && diff.objects.is_empty() {
                 let made = changes(&old, &new, &group.name);
-                let none = made.iter().all(|change| change.class == super::ChangeClass::None);
+                let none = made.iter().all(|change| change.class == model::wire::ChangeClass::None);
                 prop_assert!(none, "{:?}", made);
             }
         }

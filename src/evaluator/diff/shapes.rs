@@ -281,6 +281,7 @@ fn shapes() -> Vec<(&'static str, JobDiff)> {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the files are kept for the tests of another room")]
 fn shapes_are_as_they_were() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/plans");
     for (name, diff) in shapes() {

@@ -1,7 +1,5 @@
-use std::collections::BTreeSet;
-
 use model::Job;
-use model::wire::{DiffType, FieldDiff, JobDiff, ObjectDiff};
+use model::wire::{ChangeClass, DiffType, FieldDiff, JobDiff, ObjectDiff};
 use serde_json::{Value, json};
 
 use super::class::{TABLE, row};
@@ -136,11 +134,8 @@ fn one_more_in_the_middle_is_one_more() {
 
 #[test]
 fn another_order_shows_where_it_means_something() {
-    let old = full();
     let swap = |edit: fn(&mut Job)| {
-        let mut new = old.clone();
-        edit(&mut new);
-        let mut old = old.clone();
+        let mut old = full();
         // Two of each, then exchanged.
         let task = &mut old.task_groups[0].tasks[0];
         let mut second = task.templates[0].clone();

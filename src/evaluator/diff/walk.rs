@@ -1,14 +1,15 @@
 //! The walk over two JSON values of the same type, field by field.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use model::secret::{HIDDEN, is_reference, redact, redact_argument, redact_text};
-use model::wire::{DiffType, FieldDiff, ObjectDiff};
+use model::wire::{ChangeClass, DiffType, FieldChange, FieldDiff, ObjectDiff};
 use serde_json::{Map, Value};
 
-use super::FieldChange;
-use super::align::{Pair, by_keys, in_order};
-use super::class::{self, ChangeClass};
+use super::Noted;
+use super::align::{by_keys, in_order};
+use super::class;
+use super::identity::{entries, label, match_keys, places_matter};
 use super::path::{Scope, Step, words};
 use super::schema::{self, Kind, ListRule, said};
 
@@ -29,7 +30,7 @@ pub(super) struct Walk {
     scope: Scope,
     steps: Vec<Step>,
     /// What changed.
-    pub(super) changes: Vec<FieldChange>,
+    pub(super) changes: Vec<Noted>,
     /// Keys of metadata whose change replaces allocations.
     meta: BTreeSet<String>,
     /// Whether unchanged parts are shown too.
@@ -70,7 +71,8 @@ impl Walk {
         let Scope::Task { group, task, .. } = &self.scope else { return };
         let path = format!("group \"{group}\" task \"{task}\"");
         let (order, row) = class::row("group", ["Tasks"].into_iter());
-        self.changes.push(FieldChange { path, class: row.1, reason: row.2, order: (0, order) });
+        let change = FieldChange { path, class: row.1, reason: row.2.to_owned() };
+        self.changes.push(Noted { order: (0, order), change });
     }
 
     fn object(
@@ -364,12 +366,9 @@ impl Walk {
             (Scope::Group(_), _) => usize::MAX - 1,
             (Scope::Job, _) => usize::MAX,
         };
-        self.changes.push(FieldChange {
-            path: words(&self.scope, &self.steps),
-            class,
-            reason,
-            order: (section, row),
-        });
+        let path = words(&self.scope, &self.steps);
+        let change = FieldChange { path, class, reason: reason.to_owned() };
+        self.changes.push(Noted { order: (section, row), change });
         if count {
             let number = |value: Option<&Value>| value.and_then(Value::as_u64).unwrap_or(0);
             let more = number(new) > number(old);
@@ -402,87 +401,6 @@ fn distinct(
         return (json(before), json(after));
     }
     (shown(old), shown(new))
-}
-
-/// The blocks of a list, or of a map from names to blocks.
-fn entries(value: Option<&Value>) -> Vec<Value> {
-    match value {
-        Some(Value::Array(list)) => list.clone(),
-        Some(Value::Object(map)) => {
-            let named = |(name, value): (&String, &Value)| {
-                let mut value = value.clone();
-                if let Value::Object(fields) = &mut value {
-                    fields.insert("Name".to_owned(), Value::String(name.clone()));
-                }
-                value
-            };
-            map.iter().map(named).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// What a block is matched by, the strictest first: all of it, what tells it apart, the most telling of that, and its
-/// being left over.
-fn match_keys(rule: ListRule, value: &Value) -> Vec<String> {
-    let mut keys = vec![plain(value).map(|value| value.to_string()).unwrap_or_default()];
-    let telling = |names: &[&str]| -> String {
-        let texts: Vec<String> =
-            names.iter().map(|name| said(value.get(name)).map(text).unwrap_or_default()).collect();
-        serde_json::to_string(&texts).unwrap_or_default()
-    };
-    if !rule.identity.is_empty() {
-        keys.push(telling(rule.identity));
-        keys.push(telling(rule.identity.get(..1).unwrap_or_default()));
-    }
-    if rule.ordered && rule.identity.is_empty() {
-        keys = vec![String::new()];
-    }
-    if rule.pairs {
-        keys.push(String::new());
-    }
-    keys
-}
-
-/// A value without what says nothing, so that equal values are written equally.
-fn plain(value: &Value) -> Option<Value> {
-    match said(Some(value))? {
-        Value::Object(map) => {
-            let map: BTreeMap<&String, Value> =
-                map.iter().filter_map(|(key, value)| Some((key, plain(value)?))).collect();
-            Some(map.into_iter().map(|(key, value)| (key.clone(), value)).collect())
-        }
-        Value::Array(list) => {
-            Some(list.iter().map(|value| plain(value).unwrap_or_default()).collect())
-        }
-        other => Some(other.clone()),
-    }
-}
-
-/// What tells a block from the others of its list, for people.
-fn label(rule: ListRule, value: &Value) -> String {
-    let field = |name: &&str| said(value.get(*name)).map(text);
-    let label = match rule.key {
-        "Artifacts" => value.get("RelativeDest").and_then(|to| said(Some(to))).map(text),
-        "Constraints" | "Affinities" => said(value.get("LTarget")).map(text),
-        _ => rule.identity.iter().find_map(field),
-    };
-    redact_text(&label.unwrap_or_default()).into_owned()
-}
-
-/// Whether changed blocks alone would not say where in the list they are: one came before one that stays, or there are
-/// equal ones.
-fn places_matter(pairs: &[Pair], old: &[Vec<String>]) -> bool {
-    let mut came = false;
-    for (i, j) in pairs {
-        came |= i.is_none();
-        if came && i.is_some() && j.is_some() {
-            return true;
-        }
-    }
-    let mut keys: Vec<&Vec<String>> = old.iter().collect();
-    keys.sort();
-    keys.windows(2).any(|pair| pair.first() == pair.last())
 }
 
 /// A value as text: texts bare, everything else as JSON writes it.

@@ -219,9 +219,9 @@ pub struct AllocatedMemory {
     /// Megabytes.
     #[serde(rename = "MemoryMB")]
     pub memory_mb: u64,
-    /// Hard limit in megabytes; 0 for none.
+    /// Hard limit in megabytes; 0 for none above the other, -1 for no limit.
     #[serde(rename = "MemoryMaxMB")]
-    pub memory_max_mb: u64,
+    pub memory_max_mb: i64,
 }
 
 /// What the tasks of an allocation share.
@@ -276,9 +276,9 @@ pub struct ResourceTotals {
     /// Megabytes of memory.
     #[serde(rename = "MemoryMB")]
     pub memory_mb: u64,
-    /// Hard limit in megabytes; 0 for none.
+    /// Hard limit in megabytes; 0 for none above the other, -1 for no limit.
     #[serde(rename = "MemoryMaxMB")]
-    pub memory_max_mb: u64,
+    pub memory_max_mb: i64,
     /// Megabytes of disk.
     #[serde(rename = "DiskMB")]
     pub disk_mb: u64,

@@ -33,6 +33,51 @@ impl DiffType {
     }
 }
 
+/// What a change makes of an allocation that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeClass {
+    /// Nothing: no allocation takes notice.
+    #[default]
+    None,
+    /// It goes on running and takes the new version's number.
+    InPlace,
+    /// It is replaced.
+    Destructive,
+}
+
+impl ChangeClass {
+    /// Its place among the others: the gravest first.
+    pub const fn rank(self) -> u8 {
+        match self {
+            Self::Destructive => 0,
+            Self::InPlace => 1,
+            Self::None => 2,
+        }
+    }
+
+    /// What a plan says of it, in Nomad's words.
+    pub const fn annotation(self) -> Option<&'static str> {
+        match self {
+            Self::Destructive => Some("forces create/destroy update"),
+            Self::InPlace => Some("forces in-place update"),
+            Self::None => None,
+        }
+    }
+}
+
+/// One change of a job, and what follows from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct FieldChange {
+    /// Where, as in the job file: `group "web" task "app" config.image`. No values, so nothing secret.
+    pub path: String,
+    /// What it makes of allocations that run.
+    pub class: ChangeClass,
+    /// Why, in words: `a running container cannot change its image`.
+    pub reason: String,
+}
+
 /// The difference of two versions of a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::diff::JobDiff;
+use super::diff::{FieldChange, JobDiff};
 use crate::{
     CommitId, DesiredUpdates, Diagnostic, FileChangeKind, JobId, PlacementFailure, Revision,
     RevisionOutcome, Timestamp,
@@ -173,6 +173,9 @@ pub struct PlannedJob {
     pub change: Option<FileChangeKind>,
     /// The difference of the versions; null when nothing differs.
     pub diff: Option<JobDiff>,
+    /// Each change of a version that runs, what it makes of allocations and why: those that replace first.
+    #[serde(default)]
+    pub changes: Vec<FieldChange>,
     /// What starts, stops and changes, by group.
     #[serde(default)]
     pub updates: BTreeMap<String, DesiredUpdates>,

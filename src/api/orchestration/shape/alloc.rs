@@ -141,10 +141,12 @@ fn networks(alloc: &Allocation, group: Option<&Group>) -> Vec<NetworkResource> {
         return Vec::new();
     }
     let fixed = |label: &str| {
-        asked.is_some_and(|network| network.reserved_ports.iter().any(|port| port.label == label))
+        asked
+            .as_ref()
+            .is_some_and(|network| network.reserved_ports.iter().any(|port| port.label == label))
     };
     let host_network = |label: &str| {
-        let mut ports = asked.into_iter().flat_map(model::Network::ports);
+        let mut ports = asked.iter().flat_map(|network| network.ports());
         let network = ports.find(|port| port.label == label).map(|port| port.host_network.as_str());
         network.filter(|name| !name.is_empty()).unwrap_or("default").to_owned()
     };
@@ -159,7 +161,7 @@ fn networks(alloc: &Allocation, group: Option<&Group>) -> Vec<NetworkResource> {
             host_network: host_network(&port.label),
         })
         .partition(|port| fixed(&port.label));
-    let mode = asked.map(|network| network.mode.as_str()).filter(|mode| !mode.is_empty());
+    let mode = asked.as_ref().map(|network| network.mode.as_str()).filter(|mode| !mode.is_empty());
     vec![NetworkResource {
         mode: mode.unwrap_or("host").to_owned(),
         ip: alloc.resources.ports.first().map(|port| port.host_ip.clone()).unwrap_or_default(),
