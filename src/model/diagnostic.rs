@@ -33,6 +33,24 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it; empty if the message says it.
     pub help: String,
+    /// Other places that have to do with it, such as the first of two that exclude each other.
+    pub related: Vec<Related>,
+}
+
+/// Another place that has to do with a finding.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Related {
+    /// The file.
+    pub path: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// First byte and end of the place, for renderers that have the text.
+    pub span: Option<(usize, usize)>,
+    /// What is there.
+    pub message: String,
 }
 
 impl Diagnostic {

@@ -36,7 +36,7 @@ pub use allocation::{
 };
 pub use catalog::{Instance, InstanceCheck};
 pub use deployment::{Deployment, DeploymentGroup, DeploymentStatus};
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{Diagnostic, Related, Severity};
 pub use environment::{TaskPaths, combined_meta, environment, lookup};
 pub use evaluation::{
     DesiredUpdates, EvalStatus, EvalTrigger, Evaluation, Explanation, NodeScore, PlacementFailure,
