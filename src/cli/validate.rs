@@ -217,7 +217,7 @@ mod tests {
         assert_eq!((report.errors(), report.environments.len()), (2, 1));
         let flags = vec![("image".to_owned(), "x".to_owned()), ("imag".to_owned(), "x".to_owned())];
         let words = found(&dir, &[""], &Inputs { flags: flags.clone(), ..prod.clone() });
-        assert!(words[0].starts_with("--var imag:0: unknown-variable"), "{words:?}");
+        assert!(words[0].starts_with("-var imag:0: unknown-variable"), "{words:?}");
         assert_eq!(found(&dir, &[""], &Inputs { flags, lenient: true, ..prod }), [unused]);
     }
 

@@ -7,6 +7,9 @@ use model::{Diagnostic, Severity};
 /// More findings than this in one file help nobody; the rest is counted.
 const MAX_DIAGNOSTICS: usize = 100;
 
+/// A secret of fewer characters is a word like any other.
+const SHORTEST_SECRET: usize = 4;
+
 /// First byte and end of a place in the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span {
@@ -67,6 +70,8 @@ pub(crate) struct Sink<'a> {
     found: RefCell<Vec<Diagnostic>>,
     elsewhere: RefCell<Vec<Diagnostic>>,
     beyond_limit: Cell<usize>,
+    /// Texts that no finding repeats.
+    hidden: RefCell<Vec<String>>,
     names_extensions: bool,
 }
 
@@ -88,6 +93,7 @@ impl<'a> Sink<'a> {
             found: RefCell::default(),
             elsewhere: RefCell::default(),
             beyond_limit: Cell::default(),
+            hidden: RefCell::default(),
             names_extensions: false,
         }
     }
@@ -107,8 +113,26 @@ impl<'a> Sink<'a> {
         });
     }
 
+    /// Keeps a secret out of the findings to come. What is very short would only garble them.
+    pub(crate) fn hide(&self, secret: &str) {
+        if secret.chars().count() >= SHORTEST_SECRET {
+            self.hidden.borrow_mut().push(secret.to_owned());
+        }
+    }
+
+    fn without_secrets(&self, diagnostic: &mut Diagnostic) {
+        for secret in self.hidden.borrow().iter() {
+            for text in [&mut diagnostic.message, &mut diagnostic.help] {
+                if text.contains(secret) {
+                    *text = text.replace(secret, "(sensitive)");
+                }
+            }
+        }
+    }
+
     /// A finding in a file that is not part of this one.
-    pub(crate) fn elsewhere(&self, diagnostic: Diagnostic) {
+    pub(crate) fn elsewhere(&self, mut diagnostic: Diagnostic) {
+        self.without_secrets(&mut diagnostic);
         let mut elsewhere = self.elsewhere.borrow_mut();
         if elsewhere.len() < MAX_DIAGNOSTICS && !elsewhere.contains(&diagnostic) {
             elsewhere.push(diagnostic);
@@ -176,7 +200,7 @@ impl<'a> Sink<'a> {
             return;
         }
         let (path, line, column, span) = self.position(fault.span);
-        let diagnostic = Diagnostic {
+        let mut diagnostic = Diagnostic {
             severity,
             code: fault.code.to_owned(),
             path,
@@ -186,6 +210,7 @@ impl<'a> Sink<'a> {
             message: fault.message,
             help: fault.help,
         };
+        self.without_secrets(&mut diagnostic);
         let mut found = self.found.borrow_mut();
         if found.contains(&diagnostic) {
             return;

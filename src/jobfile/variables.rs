@@ -11,6 +11,8 @@ mod vars_file;
 
 use std::collections::BTreeMap;
 
+use model::Diagnostic;
+
 use crate::expr::{Globals, Scope, Type, Value, convert};
 use crate::inputs::{Inputs, VariableSource};
 use crate::report::{Fault, Sink};
@@ -120,9 +122,9 @@ fn undeclared(
         }
     }
     for (name, _) in inputs.flags.iter().filter(|(name, _)| !declared.contains_key(&**name)) {
-        let message = format!("`-var {name}` is given, but this file declares no such variable");
-        let fault = Fault::new("unknown-variable", crate::report::Span::default(), message);
-        sink.error(fault.help(help(name)));
+        let message = format!("the file declares no variable `{name}`");
+        let (code, given) = ("unknown-variable", format!("-var {name}"));
+        sink.elsewhere(Diagnostic::file_error(code, &given, message, help(name)));
     }
 }
 
@@ -135,6 +137,9 @@ fn from_default(variable: &Declaration<'_>, scope: Scope<'_>) -> (Value, String)
         return (Value::Failed, String::new());
     };
     let from = format!("default in {}", sink.place(default.span));
+    if variable.sensitive {
+        hide(&default.value, sink);
+    }
     let value = match &variable.kind {
         None => default.value.clone(),
         Some(kind) => {
@@ -177,6 +182,12 @@ fn from_outside(
         Value::Failed
     };
     let kind = variable.wanted();
+    if variable.sensitive {
+        match &given.value {
+            Written::Text(text) => sink.hide(text),
+            Written::Value(value) => hide(value, sink),
+        }
+    }
     let value = match &given.value {
         Written::Value(value) => Ok(value.clone()),
         Written::Text(text) if is_literal(variable, kind.as_ref()) => Ok(Value::text(*text)),
@@ -208,6 +219,20 @@ fn from_outside(
         ),
     };
     (value, given.from.clone())
+}
+
+/// Keeps the texts in a value out of what is said.
+fn hide(value: &Value, sink: &Sink<'_>) {
+    match value {
+        Value::List(items) => items.iter().for_each(|item| hide(item, sink)),
+        Value::Object(items) => items.values().for_each(|item| hide(item, sink)),
+        Value::Bool(_) | Value::Null | Value::Failed => {}
+        simple => {
+            if let Some(text) = simple.as_text() {
+                sink.hide(&text);
+            }
+        }
+    }
 }
 
 /// Whether text from outside is meant as it stands.

@@ -70,19 +70,16 @@ impl Across {
             if !paths.iter().any(|path| is_beneath(folder, path)) {
                 continue;
             }
-            for (name, line, column) in names {
+            for (name, place) in names {
                 let takes = |path: &String| is_beneath(path, folder);
                 if !self.declared.get(name).is_some_and(|files| files.iter().any(takes)) {
                     report.find(Diagnostic {
                         severity: Severity::Warning,
                         code: "unused-value".to_owned(),
-                        path: file.to_owned(),
-                        line,
-                        column,
                         message: format!(
                             "no job file here or below declares the variable `{name}`"
                         ),
-                        ..Diagnostic::default()
+                        ..place
                     });
                 }
             }
@@ -93,18 +90,16 @@ impl Across {
     fn undeclared(&self, inputs: &Inputs, report: &mut Report) {
         let message = |name: &str| format!("no job file declares the variable `{name}`");
         for (name, _) in inputs.flags.iter().filter(|(name, _)| !self.declared.contains_key(name)) {
-            let given = format!("--var {name}");
-            let help = "correct the name, or pass --hcl2-strict=false";
+            let given = format!("-var {name}");
+            let help = "correct the name, or pass -hcl2-strict=false";
             report.find(Diagnostic::file_error("unknown-variable", &given, message(name), help));
         }
         let mut named = VarsFiles::default();
         inputs.files.iter().for_each(|(path, bytes)| named.insert(path, bytes));
-        for (path, names) in named.names() {
-            for (name, line, column) in names {
-                if !self.declared.contains_key(name) {
-                    let error = Diagnostic::file_error("unknown-variable", path, message(name), "");
-                    report.find(Diagnostic { line, column, ..error });
-                }
+        for (name, place) in named.names().flat_map(|(_, names)| names) {
+            if !self.declared.contains_key(name) {
+                let code = "unknown-variable".to_owned();
+                report.find(Diagnostic { code, message: message(name), ..place });
             }
         }
     }

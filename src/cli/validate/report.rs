@@ -72,7 +72,7 @@ impl Report {
 
     /// A path as somebody here would write it.
     fn shown(&self, file: &Path, path: &str) -> String {
-        if !self.root.is_absolute() || path.starts_with("--") || Path::new(path).is_absolute() {
+        if !self.root.is_absolute() || path.starts_with('-') || Path::new(path).is_absolute() {
             return path.to_owned();
         }
         if let Ok(below) = file.strip_prefix(&self.current) {

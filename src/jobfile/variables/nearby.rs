@@ -71,8 +71,8 @@ impl VarsFiles {
         self.files.contains_key(path)
     }
 
-    /// The names that each file sets, with the line and column of each.
-    pub fn names(&self) -> impl Iterator<Item = (&str, Vec<(&str, u32, u32)>)> {
+    /// The names that each file sets, each with a finding that says where and nothing else.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Vec<(&str, model::Diagnostic)>)> {
         self.files.iter().map(|(path, file)| (path.as_str(), file.names()))
     }
 

@@ -64,17 +64,15 @@ impl VarsFile {
         sink.finish().into_iter().for_each(|found| to.elsewhere(found));
     }
 
-    /// The names that it sets, and their places.
-    pub(super) fn names(&self) -> Vec<(&str, u32, u32)> {
+    /// The names that it sets, each with a finding about it that says nothing yet.
+    pub(super) fn names(&self) -> Vec<(&str, Diagnostic)> {
         let sink = Sink::new(&self.path, &self.text);
-        let name = |entry: &'_ Entry| sink.line_and_column(entry.name_span);
-        self.values
-            .iter()
-            .map(|entry| {
-                let (line, column) = name(entry);
-                (entry.name.as_str(), line, column)
-            })
-            .collect()
+        let blank = |entry: &Entry| {
+            let (line, column) = sink.line_and_column(entry.name_span);
+            let span = Some((entry.name_span.start, entry.name_span.end));
+            Diagnostic { path: self.path.clone(), line, column, span, ..Diagnostic::default() }
+        };
+        self.values.iter().map(|entry| (entry.name.as_str(), blank(entry))).collect()
     }
 
     /// A place as `path:line:column`.
