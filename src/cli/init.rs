@@ -1,49 +1,102 @@
 //! `herder init`: a job file to start from.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
 use jobfile::Example;
+use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::inspect::write_file;
+use crate::output::{self, write};
 
 /// Flags of `herder init`.
 #[derive(Args, Debug)]
 pub struct InitArguments {
-    /// File to write [default: example.nomad.hcl, or example.yaml]
+    /// File to write, or `-` for standard output [default: example.nomad.hcl, or example.yaml]
     file: Option<PathBuf>,
-    /// Without comments
-    #[arg(long, conflicts_with = "yaml")]
+    /// The least that runs a web server, without comments
+    #[arg(long)]
     short: bool,
     /// In YAML
     #[arg(long)]
     yaml: bool,
+    /// Print what was written as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was written.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Written {
+    path: String,
 }
 
 pub(crate) fn run(arguments: &InitArguments) -> Result<ExitCode, Failure> {
-    let yaml = arguments.yaml
-        || arguments
-            .file
-            .as_ref()
-            .is_some_and(|file| file.extension().is_some_and(|e| e == "yaml" || e == "yml"));
-    let example = match (yaml, arguments.short) {
-        (true, _) => Example::Yaml,
-        (false, true) => Example::Short,
-        (false, false) => Example::Full,
+    let example = jobfile::example(which(arguments));
+    let file = match &arguments.file {
+        Some(file) if file == Path::new("-") => {
+            write(example)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(file) => file.clone(),
+        None if arguments.yaml => PathBuf::from("example.yaml"),
+        None => PathBuf::from("example.nomad.hcl"),
     };
-    let default = if yaml { "example.yaml" } else { "example.nomad.hcl" };
-    let file = arguments.file.clone().unwrap_or_else(|| PathBuf::from(default));
-    // Never over somebody's work.
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&file)
-        .and_then(|mut opened| opened.write_all(jobfile::example(example).as_bytes()))
-        .with_context(|| format!("writing {}", file.display()))?;
+    write_file(&file, example)?;
+    if arguments.json {
+        output::json(&Written { path: file.display().to_string() })?;
+    }
     anstream::eprintln!("wrote {}; look at it with `herder validate {0}`", file.display());
     Ok(ExitCode::SUCCESS)
+}
+
+fn which(arguments: &InitArguments) -> Example {
+    let ending = arguments.file.as_ref().and_then(|file| file.extension());
+    let is_yaml = arguments.yaml || ending.is_some_and(|end| end == "yaml" || end == "yml");
+    match (is_yaml, arguments.short) {
+        (true, true) => Example::ShortYaml,
+        (true, false) => Example::FullYaml,
+        (false, true) => Example::Short,
+        (false, false) => Example::Full,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        init: InitArguments,
+    }
+
+    fn of(line: &[&str]) -> InitArguments {
+        Line::parse_from(["init"].iter().chain(line)).init
+    }
+
+    #[test]
+    fn the_language_follows_from_flag_and_name() {
+        assert_eq!(which(&of(&[])), Example::Full);
+        assert_eq!(which(&of(&["--short"])), Example::Short);
+        assert_eq!(which(&of(&["--yaml"])), Example::FullYaml);
+        assert_eq!(which(&of(&["x.yml", "--short"])), Example::ShortYaml);
+    }
+
+    #[test]
+    fn nobodys_work_is_written_over() {
+        let folder = tempfile::tempdir().expect("makes a folder");
+        let file = folder.path().join("web.yaml");
+        let path = file.to_string_lossy().into_owned();
+        run(&of(&[&path])).expect("writes");
+        let written = std::fs::read_to_string(&file).expect("reads");
+        assert_eq!(written, jobfile::example(Example::FullYaml));
+        run(&of(&[&path, "--short"])).expect_err("is there already");
+        assert_eq!(std::fs::read_to_string(&file).expect("reads"), written);
+    }
 }

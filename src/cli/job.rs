@@ -9,6 +9,7 @@ use model::wire::{DeploymentView, JobView};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::{self, BOLD, styled};
+use crate::{convert, inspect};
 
 /// `herder job …`.
 #[derive(Subcommand, Debug)]
@@ -17,6 +18,10 @@ pub enum JobCommand {
     Status(StatusArguments),
     /// Show a job's versions: when, from which commit, and what changed
     History(HistoryArguments),
+    /// Print the canonical form of a job, from a file or from the agent
+    Inspect(Box<inspect::InspectArguments>),
+    /// Write a job file in another language: HCL, YAML or JSON
+    Convert(convert::ConvertArguments),
 }
 
 /// Flags of `herder job status`.
@@ -47,6 +52,8 @@ pub(crate) fn run(command: &JobCommand) -> Result<ExitCode, Failure> {
             None => list(&arguments.connection),
         },
         JobCommand::History(arguments) => history(arguments),
+        JobCommand::Inspect(arguments) => inspect::run(arguments),
+        JobCommand::Convert(arguments) => convert::run(arguments),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Tables, key-value lists, times and colours.
 
+use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
+use anyhow::Context as _;
 use console::{Term, measure_text_width};
 use model::{
     CheckStatus, ClientStatus, DeploymentStatus, RevisionOutcome, Timestamp, format_duration,
@@ -23,6 +25,12 @@ const NARROWEST: usize = 6;
 pub(crate) fn json<T: Serialize>(value: &T) -> serde_json::Result<()> {
     anstream::println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+/// Prints a text as it is: colours in it would be its own.
+pub(crate) fn write(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("writing to standard output")
 }
 
 /// Text in a style; plain where the output is not a terminal.

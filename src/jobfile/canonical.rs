@@ -19,7 +19,8 @@ use crate::schema;
 use crate::tree::Block;
 use crate::yaml::Node;
 
-pub(crate) use fill::{Origin, fill};
+pub(crate) use fill::Origin;
+use fill::fill;
 pub(crate) use places::Places;
 
 /// A JSON object.

@@ -24,6 +24,8 @@ pub struct Inputs {
     pub flags: Vec<(String, String)>,
     /// Whether a name in `files` and `flags` that the file does not declare is passed over. Otherwise it is an error.
     pub lenient: bool,
+    /// Whether the source of each value is wanted, see [`crate::Parsed::explained`].
+    pub explain: bool,
     /// Whether everything that Nomad does not have is named, by a warning with the code `extension`.
     pub name_extensions: bool,
 }

@@ -20,6 +20,7 @@ mod include;
 mod inputs;
 mod json;
 mod print;
+mod provenance;
 mod render;
 mod report;
 mod resolve;
@@ -38,8 +39,10 @@ use std::collections::BTreeSet;
 
 use model::{Diagnostic, Job};
 
+use crate::canonical::Canonical;
 use crate::expr::Scope;
 use crate::include::Reads;
+use crate::provenance::Sources;
 use crate::report::{Fault, Sink, Span};
 use crate::source::Syntax;
 use crate::tree::{Body, Expr};
@@ -49,6 +52,7 @@ pub use crate::files::{Files, NoFiles};
 pub use crate::format::{FormatError, format};
 pub use crate::inputs::{Inputs, VariableSource};
 pub use crate::print::{Form, print};
+pub use crate::provenance::Explained;
 pub use crate::render::render;
 pub use crate::source::{holds_job, is_job_file_name};
 pub use crate::variables::{
@@ -76,6 +80,8 @@ pub struct Parsed {
     pub reads: BTreeSet<String>,
     /// The variables that are declared, and where their values came from.
     pub variables: Vec<VariableSource>,
+    /// Where each value of the jobs came from, where [`Inputs::explain`] asks for it.
+    pub explained: Vec<Explained>,
 }
 
 impl Parsed {
@@ -112,11 +118,19 @@ pub fn parse_in(source: Source<'_>, inputs: &Inputs, around: Surroundings<'_>) -
     };
     let sink = Sink::new(source.path, text).naming_extensions(inputs.name_extensions);
     let reads = Reads::new(around.files);
-    let mut variables = Vec::new();
+    let mut found = Found::default();
     let around = Surroundings { files: &reads, ..around };
-    let jobs = read(source.path, text, inputs, around, &mut variables, &sink);
+    let jobs = read(source.path, text, inputs, around, &mut found, &sink);
     let jobs = if sink.has_errors() { Vec::new() } else { jobs };
-    Parsed { jobs, diagnostics: sink.finish(), reads: reads.seen(), variables }
+    let Found { variables, explained } = found;
+    Parsed { jobs, diagnostics: sink.finish(), reads: reads.seen(), variables, explained }
+}
+
+/// What is found on the way to the jobs.
+#[derive(Default)]
+struct Found {
+    variables: Vec<VariableSource>,
+    explained: Vec<Explained>,
 }
 
 fn read(
@@ -124,7 +138,7 @@ fn read(
     text: &str,
     inputs: &Inputs,
     around: Surroundings<'_>,
-    found: &mut Vec<VariableSource>,
+    found: &mut Found,
     sink: &Sink<'_>,
 ) -> Vec<Job> {
     let conflicts = source::conflict_markers(text);
@@ -134,8 +148,14 @@ fn read(
         return Vec::new();
     }
     if source::is_api_json(text) {
-        let found = api_json::parse(text, false, sink);
-        return found.map(|found| checked(found, sink)).into_iter().collect();
+        let Some(canonical) = api_json::parse(text, inputs.explain, sink) else {
+            return Vec::new();
+        };
+        check::check(&canonical.job, &canonical.places, sink);
+        if inputs.explain {
+            found.explained = provenance::explain(&canonical, &Sources::default(), &[], sink);
+        }
+        return vec![canonical.job];
     }
     let mut root = match tree(path, text, sink) {
         Ok(root) => root,
@@ -148,7 +168,8 @@ fn read(
     let text = whole.as_ref();
     check_root(&root, sink);
     let settings = variables::Settings { path, inputs, around };
-    let globals = variables::globals(&root, settings, text, sink, found);
+    let globals = variables::globals(&root, settings, text, sink, &mut found.variables);
+    let sources = inputs.explain.then(|| Sources::of(&root));
     let blocks: Vec<_> = root.blocks("job").collect();
     if blocks.is_empty() && !root.incomplete {
         let help = "write: job \"name\" { group \"name\" { task \"name\" { … } } }";
@@ -162,7 +183,12 @@ fn read(
                 "this is another job in the same file; Nomad reads files with one job only";
             sink.extension(header, message);
         }
-        let Some(job) = job(block, &globals, sink) else { continue };
+        let Some(canonical) = job(block, &globals, inputs.explain, sink) else { continue };
+        if let Some(sources) = &sources {
+            let explained = provenance::explain(&canonical, sources, &found.variables, sink);
+            found.explained.extend(explained);
+        }
+        let job = canonical.job;
         if jobs.iter().any(|other| other.id == job.id) {
             let message = format!("the job `{}` is in this file twice", job.id);
             let help = "give it another name, or delete one of the two";
@@ -173,7 +199,12 @@ fn read(
     jobs
 }
 
-fn job(block: &tree::Block<Expr>, globals: &expr::Globals<'_>, sink: &Sink<'_>) -> Option<Job> {
+fn job(
+    block: &tree::Block<Expr>,
+    globals: &expr::Globals<'_>,
+    explain: bool,
+    sink: &Sink<'_>,
+) -> Option<Canonical> {
     let body = resolve::resolve(&block.body, schema::job(), Scope::root(globals));
     let block = tree::Block {
         kind: block.kind.clone(),
@@ -181,12 +212,9 @@ fn job(block: &tree::Block<Expr>, globals: &expr::Globals<'_>, sink: &Sink<'_>) 
         labels: block.labels.clone(),
         body,
     };
-    Some(checked(canonical::job(&block, false, sink)?, sink))
-}
-
-fn checked(canonical: canonical::Canonical, sink: &Sink<'_>) -> Job {
+    let canonical = canonical::job(&block, explain, sink)?;
     check::check(&canonical.job, &canonical.places, sink);
-    canonical.job
+    Some(canonical)
 }
 
 fn tree(path: &str, text: &str, sink: &Sink<'_>) -> Result<Body<Expr>, Fault> {

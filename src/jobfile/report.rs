@@ -11,7 +11,7 @@ const MAX_DIAGNOSTICS: usize = 100;
 const SHORTEST_SECRET: usize = 4;
 
 /// First byte and end of a place in the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Span {
     pub(crate) start: usize,
     pub(crate) end: usize,

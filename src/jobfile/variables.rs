@@ -26,6 +26,11 @@ use vars_file::VarsFile;
 
 pub use nearby::{VarsFiles, applying_vars_files, environment_of_vars_file, is_vars_file_name};
 
+/// The variables and locals that a value refers to, as `var.x` and `local.x`.
+pub(crate) fn named_by(value: &Expr) -> Vec<String> {
+    references::named_by(value)
+}
+
 /// What a file's variables are set from.
 #[derive(Clone, Copy)]
 pub(crate) struct Settings<'a> {

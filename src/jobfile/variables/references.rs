@@ -6,6 +6,8 @@ use hcl_edit::template::ForDirective;
 use hcl_edit::visit::{self, Visit};
 
 use crate::report::Span;
+use crate::tree::Expr;
+use crate::yaml::{Kind, Node};
 
 /// A name that an expression does not bring in itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,49 @@ pub(super) fn references(expression: &Expression) -> Vec<Reference> {
     let mut finder = Finder::default();
     finder.visit_expr(expression);
     finder.found
+}
+
+/// The variables and locals that a value refers to, each once, as `var.x` and `local.x`.
+pub(super) fn named_by(value: &Expr) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut add = |root: &str, name: &str| {
+        let name = format!("{root}.{name}");
+        if matches!(root, "var" | "local") && !names.contains(&name) {
+            names.push(name);
+        }
+    };
+    match value {
+        Expr::Hcl(expression) => {
+            for found in references(expression) {
+                add(&found.root, found.name.as_deref().unwrap_or("*"));
+            }
+        }
+        Expr::Yaml(node) => in_node(node, &mut add),
+    }
+    names
+}
+
+/// Looks for names in templates. One that stands in a text within them is taken for one, too.
+fn in_node(node: &Node, add: &mut impl FnMut(&str, &str)) {
+    match &node.kind {
+        Kind::List(items) => items.iter().for_each(|item| in_node(item, add)),
+        Kind::Map(items) => items.iter().for_each(|(_, item)| in_node(item, add)),
+        Kind::Text(text) if text.contains("${") || text.contains("%{") => {
+            let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+            for root in ["var", "local"] {
+                for (at, _) in text.match_indices(&format!("{root}.")) {
+                    let before = text.get(..at).unwrap_or_default();
+                    let after = text.get(at + root.len() + 1..).unwrap_or_default();
+                    let end = after.find(|c| !is_name(c)).unwrap_or(after.len());
+                    let name = after.get(..end).unwrap_or_default();
+                    if !name.is_empty() && !before.ends_with(|c| is_name(c) || c == '.') {
+                        add(root, name);
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Whether it calls a function.

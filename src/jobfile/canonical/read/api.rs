@@ -145,11 +145,11 @@ impl Reading<'_> {
                 self.fault("duplicate-key", key.span, message, "keep one of them".to_owned());
                 continue;
             }
-            seen.push(&key.text);
             let meaning = here.meaning(&key.text);
             if matches!(value.kind, Kind::Null) && !matches!(meaning, Meaning::Unknown) {
                 continue;
             }
+            seen.push(&key.text);
             match meaning {
                 // What is written for a task that has cores of its own, and no `cpu`.
                 Meaning::Attribute(rule) if rule.json == "CPU" && has_cores(node, value) => {}
@@ -183,25 +183,21 @@ impl Reading<'_> {
                 }
             }
         }
-        self.api_missing(here, &mut said);
+        self.api_missing(here, &seen, &mut said);
         said
     }
 
-    fn api_missing(&self, here: Here<'_>, said: &mut Object) {
-        let required = here.schema.attributes.iter().filter(|rule| rule.required.is_some());
-        let mut needed: Vec<(&str, bool)> = required
-            .filter(|rule| !self.places.has(&format!("{}/{}", here.path, rule.name)))
-            .map(|rule| (rule.json, matches!(rule.kind, schema::Kind::Choice(_))))
-            .collect();
-        needed
-            .extend(here.label.filter(|label| !label.starts_with('@')).map(|label| (label, false)));
-        for (name, _) in needed {
-            if !said.contains_key(name) {
+    fn api_missing(&self, here: Here<'_>, seen: &[&str], said: &mut Object) {
+        let is_seen = |name: &str| seen.iter().any(|other| other.eq_ignore_ascii_case(name));
+        let required = || here.schema.attributes.iter().filter(|rule| rule.required.is_some());
+        let label = here.label.filter(|label| !label.starts_with('@'));
+        for name in required().map(|rule| rule.json).chain(label) {
+            if !is_seen(name) {
                 let message = format!("an object in `{}` needs `{name}`", here.json);
                 self.fault("missing-attribute", here.span, message, String::new());
             }
         }
-        for rule in here.schema.attributes.iter().filter(|rule| rule.required.is_some()) {
+        for rule in required() {
             if let (schema::Kind::Choice(words), false) = (rule.kind, said.contains_key(rule.json))
             {
                 // It has been reported; with some word in its place the rest of the job can be looked at.
@@ -219,7 +215,6 @@ impl Reading<'_> {
         said: &mut Object,
     ) {
         use schema::Kind as Type;
-        self.places.record(format!("{}/{}", here.path, rule.name), node.span);
         let (fits, needed) = match (rule.kind, &node.kind) {
             (Type::Text | Type::Choice(_), kind) => (matches!(kind, Kind::Text(_)), "a string"),
             (Type::Flag, kind) => (matches!(kind, Kind::Bool(_)), "true or false"),
@@ -249,6 +244,8 @@ impl Reading<'_> {
             (_, read) => matches!(read.as_str(), Some("")) || read == &Json::Bool(false),
         };
         if !is_unset {
+            // What only spells out a default is as if it were not there: rules ask what somebody wanted.
+            self.places.record(format!("{}/{}", here.path, rule.name), node.span);
             self.note(rule.name, node.span, rule.status, "the attribute ");
         }
         said.insert(rule.json.to_owned(), read);
