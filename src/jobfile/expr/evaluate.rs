@@ -10,6 +10,9 @@ use super::scope::{Budget, Scope};
 use super::{Value as Plain, operators, template};
 use crate::report::{Fault, Span};
 
+/// The code of what ends every evaluation of a file.
+const TOO_MUCH: &str = "expression-too-large";
+
 /// Result of evaluating an expression.
 pub(super) type Evaluation = Result<Value, Fault>;
 
@@ -21,33 +24,43 @@ pub(crate) struct Evaluator<'a> {
     text: &'a str,
     /// Where that text lies: nothing for the file itself, else the place of the YAML scalar.
     within: Option<Span>,
-    /// Where a mistake is no mistake: inside `try` and `can`, and in the branch that is not taken.
-    quiet: bool,
+    mistakes: Mistakes,
+}
+
+/// What becomes of mistakes.
+#[derive(Clone, Copy, PartialEq)]
+enum Mistakes {
+    /// They are reported.
+    Reported,
+    /// They are none: inside `try` and `can`.
+    Passed,
+    /// What is wrong is of any type, and the rest counts: in the branch that is not taken.
+    OfAnyType,
 }
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn in_file(scope: Scope<'a>) -> Self {
-        Self { scope, text: scope.globals.text, within: None, quiet: false }
+        Self { scope, text: scope.globals.text, within: None, mistakes: Mistakes::Reported }
     }
 
     /// For a template that stands in a YAML scalar.
     pub(crate) fn in_scalar(scope: Scope<'a>, text: &'a str, place: Span) -> Self {
-        Self { scope, text, within: Some(place), quiet: false }
+        Self { scope, text, within: Some(place), mistakes: Mistakes::Reported }
     }
 
     pub(super) fn with_scope<'b>(&self, scope: Scope<'b>) -> Evaluator<'b>
     where
         'a: 'b,
     {
-        Evaluator { scope, text: self.text, within: self.within, quiet: self.quiet }
+        Evaluator { scope, text: self.text, within: self.within, mistakes: self.mistakes }
     }
 
     pub(super) fn quietly(&self) -> Self {
-        Self { quiet: true, ..*self }
+        Self { mistakes: Mistakes::Passed, ..*self }
     }
 
-    pub(super) const fn is_quiet(&self) -> bool {
-        self.quiet
+    pub(super) fn is_quiet(&self) -> bool {
+        self.mistakes != Mistakes::Reported
     }
 
     pub(super) fn place(&self, span: Option<std::ops::Range<usize>>) -> Span {
@@ -113,7 +126,7 @@ impl<'a> Evaluator<'a> {
             }
             Expression::Array(items) => self.made(Value::tuple(self.all(items.iter())?), span),
             Expression::Object(object) => self.made(self.object(object)?, span),
-            Expression::StringTemplate(parts) => template::quoted(self, parts, span, true),
+            Expression::StringTemplate(parts) => template::quoted(self, parts, span),
             Expression::HeredocTemplate(heredoc) => template::heredoc(self, heredoc, span),
             Expression::Parenthesis(inner) => self.typed(inner.inner()),
             Expression::Variable(name) => self.variable(name, span),
@@ -150,7 +163,9 @@ impl<'a> Evaluator<'a> {
         for item in items {
             match self.typed(item) {
                 Ok(value) => values.push(value),
-                Err(fault) if self.quiet => return Err(fault),
+                Err(fault) if self.mistakes == Mistakes::Passed => return Err(fault),
+                Err(fault) if fault.code == TOO_MUCH => return Err(fault),
+                Err(_) if self.mistakes == Mistakes::OfAnyType => values.push(Value::Failed),
                 Err(fault) => {
                     self.scope.globals.sink.error(fault);
                     failed = true;
@@ -183,7 +198,12 @@ impl<'a> Evaluator<'a> {
         };
         let value = self.typed(taken)?;
         // A mistake in what is not taken is no mistake, and of no type.
-        let Ok(other) = self.quietly().typed(other) else { return Ok(value) };
+        let shaping = Self { mistakes: Mistakes::OfAnyType, ..*self };
+        let other = match shaping.typed(other) {
+            Ok(other) => other,
+            Err(fault) if fault.code == TOO_MUCH => return Err(fault),
+            Err(_) => return Ok(value),
+        };
         let same = matches!(
             (&value, &other),
             (Value::String(_), Value::String(_))

@@ -98,9 +98,16 @@ pub(super) fn call(name: &str, arguments: &[Value], site: Site<'_>) -> Result<Va
     if arguments.iter().any(Value::has_failed) {
         return Ok(Value::Failed);
     }
-    body(&Args { values: arguments, site })
-        .map_err(|message| fault("wrong-arguments", format!("{name}: {message}")))
+    body(&Args { values: arguments, site }).map_err(|message| {
+        let is_about_files =
+            files::READERS.contains(&name) && !message.starts_with(ABOUT_AN_ARGUMENT);
+        let code = if is_about_files { "unreadable-file" } else { "wrong-arguments" };
+        fault(code, format!("{name}: {message}"))
+    })
 }
+
+/// How messages begin that say what an argument must be.
+const ABOUT_AN_ARGUMENT: &str = "argument ";
 
 fn find(name: &str) -> Option<&'static Function> {
     TABLES.iter().find_map(|table| table.iter().find(|function| function.0 == name))

@@ -12,57 +12,72 @@ use super::evaluate::{Evaluation, Evaluator};
 use super::loops::each;
 use crate::report::{Fault, Span};
 
-/// The value of a quoted template, or of one in a YAML scalar, which knows no escapes. A lone `${…}` keeps its type.
-pub(super) fn quoted(
-    evaluator: &Evaluator<'_>,
-    template: &Template,
-    span: Span,
-    escapes: bool,
-) -> Evaluation {
+/// The value of a quoted template. A lone `${…}` keeps its type.
+pub(super) fn quoted(evaluator: &Evaluator<'_>, template: &Template, span: Span) -> Evaluation {
     if let Some(Element::Interpolation(only)) = template.as_single_element() {
         return evaluator.typed(&only.expr);
     }
-    let mut tokens = Tokens::default();
-    tokens.gather(template, 0, &mut |literal, depth| {
-        // What parses a string sees no escapes between directives.
-        let within = escapes && depth > 0 && literal.contains('\\');
-        vec![if within { Cow::Owned(without_escapes(literal)) } else { Cow::Borrowed(literal) }]
-    });
-    render(evaluator, template, tokens, span)
+    let pieces = |raw| split(raw, false).map(|piece| without_escapes(unescaped(piece))).collect();
+    render(evaluator, template, &|raw| pieces(raw), false, span)
 }
 
-/// The text of a template that stands in a YAML scalar.
+/// The value of a template that stands in a YAML scalar, which knows no escapes.
 pub(crate) fn evaluate_template(
     evaluator: &Evaluator<'_>,
     template: &Template,
     span: Span,
 ) -> Result<Plain, Fault> {
-    quoted(evaluator, template, span, false).map(|value| cty::to_plain(&value))
+    let value = match template.as_single_element() {
+        Some(Element::Interpolation(only)) => evaluator.typed(&only.expr),
+        _ => render(evaluator, template, &lines, false, span),
+    };
+    value.map(|value| cty::to_plain(&value))
 }
 
-/// The text of a heredoc. The indentation of `<<-` is taken off here, from the literals as they stand in the file, by
-/// the line with the least of it.
+/// The text of a heredoc. The indentation of `<<-` is taken off by the line with the least of it.
 pub(super) fn heredoc(
     evaluator: &Evaluator<'_>,
     heredoc: &HeredocTemplate,
     span: Span,
 ) -> Evaluation {
-    let mut tokens = Tokens::default();
-    if evaluator.raw(heredoc.span()).starts_with("<<-") {
-        let mut spans = Vec::new();
-        literal_spans(&heredoc.template, &mut spans);
-        let mut spans = spans.into_iter();
-        tokens.gather(&heredoc.template, 0, &mut |_, _| {
-            let raw = evaluator.raw(spans.next().flatten());
-            raw.split_inclusive('\n').map(unescaped).collect()
-        });
-        tokens.dedent();
-    } else {
-        tokens.gather(&heredoc.template, 0, &mut |literal, _| {
-            literal.split_inclusive('\n').map(Cow::Borrowed).collect()
-        });
-    }
-    render(evaluator, &heredoc.template, tokens, span)
+    let flush = evaluator.raw(heredoc.span()).starts_with("<<-");
+    render(evaluator, &heredoc.template, &lines, flush, span)
+}
+
+fn lines(raw: &str) -> Vec<Cow<'_, str>> {
+    split(raw, true).map(unescaped).collect()
+}
+
+/// The pieces that literal text is read in, each of which `~` takes white space off alone: lines, where there are lines,
+/// and each `$` and `%` that begins nothing. Such a sign takes the last letter of its line with it.
+fn split(raw: &str, lines: bool) -> impl Iterator<Item = &str> {
+    let mut rest = raw;
+    std::iter::from_fn(move || {
+        let sign = rest.starts_with(['$', '%']);
+        let mut letters = rest.chars();
+        let length = if !sign {
+            let end = rest.find(['$', '%', '\n']);
+            match end.and_then(|end| Some((end, rest.as_bytes().get(end)?))) {
+                Some((end, b'\n')) if lines => end + 1,
+                Some((_, b'\n')) => rest.find(['$', '%']).unwrap_or(rest.len()),
+                Some((end, _)) => end,
+                None => rest.len(),
+            }
+        } else if rest.starts_with("$${") || rest.starts_with("%%{") {
+            3
+        } else {
+            letters.next();
+            match letters.next() {
+                Some(letter) if lines && letter != '\n' && letters.next() == Some('\n') => {
+                    1 + letter.len_utf8()
+                }
+                _ => 1,
+            }
+        };
+        let (piece, after) = rest.split_at_checked(length)?;
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 fn unescaped(raw: &str) -> Cow<'_, str> {
@@ -74,9 +89,12 @@ fn unescaped(raw: &str) -> Cow<'_, str> {
 }
 
 /// The text that a text with escapes stands for. Unknown ones stay.
-fn without_escapes(literal: &str) -> String {
+fn without_escapes(literal: Cow<'_, str>) -> Cow<'_, str> {
+    if !literal.contains('\\') {
+        return literal;
+    }
     let mut out = String::with_capacity(literal.len());
-    let mut rest = literal;
+    let mut rest = literal.as_ref();
     while let Some((before, after)) = rest.split_once('\\') {
         out.push_str(before);
         let code = |digits: usize| {
@@ -96,25 +114,24 @@ fn without_escapes(literal: &str) -> String {
         out.push(c);
         rest = after.get(length..).unwrap_or("");
     }
-    out + rest
+    Cow::Owned(out + rest)
 }
 
-fn literal_spans(template: &Template, out: &mut Vec<Option<std::ops::Range<usize>>>) {
-    for element in template.iter() {
-        match element {
-            Element::Literal(literal) => out.push(literal.span()),
-            Element::Interpolation(_) => {}
-            Element::Directive(directive) => match directive.as_ref() {
-                Directive::If(choice) => {
-                    literal_spans(&choice.if_expr.template, out);
-                    if let Some(otherwise) = &choice.else_expr {
-                        literal_spans(&otherwise.template, out);
-                    }
-                }
-                Directive::For(run) => literal_spans(&run.for_expr.template, out),
-            },
-        }
-    }
+/// How many literals a template has, those of its directives included.
+fn literals(template: &Template) -> usize {
+    let each = template.iter().map(|element| match element {
+        Element::Literal(_) => 1,
+        Element::Interpolation(_) => 0,
+        Element::Directive(directive) => match directive.as_ref() {
+            Directive::If(choice) => {
+                let otherwise = choice.else_expr.as_ref();
+                literals(&choice.if_expr.template)
+                    + otherwise.map_or(0, |otherwise| literals(&otherwise.template))
+            }
+            Directive::For(run) => literals(&run.for_expr.template),
+        },
+    });
+    each.sum()
 }
 
 /// A piece of literal text, or a mark: what `~` takes white space off is the one piece beside it. In a heredoc each line
@@ -135,13 +152,13 @@ impl<'t> Tokens<'t> {
     fn gather(
         &mut self,
         template: &'t Template,
-        depth: usize,
-        pieces: &mut dyn FnMut(&'t str, usize) -> Vec<Cow<'t, str>>,
+        evaluator: &Evaluator<'t>,
+        pieces: &dyn Fn(&'t str) -> Vec<Cow<'t, str>>,
     ) {
         for element in template.iter() {
             match element {
                 Element::Literal(literal) => {
-                    for text in pieces(literal.value(), depth) {
+                    for text in pieces(evaluator.raw(literal.span())) {
                         self.text(text);
                     }
                     self.literals += 1;
@@ -150,16 +167,16 @@ impl<'t> Tokens<'t> {
                 Element::Directive(directive) => match directive.as_ref() {
                     Directive::If(choice) => {
                         self.mark(choice.if_expr.strip);
-                        self.gather(&choice.if_expr.template, depth + 1, pieces);
+                        self.gather(&choice.if_expr.template, evaluator, pieces);
                         if let Some(otherwise) = &choice.else_expr {
                             self.mark(otherwise.strip);
-                            self.gather(&otherwise.template, depth + 1, pieces);
+                            self.gather(&otherwise.template, evaluator, pieces);
                         }
                         self.mark(choice.endif_expr.strip);
                     }
                     Directive::For(run) => {
                         self.mark(run.for_expr.strip);
-                        self.gather(&run.for_expr.template, depth + 1, pieces);
+                        self.gather(&run.for_expr.template, evaluator, pieces);
                         self.mark(run.endfor_expr.strip);
                     }
                 },
@@ -250,12 +267,19 @@ fn without(text: Cow<'_, str>, cut: impl Fn(&str) -> usize) -> Cow<'_, str> {
     }
 }
 
-fn render(
-    evaluator: &Evaluator<'_>,
-    template: &Template,
-    tokens: Tokens<'_>,
+/// The text of a template whose literals are read in pieces.
+fn render<'t>(
+    evaluator: &Evaluator<'t>,
+    template: &'t Template,
+    pieces: &dyn Fn(&'t str) -> Vec<Cow<'t, str>>,
+    flush: bool,
     span: Span,
 ) -> Evaluation {
+    let mut tokens = Tokens::default();
+    tokens.gather(template, evaluator, pieces);
+    if flush {
+        tokens.dedent();
+    }
     let texts = tokens.texts();
     let mut out = String::new();
     run(evaluator, template, &mut texts.iter(), span, &mut out)?;
@@ -267,11 +291,7 @@ type Texts<'a> = std::slice::Iter<'a, Cow<'a, str>>;
 
 /// Goes past the literals of a part that is left out.
 fn skip(template: &Template, texts: &mut Texts<'_>) {
-    let mut spans = Vec::new();
-    literal_spans(template, &mut spans);
-    for _ in spans {
-        texts.next();
-    }
+    texts.by_ref().take(literals(template)).for_each(drop);
 }
 
 fn run(

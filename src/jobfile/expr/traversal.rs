@@ -155,7 +155,7 @@ impl<'a> Evaluator<'a> {
                     _ => Ok(Value::tuple(Vec::new())),
                 };
             }
-            value => value.elements().unwrap_or(std::slice::from_ref(value)),
+            value => value.elements().unwrap_or_else(|| std::slice::from_ref(value)),
         };
         let each = items.iter().map(|item| self.steps(item.clone(), steps, span));
         let each: Vec<Value> = each.collect::<Result<_, _>>()?;

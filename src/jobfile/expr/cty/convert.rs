@@ -12,12 +12,14 @@ pub(super) fn can_convert(from: &Type, to: &Type) -> bool {
         (Type::String, to) => to.is_primitive(),
         (Type::Number | Type::Bool, to) => matches!(to, Type::String),
         (Type::List(a) | Type::Set(a), Type::List(b) | Type::Set(b)) => can_convert(a, b),
-        (Type::Tuple(items), Type::List(of) | Type::Set(of)) => each_to(items.iter(), of),
+        (Type::Tuple(items), Type::List(of) | Type::Set(of)) => each_to(items.iter(), of, false),
         (Type::Tuple(a), Type::Tuple(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| can_convert(a, b))
         }
         (Type::Map(a), Type::Map(b)) => can_convert(a, b),
-        (Type::Object(fields), Type::Map(of)) => each_to(fields.values().map(|(kind, _)| kind), of),
+        (Type::Object(fields), Type::Map(of)) => {
+            each_to(fields.values().map(|(kind, _)| kind), of, true)
+        }
         (Type::Object(a), Type::Object(b)) => {
             b.iter().all(|(name, (to, optional))| match a.get(name) {
                 Some((from, _)) => can_convert(from, to),
@@ -29,11 +31,16 @@ pub(super) fn can_convert(from: &Type, to: &Type) -> bool {
     }
 }
 
-fn each_to<'a>(mut types: impl Iterator<Item = &'a Type> + Clone, of: &Type) -> bool {
+/// Whether elements of these types can be those of one collection. In a map nulls go with everything.
+fn each_to<'a>(
+    mut types: impl Iterator<Item = &'a Type> + Clone,
+    of: &Type,
+    beside_null: bool,
+) -> bool {
     if *of == Type::Any {
         let all: Vec<Type> = types.cloned().collect();
         return match unify(&all) {
-            Some(Type::Any) => all.iter().all(|kind| *kind == Type::Any),
+            Some(Type::Any) => beside_null || all.iter().all(|kind| *kind == Type::Any),
             found => found.is_some() || all.is_empty(),
         };
     }
@@ -108,7 +115,18 @@ pub(in crate::expr) fn convert(value: &Value, to: &Type) -> Result<Value, String
                 return named(&from.items, of);
             }
             let all: Vec<Value> = from.items.values().cloned().collect();
-            named(&from.items, &common(&all, "values")?)
+            let there = all.iter().filter(|item| !item.is_null());
+            let mut types = there.map(type_of);
+            // Beside nulls, values stay what they are, and are of one type.
+            match (common(&all, "values"), types.next()) {
+                (Ok(of), _) => named(&from.items, &of),
+                (Err(_), Some(of))
+                    if types.all(|kind| kind == of) && all.iter().any(Value::is_null) =>
+                {
+                    named(&from.items, &of)
+                }
+                (Err(why), _) => Err(why),
+            }
         }
         (Value::Object(from) | Value::Map(from), Type::Object(fields)) => {
             object(&from.items, fields)
@@ -160,7 +178,8 @@ fn settled(of: &Type, items: Vec<Value>) -> Result<(Type, Vec<Value>), String> {
     if !has_any(of) || items.is_empty() {
         return Ok((without_optional(of), items));
     }
-    let of = common(&items, "elements")?;
+    let there: Vec<Value> = items.iter().filter(|item| !item.is_null()).cloned().collect();
+    let of = common(&there, "elements")?;
     let items = items.iter().map(|item| convert(item, &of)).collect::<Result<_, _>>()?;
     Ok((of, items))
 }

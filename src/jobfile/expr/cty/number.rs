@@ -357,7 +357,7 @@ impl Number {
     pub(in crate::expr) fn to_whole(&self, up: bool) -> Option<Self> {
         let (negative, mantissa, power, _) = self.parts();
         if power >= 0 {
-            return Some(self.clone());
+            return Some(if self.is_zero() { Self::Int(0) } else { self.clone() });
         }
         // An odd mantissa has a last bit, and that bit is behind the point.
         let whole = mantissa >> power.unsigned_abs();

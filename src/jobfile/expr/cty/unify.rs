@@ -92,7 +92,9 @@ fn objects_to_map(types: &[Type]) -> Option<Type> {
             all.extend(fields.values().map(|(kind, _)| kind.clone()));
         }
     }
-    unify(&all).map(|of| Type::Map(Box::new(of)))
+    let map = Type::Map(Box::new(unify(&all)?));
+    // Where the elements may be anything, each of the types still needs elements of one.
+    types.iter().all(|kind| can_convert(kind, &map)).then_some(map)
 }
 
 fn tuples_to_list(types: &[Type]) -> Option<Type> {
@@ -102,7 +104,8 @@ fn tuples_to_list(types: &[Type]) -> Option<Type> {
             all.extend(items.iter().cloned());
         }
     }
-    unify(&all).map(|of| Type::List(Box::new(of)))
+    let list = Type::List(Box::new(unify(&all)?));
+    types.iter().all(|kind| can_convert(kind, &list)).then_some(list)
 }
 
 fn unify_objects(types: &[Type]) -> Option<Type> {

@@ -1,5 +1,7 @@
 //! Chance that is none: bytes that differ from call to call, and are the same whenever the same file is read.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use blowfish::Blowfish;
@@ -31,7 +33,7 @@ pub(super) fn uuid(bytes: &[u8], version: u8) -> String {
             8 => (byte & 0x3f) | 0x80,
             _ => *byte,
         };
-        out.push_str(&format!("{byte:02x}"));
+        write!(out, "{byte:02x}").expect("text takes all that is written");
     }
     out
 }

@@ -10,6 +10,9 @@ use super::glob::Glob;
 use super::{Args, Function};
 use crate::expr::cty::{Type, Value, set};
 
+/// The functions that read.
+pub(super) const READERS: [&str; 4] = ["file", "filebase64", "fileexists", "fileset"];
+
 /// How large a file may be.
 const MAX_BYTES: usize = 1 << 20;
 

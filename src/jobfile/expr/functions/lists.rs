@@ -19,6 +19,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         _ => a.wrong(0, "a list or a map"),
     }),
     Function("contains", 2, 2, |a| {
+        // Nomad cannot tell whether anything is equal to a null of no type.
+        if matches!(a.value(1), Value::Null(of) if **of == Type::Any) {
+            return a.wrong(1, "a value");
+        }
         Ok(Value::Bool(a.elements(0)?.iter().any(|item| equal(item, a.value(1)))))
     }),
     Function("element", 2, 2, element),
@@ -112,9 +116,8 @@ fn index(a: &Args<'_>) -> Result<Value, String> {
 }
 
 fn slice(a: &Args<'_>) -> Result<Value, String> {
-    let items = match a.value(0) {
-        Value::List(items) | Value::Tuple(items) => items,
-        _ => return a.wrong(0, "a list"),
+    let (Value::List(items) | Value::Tuple(items)) = a.value(0) else {
+        return a.wrong(0, "a list");
     };
     let (start, end, count) = (a.size(1)?, a.size(2)?, items.items.len());
     let part = items.items.get(start..end).map(<[Value]>::to_vec);

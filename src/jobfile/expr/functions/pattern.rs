@@ -132,16 +132,20 @@ fn flags(rest: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String>
     Ok(())
 }
 
+fn bracket(not: &str, within: &str, out: &mut String) {
+    out.extend(["[", not, within, "]"]);
+}
+
 fn escape(rest: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String> {
     let Some(c) = rest.next() else { return Err("it ends in a backslash".to_owned()) };
     match c {
-        'd' => out.push_str(&format!("[{DIGIT}]")),
-        'D' => out.push_str(&format!("[^{DIGIT}]")),
-        'w' => out.push_str(&format!("[{WORD}]")),
-        'W' => out.push_str(&format!("[^{WORD}]")),
-        's' => out.push_str(&format!("[{SPACE}]")),
-        'S' => out.push_str(&format!("[^{SPACE}]")),
-        'b' | 'B' => out.push_str(&format!("(?-u:\\{c})")),
+        'd' => bracket("", DIGIT, out),
+        'D' => bracket("^", DIGIT, out),
+        'w' => bracket("", WORD, out),
+        'W' => bracket("^", WORD, out),
+        's' => bracket("", SPACE, out),
+        'S' => bracket("^", SPACE, out),
+        'b' | 'B' => out.extend(["(?-u:\\", if c == 'b' { "b" } else { "B" }, ")"]),
         'Q' => {
             let mut quoted = String::new();
             while let Some(c) = rest.next() {
@@ -206,9 +210,9 @@ fn class(rest: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String>
                 Some('d') => out.push_str(DIGIT),
                 Some('w') => out.push_str(WORD),
                 Some('s') => out.push_str(SPACE),
-                Some('D') => out.push_str(&format!("[^{DIGIT}]")),
-                Some('W') => out.push_str(&format!("[^{WORD}]")),
-                Some('S') => out.push_str(&format!("[^{SPACE}]")),
+                Some('D') => bracket("^", DIGIT, out),
+                Some('W') => bracket("^", WORD, out),
+                Some('S') => bracket("^", SPACE, out),
                 Some(c) => plain_escape(c, out)?,
                 None => break,
             },

@@ -1,6 +1,6 @@
 //! Functions over sets.
 
-use super::{Args, Function, MANY, common, fits};
+use super::{Args, Function, MANY, common, fits, types_of};
 use crate::expr::cty::{Type, Value, convert, equal, set};
 
 /// How many rows `setproduct` may make, and how many elements sets may be compared by.
@@ -54,9 +54,19 @@ fn product(a: &Args<'_>) -> Result<Value, String> {
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
     let mut types = Vec::new();
     let mut are_lists = true;
+    let mut mixed = false;
     for at in 0..a.len() {
         are_lists &= !matches!(a.value(at), Value::Set(_));
-        let (of, list) = a.list(at)?;
+        let (of, list) = match a.value(at) {
+            // Elements of several types are a mistake only where there are rows to make of them.
+            Value::Tuple(items) if !items.items.is_empty() => {
+                let of = common(&types_of(&items.items))?;
+                mixed |= of == Type::Any && items.items.iter().any(|item| !item.is_null());
+                let list = items.items.iter().map(|item| convert(item, &of));
+                (of.clone(), list.collect::<Result<Vec<_>, _>>()?)
+            }
+            _ => a.list(at)?,
+        };
         types.push(of);
         if rows.len().saturating_mul(list.len()) > MAX_ROWS {
             return Err(format!("this would make more than {MAX_ROWS} elements"));
@@ -72,6 +82,9 @@ fn product(a: &Args<'_>) -> Result<Value, String> {
                 list.iter().map(move |item| [row.as_slice(), std::slice::from_ref(item)].concat())
             })
             .collect();
+    }
+    if mixed && !rows.is_empty() {
+        return Err("the elements of each list must be of one type".to_owned());
     }
     let of = Type::Tuple(types);
     let rows: Vec<Value> = rows.into_iter().map(Value::tuple).collect();

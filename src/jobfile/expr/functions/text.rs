@@ -131,14 +131,15 @@ fn indent(a: &Args<'_>) -> Result<Value, String> {
     Ok(Value::text(text.replace('\n', &format!("\n{}", " ".repeat(spaces)))))
 }
 
-/// A negative offset counts from the end, a negative length means up to the end.
+/// A negative offset counts from the end, a negative length means up to the end; so does none behind such an offset.
 fn substr(a: &Args<'_>) -> Result<Value, String> {
     let text = a.text(0)?;
     let text: Vec<&str> = clusters(&text).collect();
     let (offset, length) = (a.int(1)?, a.int(2)?);
     let total = i64::try_from(text.len()).unwrap_or(i64::MAX);
     let start = if offset < 0 { total.saturating_add(offset).max(0) } else { offset.min(total) };
-    let end = if length < 0 { total } else { start.saturating_add(length).min(total) };
+    let to_end = length < 0 || (length == 0 && offset < 0);
+    let end = if to_end { total } else { start.saturating_add(length).min(total) };
     let (start, end) = (usize::try_from(start).unwrap_or(0), usize::try_from(end).unwrap_or(0));
     Ok(Value::text(text.get(start..end).unwrap_or_default().concat()))
 }

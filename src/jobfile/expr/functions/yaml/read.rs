@@ -17,7 +17,7 @@ pub(super) fn document(text: &str) -> Result<Value, String> {
     let options = granit_parser::options! { emit_comments: false };
     let mut reader = Reader::default();
     for next in Parser::new_from_str_with_options(text, options) {
-        let (event, _) = next.map_err(|error| error.info().to_owned())?;
+        let (event, _) = next.map_err(|error| error.info())?;
         reader.event(event)?;
     }
     reader.found.ok_or_else(|| "there is no value".to_owned())

@@ -1,6 +1,10 @@
 //! YAML as Nomad's `yamlencode` writes it: strings in double quotes, or as blocks where they have several lines.
 
+use std::fmt::Write as _;
+
 use crate::expr::cty::{Fields, Value};
+
+const WRITES: &str = "text takes all that is written";
 
 /// From this column on, a quoted string goes on in the next line at its next space.
 const WIDTH: usize = 80;
@@ -170,9 +174,9 @@ fn escaped(text: &str, fold: Option<usize>, out: &mut String) {
             '\u{2029}' => out.push_str("\\P"),
             c if is_printable(c) => out.push(c),
             c => match u32::from(c) {
-                n if n <= 0xff => out.push_str(&format!("\\x{n:02X}")),
-                n if n <= 0xffff => out.push_str(&format!("\\u{n:04X}")),
-                n => out.push_str(&format!("\\U{n:08X}")),
+                n if n <= 0xff => write!(out, "\\x{n:02X}").expect(WRITES),
+                n if n <= 0xffff => write!(out, "\\u{n:04X}").expect(WRITES),
+                n => write!(out, "\\U{n:08X}").expect(WRITES),
             },
         }
         column += out.get(before..).map_or(0, |made| made.chars().count());
