@@ -31,7 +31,7 @@ impl Repository {
             path.canonicalize().with_context(|| format!("{} cannot be read", path.display()))?;
         let folder = if real.is_dir() { real.as_path() } else { real.parent().unwrap_or(&real) };
         let root = folder.ancestors().find(|above| above.join(".git").exists()).unwrap_or(folder);
-        let within = real.strip_prefix(root).unwrap_or(Path::new(""));
+        let within = real.strip_prefix(root).unwrap_or_else(|_| Path::new(""));
         let within = within
             .to_str()
             .with_context(|| format!("the path {} is not UTF-8", path.display()))?

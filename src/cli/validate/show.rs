@@ -58,7 +58,8 @@ fn whole(report: &Report, found: &Found) -> String {
             0 => String::new(),
             more => format!(" and {} more", number(more)),
         };
-        text += &format!("\n  it concerns {}{more}", first.join(", "));
+        let named = first.join(", ");
+        text = format!("{text}\n  it concerns {named}{more}");
     }
     text
 }
@@ -139,24 +140,23 @@ pub(super) fn short(_: &Report, found: &Found) -> String {
 pub(super) fn github(report: &Report, found: &Found) -> String {
     let of = &found.diagnostic;
     let value = |text: &str| escaped(text).replace(':', "%3A").replace(',', "%2C");
-    let mut place = format!("file={}", value(&of.path));
-    if of.line > 0 {
-        place += &format!(",line={}", of.line);
-        let end = report.text(found).zip(of.span).and_then(|(text, span)| end(&text, span));
-        if let Some((line, column)) = end {
-            place += &format!(",endLine={line}");
-            // Columns count within one line only.
-            if line == of.line && of.column > 0 {
-                place += &format!(",col={},endColumn={column}", of.column);
-            }
-        } else if of.column > 0 {
-            place += &format!(",col={}", of.column);
+    let end = report.text(found).zip(of.span).and_then(|(text, span)| end(&text, span));
+    let (line, column) = (of.line, of.column);
+    let place = match (line, column, end) {
+        (0, _, _) => String::new(),
+        // Columns count within one line only.
+        (_, 1.., Some((to, end))) if to == line => {
+            format!(",line={line},endLine={line},col={column},endColumn={end}")
         }
-    }
-    let mut message = of.message.clone();
-    if !of.help.is_empty() {
-        message += &format!("\n{}", of.help);
-    }
+        (_, _, Some((to, _))) => format!(",line={line},endLine={to}"),
+        (_, 1.., None) => format!(",line={line},col={column}"),
+        (_, 0, None) => format!(",line={line}"),
+    };
+    let place = format!("file={}{place}", value(&of.path));
+    let message = match of.help.as_str() {
+        "" => of.message.clone(),
+        help => format!("{}\n{help}", of.message),
+    };
     let title = value(&of.code);
     format!("::{} {place},title={title}::{}", severity(of), escaped(&message))
 }
@@ -216,6 +216,7 @@ mod tests {
             span: (line > 0).then_some((2, 6)),
             message: "50% of it, or: nothing".into(),
             help: "do\nit".into(),
+            ..Diagnostic::default()
         }
     }
 
