@@ -18,8 +18,7 @@ var ofServers = map[string]bool{
 	"VaultNamespace": true, "Version": true, "VersionTag": true,
 }
 
-// Differences that are meant: the api package stops before the servers' own defaults, which Herder's form has; and what
-// only spells out a default is left out of Herder's.
+// Differences that are meant: the api package stops before the servers' own defaults, which Herder's form has.
 func meant(path string, theirs, ours any) bool {
 	last := path[strings.LastIndex(path, ".")+1:]
 	inCheck := strings.Contains(path, ".Checks[")
@@ -30,10 +29,9 @@ func meant(path string, theirs, ours any) bool {
 		return isEmpty(theirs)
 	case last == "Disabled":
 		return theirs == false && ours == true
-	case inCheck && (last == "Method" || last == "Protocol"):
-		return (theirs == "GET" || theirs == "http") && isEmpty(ours)
-	case last == "RTarget":
-		return theirs == "true" && isEmpty(ours)
+	case last == "ReschedulePolicy":
+		// Nomad keeps one that has no effect.
+		return ours == nil
 	case last == "Name" && strings.Contains(path, ".Services["):
 		return strings.Contains(fmt.Sprint(theirs), "${")
 	}
@@ -137,14 +135,14 @@ func main() {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(2)
 		}
-		job, variables, words := attempt(path, text)
+		job, variables, err := read(path, text)
 		ours, said := inspect(os.Args[1], path, variables)
 		switch {
 		case job == nil && ours == nil:
 			refused++
 		case job == nil:
 			failed++
-			fmt.Printf("%s: only Nomad's reading refuses it: %s\n", path, words)
+			fmt.Printf("%s: only Nomad's reading refuses it: %s\n", path, err)
 		case ours == nil:
 			// Nomad's servers refuse more than its api package does, so that this alone is no difference.
 			refused++
@@ -167,18 +165,4 @@ func main() {
 	if failed > 0 {
 		os.Exit(1)
 	}
-}
-
-// Reads a file; gives the names of variables without a default too, for which "1" stands.
-func attempt(path string, text []byte) (job any, variables []string, words string) {
-	defer func() {
-		if p := recover(); p != nil {
-			job, words = nil, fmt.Sprint(p)
-		}
-	}()
-	read, names, diags := read(path, text)
-	if diags.HasErrors() {
-		return nil, names, diags.Error()
-	}
-	return read, names, ""
 }
