@@ -1,3 +1,4 @@
+// Compares what `herder job inspect` prints with what Nomad's own parser reads. README.md says what that is good for.
 package main
 
 import (
