@@ -12,6 +12,7 @@ mod api_json;
 mod canonical;
 mod check;
 mod example;
+mod explain;
 mod expr;
 mod files;
 mod format;
@@ -48,6 +49,7 @@ use crate::source::Syntax;
 use crate::tree::{Body, Expr};
 
 pub use crate::example::{Example, example};
+pub use crate::explain::{codes, explain};
 pub use crate::files::{Files, NoFiles};
 pub use crate::format::{FormatError, format};
 pub use crate::inputs::{Inputs, VariableSource};

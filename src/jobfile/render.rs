@@ -1,28 +1,43 @@
-//! Diagnostics for people: the line, a marker under the place, and what to do.
+//! Diagnostics for people: the line, a marker under the place, what to do, and where more is said about it.
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
-use model::{Diagnostic, Severity};
+use model::{Diagnostic, Related, Severity};
 
-/// Renders a finding. With the file's text the line is shown and the place marked.
+/// Renders a finding. With the file's text the line is shown and the place marked, unless a secret may stand there.
 pub fn render(diagnostic: &Diagnostic, text: Option<&str>, color: bool) -> String {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let text = text.map(|text| text.strip_prefix('\u{feff}').unwrap_or(text));
+    let text = text
+        .map(|text| text.strip_prefix('\u{feff}').unwrap_or(text))
+        .filter(|text| !text.is_empty() && !shows_secret(diagnostic, text));
     let mut group = level
         .primary_title(&diagnostic.message)
         .id(&diagnostic.code)
         .elements(std::iter::empty::<annotate_snippets::Element<'_>>());
-    match (diagnostic.span.filter(|_| diagnostic.line > 0), text.filter(|text| !text.is_empty())) {
+    let mut elsewhere: Vec<&Related> = diagnostic.related.iter().collect();
+    match (diagnostic.span.filter(|_| diagnostic.line > 0), text) {
         (Some((start, end)), Some(text)) => {
             let (start, end) = within(text, start, end);
-            group = group.element(
-                Snippet::source(text)
-                    .path(&diagnostic.path)
-                    .annotation(AnnotationKind::Primary.span(start..end)),
-            );
+            let mut snippet = Snippet::source(text)
+                .path(&diagnostic.path)
+                .annotation(AnnotationKind::Primary.span(start..end));
+            elsewhere.retain(|related| {
+                related.path != diagnostic.path || related.span.is_none() || related.line == 0
+            });
+            for related in &diagnostic.related {
+                if let Some((start, end)) = related.span
+                    && related.path == diagnostic.path
+                    && related.line > 0
+                {
+                    let (start, end) = within(text, start, end);
+                    let marker = AnnotationKind::Context.span(start..end);
+                    snippet = snippet.annotation(marker.label(&related.message));
+                }
+            }
+            group = group.element(snippet);
         }
         _ => {
             let mut origin = Origin::path(&diagnostic.path);
@@ -35,11 +50,36 @@ pub fn render(diagnostic: &Diagnostic, text: Option<&str>, color: bool) -> Strin
             group = group.element(origin);
         }
     }
+    for related in elsewhere {
+        let place = format!("{}:{}: {}", related.path, related.line, related.message);
+        group = group.element(Level::NOTE.message(place));
+    }
     if !diagnostic.help.is_empty() {
         group = group.element(Level::HELP.message(&diagnostic.help));
     }
+    if !diagnostic.code.is_empty() {
+        let page = format!("docs/messages.md#{}", diagnostic.code);
+        group = group.element(Level::NOTE.with_name("see").message(page));
+    }
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     renderer.decor_style(DecorStyle::Ascii).render(&[group])
+}
+
+/// Whether a line that would be shown holds what may be a secret. Findings end up in logs and on pages of pull requests.
+fn shows_secret(diagnostic: &Diagnostic, text: &str) -> bool {
+    let own = std::iter::once(diagnostic.span);
+    let related = diagnostic
+        .related
+        .iter()
+        .filter(|related| related.path == diagnostic.path)
+        .map(|related| related.span);
+    own.chain(related).flatten().any(|(start, end)| {
+        let (start, end) = within(text, start, end);
+        let from = text.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+        let to =
+            text.get(end..).and_then(|after| after.find('\n')).map_or(text.len(), |at| end + at);
+        text.get(from..to).is_some_and(model::secret::holds_secret)
+    })
 }
 
 /// The span as one that lies in this text, on one line and between characters: the text may be another than the one
@@ -55,4 +95,50 @@ fn within(text: &str, start: usize, end: usize) -> (usize, usize) {
     }
     let line = text.get(start..end).and_then(|part| part.find('\n'));
     (start, line.map_or(end, |at| start + at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_may_hold_a_secret_is_not_shown() {
+        let text = "env {\n  DB_PASSWORD = \"hunter2\"\n}\n";
+        let diagnostic = Diagnostic {
+            code: "plain-secret".into(),
+            path: "a.hcl".into(),
+            line: 2,
+            column: 3,
+            span: Some((8, 19)),
+            message: "a secret".into(),
+            ..Diagnostic::default()
+        };
+        let shown = render(&diagnostic, Some(text), false);
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("a.hcl:2:3"), "{shown}");
+    }
+
+    #[test]
+    fn the_other_place_is_marked_too() {
+        let text = "a = 1\nb = 2\na = 3\n";
+        let related = |path: &str| Related {
+            path: path.into(),
+            line: 1,
+            column: 1,
+            span: Some((0, 1)),
+            message: "first here".into(),
+        };
+        let diagnostic = Diagnostic {
+            path: "a.hcl".into(),
+            line: 3,
+            column: 1,
+            span: Some((12, 13)),
+            message: "twice".into(),
+            related: vec![related("a.hcl"), related("b.hcl")],
+            ..Diagnostic::default()
+        };
+        let shown = render(&diagnostic, Some(text), false);
+        assert!(shown.contains("- first here"), "{shown}");
+        assert!(shown.contains("b.hcl:1: first here"), "{shown}");
+    }
 }

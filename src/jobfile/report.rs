@@ -2,10 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 
-use model::{Diagnostic, Severity};
+use model::{Diagnostic, Related, Severity};
 
 /// More findings than this in one file help nobody; the rest is counted.
 const MAX_DIAGNOSTICS: usize = 100;
+
+/// Of what is said once for many places, so many are named.
+const MAX_NAMED_PLACES: usize = 4;
 
 /// A secret of fewer characters is a word like any other.
 const SHORTEST_SECRET: usize = 4;
@@ -36,11 +39,12 @@ pub(crate) struct Fault {
     pub(crate) span: Span,
     pub(crate) message: String,
     pub(crate) help: String,
+    pub(crate) related: Vec<(Span, String)>,
 }
 
 impl Fault {
     pub(crate) fn new(code: &'static str, span: Span, message: impl Into<String>) -> Self {
-        Self { code, span, message: message.into(), help: String::new() }
+        Self { code, span, message: message.into(), help: String::new(), related: Vec::new() }
     }
 
     /// What follows from something that has been reported already, and is passed on without another word.
@@ -50,7 +54,14 @@ impl Fault {
             span: Span { start: 0, end: 0 },
             message: String::new(),
             help: String::new(),
+            related: Vec::new(),
         }
+    }
+
+    /// Names another place that has to do with it.
+    pub(crate) fn also(mut self, span: Span, message: impl Into<String>) -> Self {
+        self.related.push((span, message.into()));
+        self
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -69,10 +80,18 @@ pub(crate) struct Sink<'a> {
     included: RefCell<Vec<Included>>,
     found: RefCell<Vec<Diagnostic>>,
     elsewhere: RefCell<Vec<Diagnostic>>,
+    repeated: RefCell<Vec<Repeated>>,
     beyond_limit: Cell<usize>,
     /// Texts that no finding repeats.
     hidden: RefCell<Vec<String>>,
     names_extensions: bool,
+}
+
+/// A warning that is said once, however many places there are.
+struct Repeated {
+    key: String,
+    fault: Fault,
+    more: Vec<Span>,
 }
 
 /// A file whose text starts at `base`.
@@ -92,6 +111,7 @@ impl<'a> Sink<'a> {
             included: RefCell::default(),
             found: RefCell::default(),
             elsewhere: RefCell::default(),
+            repeated: RefCell::default(),
             beyond_limit: Cell::default(),
             hidden: RefCell::default(),
             names_extensions: false,
@@ -141,8 +161,52 @@ impl<'a> Sink<'a> {
 
     /// Names what Nomad would not read, for those who asked.
     pub(crate) fn extension(&self, span: Span, message: impl Into<String>) {
+        self.strict_warning(Fault::new("extension", span, message));
+    }
+
+    /// A warning for those who asked for all there is to say.
+    pub(crate) fn strict_warning(&self, fault: Fault) {
         if self.names_extensions {
-            self.warning(Fault::new("extension", span, message));
+            self.warning(fault);
+        }
+    }
+
+    /// A warning that the file's first place gets and that counts the others, so that what is said of every task is not
+    /// said once for each. What has the same key is the same.
+    pub(crate) fn warning_once(&self, key: impl Into<String>, fault: Fault) {
+        let key = format!("{}\0{}", fault.code, key.into());
+        let mut repeated = self.repeated.borrow_mut();
+        match repeated.iter_mut().find(|known| known.key == key) {
+            // Blocks that `dynamic` makes are all in one place.
+            Some(known) if known.fault.span == fault.span || known.more.contains(&fault.span) => {}
+            Some(known) if fault.span < known.fault.span => {
+                known.more.push(std::mem::replace(&mut known.fault, fault).span);
+            }
+            Some(known) => known.more.push(fault.span),
+            None => repeated.push(Repeated { key, fault, more: Vec::new() }),
+        }
+    }
+
+    /// `; also in lines 3, 8 and 12`.
+    fn more_places(&self, mut more: Vec<Span>) -> String {
+        if more.is_empty() {
+            return String::new();
+        }
+        more.sort_unstable();
+        let mut lines: Vec<String> = Vec::new();
+        for span in &more {
+            let (path, line, ..) = self.position(*span);
+            let line = if path == self.path { line.to_string() } else { format!("{path}:{line}") };
+            if lines.last() != Some(&line) {
+                lines.push(line);
+            }
+        }
+        let unnamed = lines.len().saturating_sub(MAX_NAMED_PLACES);
+        lines.truncate(MAX_NAMED_PLACES);
+        match (lines.as_slice(), unnamed) {
+            ([line], _) => format!("; also in line {line}"),
+            ([lines @ .., last], 0) => format!("; also in lines {} and {last}", lines.join(", ")),
+            (lines, _) => format!("; also in lines {} and {unnamed} more", lines.join(", ")),
         }
     }
 
@@ -156,6 +220,15 @@ impl<'a> Sink<'a> {
     pub(crate) fn exact_place(&self, span: Span) -> String {
         let (path, line, column, _) = self.position(span);
         format!("{path}:{line}:{column}")
+    }
+
+    /// What is written at a place.
+    pub(crate) fn text_at(&self, span: Span) -> String {
+        let included = self.included.borrow();
+        let file = included.iter().rev().find(|file| file.base <= span.start);
+        let (text, base) = file.map_or((self.text, 0), |file| (file.text.as_str(), file.base));
+        let end = span.end.saturating_sub(base);
+        text.get(span.start.saturating_sub(base)..end).unwrap_or_default().to_owned()
     }
 
     /// Line and column of a place.
@@ -180,6 +253,10 @@ impl<'a> Sink<'a> {
 
     /// Everything found, in the order of the file; then what was found in others.
     pub(crate) fn finish(self) -> Vec<Diagnostic> {
+        for Repeated { mut fault, more, .. } in self.repeated.take() {
+            fault.message.push_str(&self.more_places(more));
+            self.warning(fault);
+        }
         let mut found = self.found.into_inner();
         let own = |diagnostic: &Diagnostic| diagnostic.path == self.path;
         found.sort_by(|a, b| (!own(a), &a.path, a.span).cmp(&(!own(b), &b.path, b.span)));
@@ -200,6 +277,10 @@ impl<'a> Sink<'a> {
             return;
         }
         let (path, line, column, span) = self.position(fault.span);
+        let related = fault.related.into_iter().map(|(span, message)| {
+            let (path, line, column, span) = self.position(span);
+            Related { path, line, column, span: Some((span.start, span.end)), message }
+        });
         let mut diagnostic = Diagnostic {
             severity,
             code: fault.code.to_owned(),
@@ -209,6 +290,7 @@ impl<'a> Sink<'a> {
             span: Some((span.start, span.end)),
             message: fault.message,
             help: fault.help,
+            related: related.collect(),
         };
         self.without_secrets(&mut diagnostic);
         let mut found = self.found.borrow_mut();
@@ -218,7 +300,14 @@ impl<'a> Sink<'a> {
         if found.len() < MAX_DIAGNOSTICS {
             found.push(diagnostic);
         } else if severity == Severity::Error {
-            self.beyond_limit.set(self.beyond_limit.get() + 1);
+            // What keeps the file from being used goes before what does not.
+            match found.iter().rposition(|one| !one.is_error()) {
+                Some(at) => {
+                    found.remove(at);
+                    found.push(diagnostic);
+                }
+                None => self.beyond_limit.set(self.beyond_limit.get() + 1),
+            }
         }
     }
 
@@ -261,6 +350,32 @@ mod tests {
         let found = sink.finish();
         assert_eq!((found[0].line, found[0].column), (1, 1));
         assert_eq!((found[1].line, found[1].column), (2, 6));
+    }
+
+    #[test]
+    fn says_once_what_is_in_many_places() {
+        let sink = Sink::new("a.hcl", "a\nb\nc\nd\ne\nf\ng\n");
+        for at in [6, 2, 4, 8, 8, 0, 10, 12] {
+            sink.warning_once("k", Fault::new("x", Span::new(at, at + 1), "not yet"));
+        }
+        sink.warning_once("l", Fault::new("x", Span::new(4, 5), "other"));
+        let found = sink.finish();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].line, 1);
+        assert_eq!(found[0].message, "not yet; also in lines 2, 3, 4, 5 and 2 more");
+        assert_eq!(found[1].message, "other");
+    }
+
+    #[test]
+    fn errors_go_before_warnings() {
+        let sink = Sink::new("a.hcl", "");
+        for n in 0..MAX_DIAGNOSTICS {
+            sink.warning(Fault::new("x", Span::default(), n.to_string()));
+        }
+        sink.error(Fault::new("y", Span::default(), "bad"));
+        assert!(sink.has_errors());
+        let found = sink.finish();
+        assert_eq!(found.iter().filter(|found| found.is_error()).count(), 1);
     }
 
     #[test]

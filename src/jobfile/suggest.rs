@@ -10,7 +10,7 @@ pub(crate) fn nearest<'a>(
         .into_iter()
         .map(|name| (distance(wrong, name), name))
         .filter(|(far, name)| *far <= limit || sorted(wrong) == sorted(name))
-        .min_by_key(|(far, _)| *far)
+        .min_by_key(|(far, name)| (*far, std::cmp::Reverse(common_start(wrong, name))))
         .map(|(_, name)| name)
 }
 
@@ -20,6 +20,11 @@ pub(crate) fn did_you_mean<'a>(
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
     nearest(wrong, known).map(|name| format!("did you mean `{name}`?"))
+}
+
+/// People seldom mistake the first letters.
+fn common_start(a: &str, b: &str) -> usize {
+    a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count()
 }
 
 fn sorted(text: &str) -> Vec<char> {

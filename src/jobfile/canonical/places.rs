@@ -14,6 +14,8 @@ pub(crate) struct Places {
     spans: HashMap<String, Span>,
     /// Blocks of which a part could not be read.
     broken: Vec<String>,
+    /// Blocks that lack their label.
+    unlabelled: Vec<String>,
     groups: Vec<GroupPlace>,
 }
 
@@ -31,6 +33,15 @@ impl Places {
 
     pub(crate) fn record_broken(&mut self, path: &str) {
         self.broken.push(path.to_owned());
+    }
+
+    pub(crate) fn record_unlabelled(&mut self, path: &str) {
+        self.unlabelled.push(path.to_owned());
+    }
+
+    /// Whether a block has the label that it needs; it has been said if not.
+    pub(crate) fn is_labelled(&self, path: &str) -> bool {
+        !self.unlabelled.iter().any(|unlabelled| unlabelled == path)
     }
 
     /// Whether all of a block could be read, so that what is not there is really missing.

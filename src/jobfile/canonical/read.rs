@@ -5,13 +5,15 @@ mod api;
 mod open;
 mod value;
 
+use std::cell::Cell;
+
 use serde_json::Value as Json;
 
 use super::{Object, Places};
+use crate::check::{hint, status};
 use crate::expr::Value;
 use crate::report::{Fault, Sink, Span};
-use crate::schema::{self, Schema, Shape, Status};
-use crate::suggest::did_you_mean;
+use crate::schema::{self, Schema, Shape};
 use crate::tree::{Block, Evaluated};
 
 /// The key under which an object says where it stands in the file.
@@ -21,6 +23,8 @@ pub(crate) const AT: &str = "@at";
 pub(super) struct Reading<'a> {
     sink: &'a Sink<'a>,
     places: Places,
+    /// How many mistakes have been found.
+    faults: Cell<usize>,
 }
 
 /// A block that is being read.
@@ -35,7 +39,7 @@ struct Here<'a> {
 
 impl<'a> Reading<'a> {
     pub(super) fn new(sink: &'a Sink<'a>) -> Self {
-        Self { sink, places: Places::default() }
+        Self { sink, places: Places::default(), faults: Cell::new(0) }
     }
 
     pub(super) fn into_places(self) -> Places {
@@ -62,14 +66,21 @@ impl<'a> Reading<'a> {
             let (name, span) = (attribute.name.as_str(), attribute.name_span);
             match (here.schema.attribute(name), here.schema.block(name)) {
                 (Some(rule), _) => {
-                    self.note(name, span, rule.status, "the attribute ");
+                    if !is_nothing(&attribute.value) {
+                        status::note(self.sink, here.kind, name, rule.status, span);
+                    }
                     self.places.record(format!("{}/{name}", here.path), attribute.value_span);
+                    let faults = self.faults.get();
                     if let Some(read) = self.value(rule, &attribute.value, attribute.value_span) {
                         said.insert(rule.json.to_owned(), read);
                     }
+                    if attribute.value.has_failed() || self.faults.get() > faults {
+                        // It is not missing, only wrong.
+                        self.places.record_broken(here.path);
+                    }
                 }
                 (None, Some(rule)) if rule.or_attribute => {
-                    self.note(name, span, rule.status, "");
+                    status::note(self.sink, here.kind, name, rule.status, span);
                     self.map_attribute(rule, attribute, body, here, &mut said);
                 }
                 (None, Some(_)) => {
@@ -87,7 +98,7 @@ impl<'a> Reading<'a> {
                 self.no_such_block(block, here);
                 continue;
             };
-            self.note(name, block.header_span(), rule.status, "the block ");
+            status::note(self.sink, here.kind, name, rule.status, block.header_span());
             let number = match numbers.iter_mut().find(|(kind, _)| *kind == name) {
                 Some((_, number)) => {
                     *number += 1;
@@ -100,8 +111,10 @@ impl<'a> Reading<'a> {
             };
             if number > 0 && !rule.repeated() {
                 let message = format!("`{name}` is in this {} twice", here.kind);
-                let help = "keep one of them".to_owned();
-                self.fault("duplicate-block", block.header_span(), message, help);
+                let fault = Fault::new("duplicate-block", block.header_span(), message);
+                let first = body.blocks(name).next().map_or(Span::default(), Block::header_span);
+                self.sink
+                    .error(fault.help("make one block of them").also(first, "the first is here"));
                 continue;
             }
             self.labels(block, rule.labels());
@@ -123,10 +136,14 @@ impl<'a> Reading<'a> {
         let path = match rule.shape {
             // Rules speak of a port by its label, because passes part fixed ports from others.
             _ if kind == "port" => format!("{}/port/{}", here.path, block.label()),
-            Shape::Many | Shape::Keyed => format!("{}/{kind}.{number}", here.path),
+            Shape::Keyed => format!("{}/{kind}/{}", here.path, block.label()),
+            Shape::Many => format!("{}/{kind}.{number}", here.path),
             _ => format!("{}/{kind}", here.path),
         };
         self.places.record(path.clone(), header);
+        if block.labels.len() < rule.labels() {
+            self.places.record_unlabelled(&path);
+        }
         let inner = Here { kind, header, path: &path, schema: rule.schema() };
         match rule.shape {
             Shape::One => {
@@ -167,13 +184,14 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn missing(&self, body: &Evaluated, here: Here<'_>, said: &mut Object) {
+    fn missing(&mut self, body: &Evaluated, here: Here<'_>, said: &mut Object) {
         for rule in here.schema.attributes {
             let Some(help) = rule.required else { continue };
             let written = body.attribute(rule.name);
             if written.is_none_or(|attribute| attribute.value.is_null()) && !body.incomplete {
                 let message = format!("`{}` needs `{}`", here.kind, rule.name);
                 self.fault("missing-attribute", here.header, message, help.to_owned());
+                self.places.record_broken(here.path);
             }
             if let (schema::Kind::Choice(words), false) = (rule.kind, said.contains_key(rule.json))
             {
@@ -211,61 +229,24 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn note(&self, name: &str, span: Span, status: Status, what: &str) {
-        let fault = match status {
-            Status::Acted => return,
-            Status::Ours => {
-                let message = format!("{what}`{name}` is Herder's own; Nomad does not read it");
-                self.sink.extension(span, message);
-                return;
-            }
-            Status::Later => {
-                Fault::new("not-acted-on", span, format!("{what}`{name}` is not acted on yet"))
-                    .help("the job is used as if it were not there")
-            }
-            Status::Waits => {
-                let message = format!("jobs with `{name}` are kept and not started yet");
-                let help = "it is read and checked; no allocation of this job is placed";
-                Fault::new("not-run-yet", span, message).help(help)
-            }
-            Status::Gone => gone(name, span, what),
-        };
-        self.sink.warning(fault);
-    }
-
     fn unknown(&self, what: &str, name: &str, span: Span, here: Here<'_>) {
         let code = if what == "block" { "unknown-block" } else { "unknown-attribute" };
         let message = format!("`{}` has no {what} `{name}`", here.kind);
-        let help = did_you_mean(name, here.schema.names()).unwrap_or_default();
+        let help = hint::help(here.path, here.kind, name, here.schema);
         self.fault(code, span, message, help);
     }
 
     fn fault(&self, code: &'static str, span: Span, message: String, help: String) {
+        self.faults.set(self.faults.get() + 1);
         self.sink.error(Fault::new(code, span, message).help(help));
     }
 }
 
-/// What Nomad has given up: some of it still does something, in its older form.
-fn gone(name: &str, span: Span, what: &str) -> Fault {
-    let (message, help) = match name {
-        "cron" => ("`cron` is the older form of `crons`", "write crons = [ … ]"),
-        "enabled" => ("`enabled` is the older form of `disabled`", "write disabled = true"),
-        "network" => (
-            "a network in `resources` is the older form of the group's `network`",
-            "move it to the group: network { port \"name\" {} }",
-        ),
-        "reserved_ports" => {
-            ("`reserved_ports` is the older form of `port`", "write port \"name\" { static = … }")
-        }
-        "policies" => ("`policies` is the older form of `role`", "write role = \"…\""),
-        _ => {
-            return Fault::new(
-                "deprecated",
-                span,
-                format!("{what}`{name}` has no effect any more"),
-            )
-            .help("it can be deleted");
-        }
-    };
-    Fault::new("deprecated", span, message).help(help)
+/// Whether a value says no more than that what its name stands for is not wanted.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => matches!(text.as_str(), "" | "false" | "0" | "default"),
+        other => other.as_number().is_some_and(|number| number.as_i64() == Some(0)),
+    }
 }

@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use super::{AT, Reading};
 use crate::canonical::Object;
+use crate::check::status;
 use crate::expr::Value;
 use crate::report::Span;
 use crate::schema::{self, Attribute, Rule, Schema, Shape, Unset};
@@ -246,7 +247,7 @@ impl Reading<'_> {
         if !is_unset {
             // What only spells out a default is as if it were not there: rules ask what somebody wanted.
             self.places.record(format!("{}/{}", here.path, rule.name), node.span);
-            self.note(rule.name, node.span, rule.status, "the attribute ");
+            status::note(self.sink, here.kind, rule.name, rule.status, node.span);
         }
         said.insert(rule.json.to_owned(), read);
     }
@@ -259,14 +260,14 @@ impl Reading<'_> {
         said: &mut Object,
     ) {
         let is_empty = match &node.kind {
-            Kind::List(items) => items.is_empty(),
-            Kind::Map(items) => items.is_empty() && rule.shape != Shape::One,
+            Kind::List(items) => items.is_empty() && rule.shape == Shape::Many,
+            Kind::Map(items) => items.is_empty() && !matches!(rule.shape, Shape::One | Shape::Many),
             _ => false,
         };
         if is_empty {
             return;
         }
-        self.note(rule.name, key.span, rule.status, "the block ");
+        status::note(self.sink, here.kind, rule.name, rule.status, key.span);
         let read = match (rule.shape, &node.kind) {
             (Shape::One, _) => {
                 let path = format!("{}/{}", here.path, rule.name);

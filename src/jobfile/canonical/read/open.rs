@@ -58,7 +58,7 @@ impl Reading<'_> {
         here: Here<'_>,
     ) -> Object {
         if rule.shape == Shape::Any {
-            return driver_map(body);
+            return self.driver_map(body, here.path);
         }
         let mut read = Object::new();
         for attribute in &body.attributes {
@@ -103,33 +103,37 @@ impl Reading<'_> {
         };
         read.insert(key.to_owned(), json);
     }
-}
 
-/// A driver's settings. As in Nomad a block and a map that is written out are both a list of one map, so that the two
-/// ways to write them mean the same; several blocks of a kind are a longer list, and labels are keys.
-fn driver_map(body: &Evaluated) -> Object {
-    let mut read = Object::new();
-    for attribute in body.attributes.iter().filter(|attribute| !attribute.value.is_null()) {
-        read.insert(attribute.name.clone(), driver_value(&attribute.value));
-    }
-    for block in &body.blocks {
-        let value = driver_block(block);
-        match read.get_mut(&block.kind).and_then(Json::as_array_mut) {
-            Some(list) => list.push(value),
-            None => {
-                read.insert(block.kind.clone(), Json::Array(vec![value]));
+    /// A driver's settings. As in Nomad a block and a map that is written out are both a list of one map, so that the
+    /// two ways to write them mean the same; several blocks of a kind are a longer list, and labels are keys.
+    fn driver_map(&mut self, body: &Evaluated, path: &str) -> Object {
+        let mut read = Object::new();
+        for attribute in body.attributes.iter().filter(|attribute| !attribute.value.is_null()) {
+            self.places.record(format!("{path}/{}", attribute.name), attribute.value_span);
+            read.insert(attribute.name.clone(), driver_value(&attribute.value));
+        }
+        for block in &body.blocks {
+            let inner = format!("{path}/{}", block.kind);
+            self.places.record(inner.clone(), block.header_span());
+            let value = self.driver_block(block, &inner);
+            match read.get_mut(&block.kind).and_then(Json::as_array_mut) {
+                Some(list) => list.push(value),
+                None => {
+                    read.insert(block.kind.clone(), Json::Array(vec![value]));
+                }
             }
         }
+        read
     }
-    read
-}
 
-fn driver_block(block: &Block<Value>) -> Json {
-    block.labels.iter().rev().fold(driver_map(&block.body).into(), |inner: Json, label| {
-        let mut outer = Object::new();
-        outer.insert(label.text.clone(), Json::Array(vec![inner]));
-        outer.into()
-    })
+    fn driver_block(&mut self, block: &Block<Value>, path: &str) -> Json {
+        let inner: Json = self.driver_map(&block.body, path).into();
+        block.labels.iter().rev().fold(inner, |inner, label| {
+            let mut outer = Object::new();
+            outer.insert(label.text.clone(), Json::Array(vec![inner]));
+            outer.into()
+        })
+    }
 }
 
 fn driver_value(value: &Value) -> Json {

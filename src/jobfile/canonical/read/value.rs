@@ -18,7 +18,7 @@ impl Reading<'_> {
             return None;
         }
         let name = rule.name;
-        let read = match rule.kind {
+        match rule.kind {
             Kind::Text => self.text(name, value, span).map(Json::from),
             Kind::Choice(words) => self.choice(name, words, value, span).map(Json::from),
             Kind::Flag => self.typed(name, "true or false", value, span, Value::as_bool),
@@ -29,12 +29,7 @@ impl Reading<'_> {
             Kind::Texts => self.texts(name, value, span),
             Kind::Ports => self.ports(name, value, span),
             Kind::TextMap => self.text_map(name, value, span),
-        }?;
-        let says_nothing = match (&read, rule.implied) {
-            (Json::String(text), Some(implied)) => text == implied,
-            _ => false,
-        };
-        (!says_nothing).then_some(read)
+        }
     }
 
     fn typed<T: Into<Json>>(
@@ -54,8 +49,8 @@ impl Reading<'_> {
 
     fn wrong_type(&self, name: &str, needed: &str, value: &Value, span: Span) {
         if !value.has_failed() {
-            let message = format!("`{name}` is {needed}, this is {}", value.kind());
-            self.fault("wrong-type", span, message, String::new());
+            let message = format!("`{name}` is {needed}, this is {}", what(name, value));
+            self.fault("wrong-type", span, message, how(name, needed, value));
         }
     }
 
@@ -79,7 +74,11 @@ impl Reading<'_> {
         if found.is_none() {
             let known: Vec<&str> = words.iter().filter(|word| !word.is_empty()).copied().collect();
             let message = format!("`{name}` cannot be `{text}`; it is one of {}", known.join(", "));
-            let help = did_you_mean(&text, known).unwrap_or_default();
+            let unquoted = text.strip_prefix("${").and_then(|text| text.strip_suffix('}'));
+            let help = match unquoted.filter(|_| !self.sink.text_at(span).contains('$')) {
+                Some(word) => format!("a text stands in quotes: {name} = \"{word}\""),
+                None => did_you_mean(&text, known).unwrap_or_default(),
+            };
             self.fault("invalid-value", span, message, help);
         }
         found
@@ -200,4 +199,39 @@ impl Reading<'_> {
 
 fn too_long(text: &str) -> String {
     format!("`{text}` is longer than 292 years")
+}
+
+/// What stands there: a short text as it is, unless it may be secret.
+fn what(name: &str, value: &Value) -> String {
+    match value {
+        Value::String(text)
+            if text.len() <= 40
+                && !text.contains('\n')
+                && !model::secret::looks_secret(name, text) =>
+        {
+            format!("the text \"{text}\"")
+        }
+        other => other.kind().to_owned(),
+    }
+}
+
+/// What is often written in place of the type that is needed.
+fn how(name: &str, needed: &str, value: &Value) -> String {
+    let Value::String(text) = value else { return String::new() };
+    let lower = text.to_ascii_lowercase();
+    match needed {
+        "true or false" => match lower.as_str() {
+            "yes" | "on" => format!("write {name} = true"),
+            "no" | "off" => format!("write {name} = false"),
+            _ => String::new(),
+        },
+        "a number" if text.starts_with(|c: char| c.is_ascii_digit()) => match name {
+            "memory" | "memory_max" | "size" | "max_file_size" | "secrets" => {
+                "the number is megabytes, without a unit".to_owned()
+            }
+            "cpu" => "the number is megahertz, without a unit".to_owned(),
+            _ => "a number has no unit".to_owned(),
+        },
+        _ => String::new(),
+    }
 }
