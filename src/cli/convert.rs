@@ -97,6 +97,14 @@ pub(crate) fn run(arguments: &ConvertArguments) -> Result<ExitCode, Failure> {
             names.join(", "),
             arguments.file.display()
         );
+        let secret = parsed.variables.iter().filter(|found| found.sensitive);
+        let secret: Vec<&str> = secret.map(|found| found.name.as_str()).collect();
+        if !secret.is_empty() {
+            let names = secret.join(", ");
+            anstream::eprintln!(
+                "warning: what was written holds values that are sensitive: {names}"
+            );
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

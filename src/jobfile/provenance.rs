@@ -90,8 +90,15 @@ pub(crate) fn explain(
     let whole = serde_json::to_value(&canonical.job).unwrap_or_default();
     let Some(whole) = whole.as_object() else { return Vec::new() };
     let explaining = Explaining { canonical, sources, variables, sink };
-    canonical.origins.iter().filter_map(|origin| explaining.value(origin, whole)).collect()
+    let explained = canonical.origins.iter().filter_map(|origin| explaining.value(origin, whole));
+    let mut explained: Vec<_> = explained.collect();
+    // What a job says itself comes before its groups, and what a group says itself before its tasks.
+    explained.sort_by_key(|(within, _)| *within);
+    explained.into_iter().map(|(_, explained)| explained).collect()
 }
+
+/// The group and the task that a value stands in, counted from one.
+type Within = (usize, usize);
 
 struct Explaining<'a> {
     canonical: &'a Canonical,
@@ -101,7 +108,7 @@ struct Explaining<'a> {
 }
 
 impl Explaining<'_> {
-    fn value(&self, origin: &Origin, whole: &Object) -> Option<Explained> {
+    fn value(&self, origin: &Origin, whole: &Object) -> Option<(Within, Explained)> {
         let walked = Walked::to(&origin.path, whole)?;
         let job = &self.canonical.job;
         let (from, is_default, is_secret) = self.from(origin, &walked, job);
@@ -109,7 +116,11 @@ impl Explaining<'_> {
         if is_default && matches!(walked.value, Value::Null) {
             return None;
         }
-        Some(Explained { job: job.id.to_string(), path: walked.path, value, from, is_default })
+        let number = |at: Option<usize>| at.map_or(0, |at| at + 1);
+        let within = (number(walked.group), number(walked.task));
+        let explained =
+            Explained { job: job.id.to_string(), path: walked.path, value, from, is_default };
+        Some((within, explained))
     }
 
     fn from(&self, origin: &Origin, walked: &Walked<'_>, job: &Job) -> (String, bool, bool) {

@@ -1,4 +1,4 @@
-//! Files that together say everything a job can say, and the canonical form of each beside it. `UPDATE_GOLDEN=1` writes
+//! Files that together say everything a job can say, and beside each its canonical form and what it is in YAML. `UPDATE_GOLDEN=1` writes
 //! what is there now; `oracle/` in their folder asks Nomad's own package whether it is right.
 
 #![expect(clippy::disallowed_methods, reason = "the cases are files")]
@@ -164,9 +164,13 @@ fn the_canonical_form_is_this() {
         let [job] = parsed.jobs.as_slice() else { continue };
         let found = print(job, Form::ApiJson);
         let golden = PathBuf::from(path.to_string_lossy().replace(".nomad.hcl", ".json"));
+        let yaml = golden.with_extension("yaml");
+        let printed = print(job, Form::Yaml);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(&golden, &found).expect("writes");
+            std::fs::write(&yaml, &printed).expect("writes");
         }
+        assert_eq!(printed, std::fs::read_to_string(&yaml).expect("reads"), "{name}");
         let wanted = std::fs::read_to_string(&golden).expect("reads");
         assert_eq!(found, wanted, "{name}");
         let again = parse(Source { path: "a.nomad", bytes: wanted.as_bytes() }, &Inputs::default());

@@ -107,6 +107,10 @@ fn items(kind: &str, mut said: Object, schema: &'static Schema) -> Vec<Item> {
             items.push(Item::Attribute(rule.name, literal(rule, value)));
         }
     }
+    if matches!(kind, "constraint" | "affinity") {
+        // As one says it: what, compared how, with what.
+        items.sort_by_key(|item| matches!(item.name(), "value" | "weight"));
+    }
     let mut blocks = Vec::new();
     for rule in schema.blocks.iter().filter(|rule| !rule.json.starts_with('@')) {
         if let Some(value) = said.remove(rule.json) {

@@ -10,7 +10,10 @@ use crate::canonical::{self, Object};
 use crate::schema::{self, Schema, Shape};
 
 /// Objects nest no deeper than this in the schema.
-const MAX_DEPTH: usize = 16;
+const MAX_DEPTH: usize = 12;
+
+/// How often all of them are gone through.
+const MAX_ROUNDS: usize = 3;
 
 /// Attributes that the defaults of others beside them depend on. They are said before those are looked at.
 const FIRST: [&str; 8] =
@@ -24,11 +27,12 @@ pub(super) fn sparse(job: &Job) -> Object {
     };
     let mut said = skeleton(&wanted, schema::job());
     said.insert("@label".to_owned(), job.id.as_str().into());
-    for depth in 0..MAX_DEPTH {
+    // What is said further down may change a default further up: a group's count is its scaling's least.
+    for step in 0..MAX_ROUNDS * MAX_DEPTH {
         let mut is_same = true;
         for first in [true, false] {
             let found = gathered(canonical::complete(said.clone()));
-            let mut adding = Adding { depth, first, is_same: true };
+            let mut adding = Adding { depth: step % MAX_DEPTH, first, is_same: true };
             adding.object(&wanted, &found, &mut said, schema::job(), 0);
             is_same = adding.is_same;
         }
@@ -60,9 +64,14 @@ fn objects<'a>(parent: &'a mut Object, name: &str) -> impl Iterator<Item = &'a m
     list.into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
-/// What has no default: which parts there are, what they are called, and maps with any keys.
+/// What has no default, or must be said whatever it is: which parts there are, what they are called, and maps with any keys.
 fn skeleton(wanted: &Object, schema: &'static Schema) -> Object {
     let mut said = Object::new();
+    for rule in schema.attributes.iter().filter(|rule| rule.required.is_some()) {
+        if let Some(value) = wanted.get(rule.json).filter(|value| !value.is_null()) {
+            said.insert(rule.json.to_owned(), value.clone());
+        }
+    }
     for rule in schema.blocks.iter().filter(|rule| !rule.json.starts_with('@')) {
         let part = |value: &Value| match value {
             Value::Object(wanted) => {
@@ -71,6 +80,7 @@ fn skeleton(wanted: &Object, schema: &'static Schema) -> Object {
                 let label = rule.label.or((rule.json == "Identities").then_some("Name"));
                 if let Some(label) = label.filter(|label| !label.starts_with('@'))
                     && let Some(value) = wanted.get(label)
+                    && (rule.label.is_some() || value != "")
                 {
                     said.insert(label.to_owned(), value.clone());
                 }
@@ -84,7 +94,9 @@ fn skeleton(wanted: &Object, schema: &'static Schema) -> Object {
                 let items = items.iter().map(|(key, item)| (key.clone(), part(item)));
                 Value::Object(items.collect())
             }
-            (Shape::Texts | Shape::Lists | Shape::Any, Some(Value::Object(items))) => {
+            (Shape::Texts | Shape::Lists | Shape::Any, Some(Value::Object(items)))
+                if !items.is_empty() =>
+            {
                 Value::Object(items.clone())
             }
             _ => continue,
@@ -111,9 +123,7 @@ impl Adding {
         schema: &'static Schema,
         depth: usize,
     ) {
-        if depth >= self.depth {
-            self.attributes(wanted, found, said, schema, depth);
-        }
+        self.attributes(wanted, found, said, schema, depth);
         for rule in schema.blocks.iter().filter(|rule| !rule.json.starts_with('@')) {
             let (Some(wanted), found) = (wanted.get(rule.json), found.get(rule.json)) else {
                 continue;
