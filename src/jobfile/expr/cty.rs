@@ -72,15 +72,15 @@ pub(super) struct Mapping {
 
 impl Sequence {
     fn new(of: Rc<Type>, items: Vec<Value>) -> Self {
-        let size = items.iter().map(Value::size).fold(8, usize::saturating_add);
+        let size = items.iter().map(Value::size).fold(48, usize::saturating_add);
         Self { of, items: items.into(), size }
     }
 }
 
 impl Mapping {
     fn new(of: Rc<Type>, items: Fields) -> Self {
-        let each = items.iter().map(|(name, value)| name.len().saturating_add(value.size()));
-        let size = each.fold(8, usize::saturating_add);
+        let each = items.iter().map(|(name, value)| (40 + name.len()).saturating_add(value.size()));
+        let size = each.fold(48, usize::saturating_add);
         Self { of, items: Rc::new(items), size }
     }
 }
@@ -220,11 +220,11 @@ impl Value {
     /// How many bytes it would have if nothing of it were shared; known at once. What goes through a value costs so much.
     pub(super) fn size(&self) -> usize {
         match self {
-            Self::String(text) => 8 + text.len(),
+            Self::String(text) => 40 + text.len(),
             Self::Number(number) => number.size(),
             Self::List(items) | Self::Set(items) | Self::Tuple(items) => items.size,
             Self::Map(items) | Self::Object(items) => items.size,
-            Self::Null(_) | Self::Bool(_) | Self::Failed => 8,
+            Self::Null(_) | Self::Bool(_) | Self::Failed => 24,
         }
     }
 

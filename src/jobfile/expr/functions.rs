@@ -183,6 +183,16 @@ impl<'a> Args<'a> {
 
     /// Texts; nothing for a null among them.
     fn texts_or_null(&self, at: usize) -> Result<Vec<Option<String>>, String> {
+        // What is text, or becomes it by itself, needs no list in between.
+        if let Some(items) = self.value(at).elements() {
+            let texts = items.iter().map(|item| match item {
+                Value::Null(_) => Some(None),
+                item => item.as_text().map(|text| Some(text.into_owned())),
+            });
+            if let Some(texts) = texts.collect() {
+                return Ok(texts);
+            }
+        }
         let list = self.fitting(at, &Type::List(Box::new(Type::String)))?;
         let items = list.elements().unwrap_or_default();
         Ok(items.iter().map(|item| item.as_text().map(|text| text.into_owned())).collect())

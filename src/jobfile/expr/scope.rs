@@ -15,7 +15,7 @@ const MAX_DEPTH: u32 = 100;
 /// How many steps the expressions of one file may take.
 const MAX_STEPS: u32 = 500_000;
 /// How many bytes are gone through in the time of a step.
-const BYTES_PER_STEP: usize = 64;
+const BYTES_PER_STEP: usize = 32;
 /// How many bytes the expressions of one file may make, in between and in the end.
 const MAX_BYTES: usize = 16 << 20;
 

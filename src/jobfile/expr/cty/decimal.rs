@@ -76,18 +76,33 @@ impl Decimal {
         };
         let (low, middle, high) = (digits(&low), digits(&middle), digits(&high));
         let point = power.min(0).saturating_add_unsigned(width as u64);
+        let ends_in_zeros = |digits: &[u8]| {
+            let zeros = digits.iter().rev().take_while(|digit| **digit == 0).count();
+            digits.len() - zeros
+        };
+        let (low_end, high_end) = (ends_in_zeros(&low), ends_in_zeros(&high));
         let mut found = Self { negative, digits: middle.clone(), point };
-        for kept in 1..=width {
-            let cut: Vec<u8> = middle.iter().take(kept).copied().collect();
-            let down = padded(&cut, width);
-            let up = padded(&raised(&cut), width);
-            let fits_down = down > low || (with_ends && down == low);
-            let fits_up = up < high || (with_ends && up == high);
+        // Whether the digits so far are more than those of the lower end, and how much less than those of the upper end;
+        // two is as good as more.
+        let (mut above, mut below) = (false, 0_i32);
+        for (kept, ((low, middle_digit), high)) in low.iter().zip(&middle).zip(&high).enumerate() {
+            let kept = kept + 1;
+            above |= middle_digit > low;
+            below = (below * 10 + i32::from(*high) - i32::from(*middle_digit)).min(2);
+            let fits_down = above || (with_ends && low_end <= kept);
+            let fits_up = match below {
+                0 => false,
+                1 => with_ends || high_end > kept,
+                _ => true,
+            };
             if !fits_down && !fits_up {
                 continue;
             }
             let nearer_up = fits_up && (!fits_down || rounds_up(&middle, kept));
-            found.digits = if nearer_up { raised(&cut) } else { cut };
+            found.digits.truncate(kept);
+            if nearer_up {
+                found.digits = raised(&found.digits);
+            }
             break;
         }
         let zeros = found.digits.iter().take_while(|digit| **digit == 0).count();
@@ -221,11 +236,5 @@ fn raised(digits: &[u8]) -> Vec<u8> {
         *digit = 0;
     }
     out.insert(0, 1);
-    out
-}
-
-fn padded(digits: &[u8], width: usize) -> Vec<u8> {
-    let mut out = digits.to_vec();
-    out.resize(width.max(digits.len()), 0);
     out
 }

@@ -220,11 +220,11 @@ impl Number {
 
     pub(in crate::expr) fn size(&self) -> usize {
         match self {
-            Self::Int(_) => 8,
-            // Written out, a power of two of 1000 has 300 digits.
+            Self::Int(_) => 24,
+            // Its digits are many, and take long to write out.
             Self::Big(big) => {
-                64 + usize::try_from(big.mantissa.bits() / 3 + big.power.unsigned_abs() / 3)
-                    .unwrap_or(usize::MAX)
+                let bits = big.mantissa.bits().saturating_add(big.power.unsigned_abs());
+                64 + usize::try_from(bits.saturating_mul(2)).unwrap_or(usize::MAX)
             }
         }
     }
@@ -326,21 +326,21 @@ impl Number {
         if let (Self::Int(a), Self::Int(b)) = (self, other) {
             return a.checked_rem(*b).map(Self::Int);
         }
-        let times = self.over(other)?.truncated();
-        self.minus(&other.times(&times)?)
+        // As precise as what is divided, step by step.
+        let precision = self.parts().3;
+        let times = self.over(other)?.truncated().with_precision(precision)?;
+        let product = other.times(&times)?.with_precision(precision)?;
+        self.minus(&product)?.with_precision(precision)
     }
 
-    /// A power of what a float of the machine holds, as precise as one. Nothing where it may be too large for one, or
-    /// takes long.
-    pub(in crate::expr) fn power(&self, times: i64) -> Option<Self> {
-        let times = u32::try_from(times).ok().filter(|times| (1..=64).contains(times))?;
-        let (negative, mantissa, power, _) = self.parts();
-        let (mantissa, power) = (mantissa.pow(times), power.checked_mul(times.into())?);
-        let top = power.checked_add_unsigned(mantissa.bits())?;
-        if !(-1000..1000).contains(&top) {
-            return None;
+    fn with_precision(&self, precision: u64) -> Option<Self> {
+        match self {
+            Self::Int(_) => Some(self.clone()),
+            Self::Big(_) => {
+                let (negative, mantissa, power, _) = self.parts();
+                Self::rounded(negative, mantissa, power, false, precision)
+            }
         }
-        Self::rounded(negative && times % 2 == 1, mantissa, power, false, FLOAT_BITS)
     }
 
     fn truncated(&self) -> Self {

@@ -20,9 +20,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function("pow", 2, 2, |a| {
         let (n, times) = (a.number(0)?.as_f64(), a.number(1)?);
-        // A whole power is rounded once.
-        let exact = times.as_i64().and_then(|times| Number::from_f64(n)?.power(times));
-        exact.map_or_else(|| float(n.powf(times.as_f64())), |n| Ok(Value::Number(n)))
+        match times.as_i64() {
+            Some(times) if n != 0.0 && times != 0 => float(whole_power(n, times)),
+            _ if times.as_f64() == 0.5 => float(n.sqrt()),
+            _ => float(n.powf(times.as_f64())),
+        }
     }),
     Function("signum", 1, 1, |a| Ok(Value::int(a.int(0)?.signum()))),
     Function("parseint", 2, 2, parse_int),
@@ -35,6 +37,54 @@ fn whole(a: &Args<'_>, up: bool) -> Result<Value, String> {
 
 fn float(n: f64) -> Result<Value, String> {
     Number::from_f64(n).map(Value::Number).ok_or_else(|| "this is not a finite number".to_owned())
+}
+
+/// A number as one from 0.5 to 1, and the power of two that it is to be multiplied by.
+fn split(n: f64) -> (f64, i64) {
+    let (n, less) = if n.abs() < f64::MIN_POSITIVE { (n * TWO_64, 64) } else { (n, 0) };
+    let exponent = i64::try_from(n.to_bits() >> 52 & 0x7ff).unwrap_or(0);
+    let mantissa = f64::from_bits(n.to_bits() & !(0x7ff << 52) | 1022 << 52);
+    (mantissa, exponent - 1022 - less)
+}
+
+const TWO_64: f64 = 18_446_744_073_709_551_616.0;
+
+/// By squares, each rounded, as Go's library does it, so that the last digits are the same.
+fn whole_power(n: f64, times: i64) -> f64 {
+    let (mut square, mut square_power) = split(n);
+    let (mut product, mut power) = (1.0, 0_i64);
+    let mut left = times.unsigned_abs();
+    while left > 0 {
+        if !(-(1 << 12)..=1 << 12).contains(&square_power) {
+            // Far out of the range of a float in any case.
+            power += square_power;
+            break;
+        }
+        if left & 1 == 1 {
+            product *= square;
+            power += square_power;
+        }
+        square *= square;
+        square_power <<= 1;
+        if square < 0.5 {
+            square += square;
+            square_power -= 1;
+        }
+        left >>= 1;
+    }
+    if times < 0 {
+        (product, power) = (1.0 / product, -power);
+    }
+    // In steps, so that what is small in the end does not vanish on the way.
+    let (mut product, own) = split(product);
+    let mut power = (power + own).clamp(-3_000, 3_000);
+    while power > 1_000 {
+        (product, power) = (product * 2_f64.powi(1_000), power - 1_000);
+    }
+    while power < -1_000 {
+        (product, power) = (product * 2_f64.powi(-1_000), power + 1_000);
+    }
+    product * 2_f64.powi(i32::try_from(power).unwrap_or(0))
 }
 
 fn extreme(a: &Args<'_>, better: fn(&Number, &Number) -> bool) -> Result<Value, String> {
