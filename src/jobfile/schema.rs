@@ -66,8 +66,6 @@ pub(crate) struct Attribute {
     pub(crate) status: Status,
     /// What to write, where it must be written.
     pub(crate) required: Option<&'static str>,
-    /// A value that means the same as nothing said, although Nomad does not write it.
-    pub(crate) implied: Option<&'static str>,
 }
 
 /// What a block becomes in JSON.
@@ -195,7 +193,7 @@ static VALIDATION: Schema = Schema {
 };
 
 const fn attribute(name: &'static str, json: &'static str, kind: Kind, unset: Unset) -> Attribute {
-    Attribute { name, json, kind, unset, status: Status::Acted, required: None, implied: None }
+    Attribute { name, json, kind, unset, status: Status::Acted, required: None }
 }
 
 const fn text(name: &'static str, json: &'static str) -> Attribute {
@@ -258,10 +256,6 @@ impl Attribute {
 
     const fn or_empty(self) -> Self {
         Self { unset: Unset::EmptyList, ..self }
-    }
-
-    const fn implying(self, value: &'static str) -> Self {
-        Self { implied: Some(value), ..self }
     }
 
     const fn required(self, help: &'static str) -> Self {

@@ -127,30 +127,33 @@ impl Job {
         self.task_groups.iter().find(|group| group.name == name)
     }
 
-    /// The identity of a version: a hash of the canonical JSON, in which what has no order stands in one order. Object
-    /// keys are ordered by the field order of these types and by `BTreeMap`, so that equal jobs give equal bytes.
+    /// The identity of a version: a hash of the canonical JSON, in which what has no order stands in one order and
+    /// defaults that Nomad keeps as they are written are left out. Object keys are ordered by the field order of these types and by `BTreeMap`, so that equal jobs give equal bytes.
     pub fn spec_hash(&self) -> SpecHash {
         let mut job = self.clone();
-        job.sort();
+        job.leave_meaning();
         let bytes = serde_json::to_vec(&job).unwrap_or_default();
         let digest = Sha256::digest(&bytes);
         SpecHash::from(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
     }
 
-    /// Brings into one order what means the same in any. Downloads, templates and checks stay: they follow each other.
-    fn sort(&mut self) {
+    /// Brings into one order what means the same in any, and into one form what Nomad leaves in two. Downloads,
+    /// templates and checks keep their order: they follow each other.
+    fn leave_meaning(&mut self) {
         self.datacenters.sort();
-        self.constraints.sort();
+        Constraint::leave_meaning(&mut self.constraints);
         self.task_groups.sort_by(|a, b| a.name.cmp(&b.name));
         for group in &mut self.task_groups {
-            group.constraints.sort();
+            Constraint::leave_meaning(&mut group.constraints);
+            group.services.iter_mut().for_each(Service::leave_meaning);
             for network in &mut group.networks {
                 network.reserved_ports.sort_by(|a, b| a.label.cmp(&b.label));
                 network.dynamic_ports.sort_by(|a, b| a.label.cmp(&b.label));
             }
             group.tasks.sort_by(|a, b| a.name.cmp(&b.name));
             for task in &mut group.tasks {
-                task.constraints.sort();
+                Constraint::leave_meaning(&mut task.constraints);
+                task.services.iter_mut().for_each(Service::leave_meaning);
             }
         }
     }

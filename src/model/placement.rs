@@ -19,6 +19,18 @@ pub struct Constraint {
     pub operator: String,
 }
 
+impl Constraint {
+    /// Brings constraints into one order and one form.
+    pub(crate) fn leave_meaning(all: &mut [Self]) {
+        for one in all.iter_mut() {
+            if one.operator == "distinct_hosts" && one.value == "true" {
+                one.value.clear();
+            }
+        }
+        all.sort();
+    }
+}
+
 impl std::fmt::Display for Constraint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.attribute.as_str(), self.value.as_str()) {

@@ -61,6 +61,20 @@ pub struct Service {
     pub kind: String,
 }
 
+impl Service {
+    /// Leaves out of its checks what only spells out a default.
+    pub(crate) fn leave_meaning(&mut self) {
+        for check in &mut self.checks {
+            if check.method == "GET" {
+                check.method.clear();
+            }
+            if check.protocol == "http" {
+                check.protocol.clear();
+            }
+        }
+    }
+}
+
 /// How much of the traffic an instance takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -50,7 +50,7 @@ static CHECK: Schema = Schema {
         text("command", "Command"),
         texts("args", "Args"),
         text("path", "Path"),
-        choice("protocol", "Protocol", &["", "http", "https"]).implying("http"),
+        choice("protocol", "Protocol", &["", "http", "https"]),
         text("port", "PortLabel"),
         flag("expose", "Expose").later(),
         choice("address_mode", "AddressMode", &["", "host", "driver", "alloc", "alloc_ipv6"])
@@ -62,7 +62,7 @@ static CHECK: Schema = Schema {
         text("notes", "Notes"),
         text("tls_server_name", "TLSServerName").later(),
         flag("tls_skip_verify", "TLSSkipVerify").later(),
-        text("method", "Method").implying("GET"),
+        text("method", "Method"),
         text("grpc_service", "GRPCService").later(),
         flag("grpc_use_tls", "GRPCUseTLS").later(),
         text("task", "TaskName"),

@@ -60,18 +60,6 @@ fn distinct(constraint: &mut Object) {
         }
         None => {}
     }
-    if text(constraint, "Operand") == "distinct_hosts" {
-        match text(constraint, "RTarget") {
-            "false" => {
-                constraint.insert("@off".to_owned(), true.into());
-            }
-            // The operator alone says it.
-            "true" => {
-                constraint.remove("RTarget");
-            }
-            _ => {}
-        }
-    }
 }
 
 /// Nomad's grammar has these two as attributes and does not read them; what they mean is plain.
