@@ -77,7 +77,10 @@ fn skeleton(wanted: &Object, schema: &'static Schema) -> Object {
             Value::Object(wanted) => {
                 let mut said = skeleton(wanted, rule.schema());
                 // An identity's name decides where it goes.
-                let label = rule.label.or((rule.json == "Identities").then_some("Name"));
+                let label = match rule.json {
+                    "Identities" => Some("Name"),
+                    _ => rule.label,
+                };
                 if let Some(label) = label.filter(|label| !label.starts_with('@'))
                     && let Some(value) = wanted.get(label)
                     && (rule.label.is_some() || value != "")
@@ -123,6 +126,7 @@ impl Adding {
         schema: &'static Schema,
         depth: usize,
     ) {
+        let nothing = Object::new();
         self.attributes(wanted, found, said, schema, depth);
         for rule in schema.blocks.iter().filter(|rule| !rule.json.starts_with('@')) {
             let (Some(wanted), found) = (wanted.get(rule.json), found.get(rule.json)) else {
@@ -138,7 +142,7 @@ impl Adding {
                     };
                     self.object(
                         wanted,
-                        found.unwrap_or(&Object::new()),
+                        found.unwrap_or(&nothing),
                         &mut own,
                         rule.schema(),
                         depth + 1,
@@ -183,8 +187,9 @@ impl Adding {
         depth: usize,
     ) {
         if let (Value::Object(wanted), Value::Object(said)) = (wanted, said) {
-            let found = found.and_then(Value::as_object);
-            self.object(wanted, found.unwrap_or(&Object::new()), said, schema, depth + 1);
+            let nothing = Object::new();
+            let found = found.and_then(Value::as_object).unwrap_or(&nothing);
+            self.object(wanted, found, said, schema, depth + 1);
         }
     }
 

@@ -494,7 +494,7 @@ proptest! {
         for change in &changes {
             change.apply(&mut job, schema::job(), 0);
         }
-        let text = Value::from(json!({ "Job": job })).to_string();
+        let text = json!({ "Job": job }).to_string();
         // Some changes do not go together.
         if let Ok(job) = read("a.nomad", &text) {
             prop_assert_eq!(round_trip(&job), Ok(()));

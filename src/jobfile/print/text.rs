@@ -76,10 +76,15 @@ fn backslashed(text: &str, out: &mut String) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if is_invisible(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if is_invisible(c) => out.push_str(&escape(c)),
             c => out.push(c),
         }
     }
+}
+
+/// A character by its number.
+pub(super) fn escape(c: char) -> String {
+    format!("\\u{:04x}", u32::from(c))
 }
 
 /// Characters that nobody sees in a file, or that a file may not have.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::item::{Block, Item};
-use super::text::{is_invisible, template};
+use super::text::{escape, is_invisible, template};
 use crate::canonical::Object;
 
 /// How many characters of a list stand in one line.
@@ -234,7 +234,7 @@ fn scalar(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if is_invisible(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c if is_invisible(c) => out.push_str(&escape(c)),
             c => out.push(c),
         }
     }
