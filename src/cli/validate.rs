@@ -46,6 +46,9 @@ pub struct ValidateArguments {
     /// Print JSON
     #[arg(long, conflicts_with = "format")]
     json: bool,
+    /// Print what a code of a finding means and what to do, and look at no file
+    #[arg(long, value_name = "CODE")]
+    explain: Option<String>,
 }
 
 /// How findings are written.
@@ -61,6 +64,9 @@ enum Format {
 
 pub(crate) fn run(arguments: &ValidateArguments) -> Result<ExitCode, Failure> {
     let unreadable = |error: anyhow::Error| Failure::from(error).with_code(255);
+    if let Some(code) = &arguments.explain {
+        return explain(code).map_err(unreadable);
+    }
     let inputs = Inputs {
         name_extensions: arguments.strict,
         ..arguments.inputs.inputs().map_err(unreadable)?
@@ -81,6 +87,15 @@ pub(crate) fn run(arguments: &ValidateArguments) -> Result<ExitCode, Failure> {
     }
     let failed = report.errors() > 0 || (arguments.strict && report.warnings() > 0);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn explain(code: &str) -> anyhow::Result<ExitCode> {
+    let Some(section) = jobfile::explain(code) else {
+        let known: Vec<&str> = jobfile::codes().collect();
+        anyhow::bail!("no finding has the code `{code}`; there are {}", known.join(", "));
+    };
+    anstream::println!("{section}");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What was asked for in one repository.
