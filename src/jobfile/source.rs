@@ -86,6 +86,10 @@ fn is_yaml_job_line(line: &str) -> bool {
 }
 
 fn has_json_job(text: &str) -> bool {
+    // Nomad's API; others have an `ID`, too.
+    if text.contains("\"TaskGroups\"") && is_api_json(text) {
+        return true;
+    }
     match crate::json::read(text) {
         Ok(node) => matches!(node.kind, crate::yaml::Kind::Map(items)
             if items.iter().any(|(key, _)| key.text == "job")),
@@ -215,6 +219,8 @@ mod tests {
         assert!(holds("a.hcl", "{\"job\": {\"a\": {}}}"));
         assert!(!holds("a.hcl", "server { enabled = true }"));
         assert!(!holds("a.hcl", "x = <<E\njob \"a\" {}\nE\n"));
+        assert!(holds("a.hcl", "{\"Job\": {\"ID\": \"a\", \"TaskGroups\": []}}"));
+        assert!(!holds("a.hcl", "{\"ID\": \"a\", \"Name\": \"b\"}"));
         assert!(holds("a.nomad", "whatever"));
         assert!(holds("a.yaml", "# c\njob:\n  a: {}"));
         assert!(holds("a.yaml", "\"job\": {}"));
