@@ -112,7 +112,7 @@ impl<'a> Reading<'a> {
             if number > 0 && !rule.repeated() {
                 let message = format!("`{name}` is in this {} twice", here.kind);
                 let fault = Fault::new("duplicate-block", block.header_span(), message);
-                let first = body.blocks(name).next().map_or(Span::default(), Block::header_span);
+                let first = body.blocks(name).next().map(Block::header_span).unwrap_or_default();
                 self.sink
                     .error(fault.help("make one block of them").also(first, "the first is here"));
                 continue;

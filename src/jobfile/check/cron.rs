@@ -122,8 +122,8 @@ fn special(part: &str, field: &Field) -> bool {
 
 fn value(text: &str, field: &Field) -> Option<u16> {
     let lower = text.to_ascii_lowercase();
-    let named = |name: &&str| **name == lower || (lower.len() == 3 && name.starts_with(&lower));
-    if let Some(at) = field.names.iter().position(|name| named(&name)) {
+    let named = |name: &&str| *name == lower || (lower.len() == 3 && name.starts_with(&lower));
+    if let Some(at) = field.names.iter().position(named) {
         return u16::try_from(at).ok();
     }
     let digits = if field.most > 99 { 4 } else { 2 };

@@ -115,3 +115,47 @@ job "a" {
     assert_eq!(group.services[0].tags, ["a", "B"]);
     assert_eq!(group.services[0].name, "${NOMAD_REGION}");
 }
+
+#[test]
+fn more_is_said_to_those_who_ask() {
+    let text = r#"
+job "a" {
+  group "g" {
+    task "moving" {
+      driver = "docker"
+      config {
+        image = "registry:5000/nginx"
+      }
+    }
+    task "empty" {
+      driver = "exec"
+    }
+    task "fixed" {
+      driver = "docker"
+      config {
+        image = "registry:5000/nginx:1.29"
+      }
+    }
+  }
+}
+"#;
+    let source = Source { path: "a.hcl", bytes: text.as_bytes() };
+    assert_eq!(parse(source, &Inputs::default()).diagnostics, []);
+    let strict = Inputs { name_extensions: true, ..Inputs::default() };
+    let found = parse(source, &strict).diagnostics;
+    let codes: Vec<(&str, u32)> =
+        found.iter().map(|found| (found.code.as_str(), found.line)).collect();
+    assert_eq!(codes, [("moving-image", 7), ("missing-config", 10)]);
+}
+
+#[test]
+fn findings_never_show_a_secret() {
+    let (name, bytes) = fixtures("bad")
+        .into_iter()
+        .find(|(name, _)| name.starts_with("plain-secrets"))
+        .expect("is there");
+    let shown = rendered(&name, &bytes);
+    for secret in ["hunter2", "correct-horse", "battery"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
