@@ -29,7 +29,7 @@ mod tests {
     use crate::{Inputs, Source, format, parse};
 
     fn read(kind: Example, path: &str) -> model::Job {
-        let inputs = Inputs { name_extensions: false, ..Inputs::default() };
+        let inputs = Inputs { name_extensions: true, ..Inputs::default() };
         let parsed = parse(Source { path, bytes: example(kind).as_bytes() }, &inputs);
         assert_eq!(parsed.diagnostics, [], "{path}");
         parsed.jobs.into_iter().next().expect("has a job")

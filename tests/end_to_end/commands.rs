@@ -109,6 +109,7 @@ fn init_writes_what_validate_accepts() {
         (vec![], "example.nomad.hcl"),
         (vec!["-short", "short.nomad"], "short.nomad"),
         (vec!["-yaml"], "example.yaml"),
+        (vec!["-short", "short.yaml"], "short.yaml"),
     ] {
         let output = herder(&[vec!["init"], flags].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -127,6 +128,53 @@ fn init_writes_what_validate_accepts() {
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("bad.nomad:2") && text.contains("group"), "{text}");
+}
+
+#[test]
+fn a_job_is_the_same_in_every_language() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let herder = |arguments: &[&str]| {
+        let output = Command::new(HERDER).args(arguments).current_dir(dir.path()).output();
+        let output = output.expect("herder runs");
+        (
+            output.status.code().expect("it ends by itself"),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    herder(&["init"]);
+    let (code, hash, _) = herder(&["job", "inspect", "-hash", "example.nomad.hcl"]);
+    assert!(code == 0 && hash.trim().len() == 64, "{hash}");
+    for (from, to, file) in [
+        ("example.nomad.hcl", "yaml", "b.yaml"),
+        ("b.yaml", "json", "c.json"),
+        ("c.json", "hcl", "d.nomad.hcl"),
+    ] {
+        let (code, _, said) = herder(&["job", "convert", from, "-to", to, "-o", file]);
+        assert_eq!(code, 0, "{said}");
+        assert_eq!(herder(&["job", "inspect", "-hash", file]).1, hash, "{file}");
+    }
+    let (_, json, _) = herder(&["job", "inspect", "example.nomad.hcl"]);
+    assert_eq!(std::fs::read_to_string(dir.path().join("c.json")).expect("is there"), json);
+    assert!(json.starts_with("{\n  \"Job\": {\n    \"Region\": \"global\","), "{json}");
+    assert_eq!(herder(&["fmt", "-check", "d.nomad.hcl"]).0, 0);
+    let (_, _, said) = herder(&["job", "convert", "example.nomad.hcl"]);
+    assert!(said.contains("comments") && said.contains("variables stood: image"), "{said}");
+    assert_eq!(herder(&["job", "convert", "b.yaml", "-o", "d.nomad.hcl"]).0, 1, "it is there");
+    let (_, explained, _) = herder(&["job", "inspect", "-explain", "example.nomad.hcl"]);
+    assert!(
+        explained.contains("inherited from the job's update (example.nomad.hcl:"),
+        "{explained}"
+    );
+    assert!(explained.contains("var.image ← default in example.nomad.hcl:"), "{explained}");
+    let (code, _, said) = herder(&["job", "inspect", "-job", "other", "example.nomad.hcl"]);
+    assert!(code == 1 && said.contains("no job `other`"), "{said}");
+    std::fs::write(dir.path().join("bad.nomad"), "job \"x\" {\n  gruop \"g\" {}\n}\n")
+        .expect("written");
+    for command in ["inspect", "convert"] {
+        let (code, out, said) = herder(&["job", command, "bad.nomad"]);
+        assert!(code == 1 && out.is_empty() && said.contains("bad.nomad:2"), "{command}: {said}");
+    }
 }
 
 #[test]

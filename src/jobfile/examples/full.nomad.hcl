@@ -34,11 +34,6 @@ job "shop" {
     auto_revert       = true
   }
 
-  # What Herder adds to Nomad's job files. Off, a change of `meta` alone restarts nothing.
-  gitops {
-    restart_on_meta = false
-  }
-
   # The tasks of a group run together on one node.
   group "web" {
     count = 3
