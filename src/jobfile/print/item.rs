@@ -180,11 +180,15 @@ fn label_of(label: &str, said: &mut Object) -> String {
 /// The two operators that have names of their own.
 fn distinct(said: &mut Object, items: &mut Vec<Item>) {
     match said.get("Operand").and_then(Value::as_str) {
-        Some("distinct_hosts")
-            if !said.contains_key("LTarget") && !said.contains_key("RTarget") =>
-        {
+        Some("distinct_hosts") if !said.contains_key("LTarget") => {
+            let asks = match said.get("RTarget").and_then(Value::as_str) {
+                Some("true") => true,
+                Some("false") => false,
+                _ => return,
+            };
             said.remove("Operand");
-            items.push(Item::Attribute("distinct_hosts", true.into()));
+            said.remove("RTarget");
+            items.push(Item::Attribute("distinct_hosts", asks.into()));
         }
         Some("distinct_property") => {
             if let Some(property) = said.remove("LTarget") {

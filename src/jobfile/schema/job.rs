@@ -74,7 +74,7 @@ pub(super) static CONSTRAINT: Schema = Schema {
         SUGAR[5],
         text("is_set", "@is_set"),
         text("is_not_set", "@is_not_set"),
-        text("distinct_hosts", "@distinct_hosts"),
+        flag("distinct_hosts", "@distinct_hosts"),
         text("distinct_property", "@distinct_property"),
     ],
     blocks: &[],

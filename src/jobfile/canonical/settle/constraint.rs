@@ -1,7 +1,5 @@
 //! The shorter ways to write constraints and affinities.
 
-use serde_json::Value;
-
 use super::super::Object;
 use super::{objects, text};
 
@@ -25,10 +23,6 @@ pub(super) fn sugar(parent: &mut Object) {
             constraint.insert("Operand".to_owned(), "=".into());
         }
     }
-    // `distinct_hosts = false` asks for nothing.
-    if let Some(all) = parent.get_mut("Constraints").and_then(Value::as_array_mut) {
-        all.retain(|one| one.get("@off").is_none());
-    }
     for affinity in objects(parent, "Affinities") {
         operator(affinity);
         if text(affinity, "Operand").is_empty() {
@@ -51,14 +45,9 @@ fn distinct(constraint: &mut Object) {
         constraint.insert("Operand".to_owned(), "distinct_property".into());
         constraint.insert("LTarget".to_owned(), property);
     }
-    match constraint.remove("@distinct_hosts").as_ref().and_then(Value::as_str) {
-        Some("true" | "1") => {
-            constraint.insert("Operand".to_owned(), "distinct_hosts".into());
-        }
-        Some(_) => {
-            constraint.insert("@off".to_owned(), true.into());
-        }
-        None => {}
+    if let Some(hosts) = constraint.remove("@distinct_hosts") {
+        constraint.insert("Operand".to_owned(), "distinct_hosts".into());
+        constraint.insert("RTarget".to_owned(), hosts.to_string().into());
     }
 }
 
