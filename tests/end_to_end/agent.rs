@@ -1,12 +1,13 @@
 //! An agent of its own for a test.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use client::Client;
-use model::wire::{AllocListStub, DeploymentView, RevisionEntry};
+use model::wire::{AllocListStub, DeploymentView, JobView, RepoView, RevisionEntry};
 use model::{ClientStatus, RevisionOutcome};
 
 use crate::jobs::HERDER;
@@ -17,7 +18,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A running agent with its data directory.
 pub(crate) struct Agent {
-    repo: PathBuf,
+    /// Followed by a flag; none where the configuration file says what is followed.
+    repo: Option<PathBuf>,
     dir: tempfile::TempDir,
     flags: Vec<String>,
     child: Option<Child>,
@@ -29,16 +31,24 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts an agent that follows a repository on this machine.
     pub(crate) fn start(repo: &Repository, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::begin(Some(repo.path().to_owned()), flags, "")
+    }
+
+    /// Starts an agent that follows what its configuration file says.
+    pub(crate) fn start_configured(config: &str) -> Self {
+        Self::begin(None, Vec::new(), config)
+    }
+
+    fn begin(repo: Option<PathBuf>, mut flags: Vec<String>, config: &str) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut agent = Self {
-            repo: repo.path().to_owned(),
-            dir: tempfile::tempdir().expect("a temporary directory"),
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            child: None,
-            http: any,
-            catalog: any,
-            dns: any,
-        };
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        if !config.is_empty() {
+            let path = dir.path().join("agent.hcl");
+            std::fs::write(&path, config).expect("a configuration file");
+            flags.push(format!("--config={}", path.display()));
+        }
+        let mut agent = Self { repo, dir, flags, child: None, http: any, catalog: any, dns: any };
         agent.launch();
         agent
     }
@@ -54,14 +64,16 @@ impl Agent {
             .expect("a log");
         let said = self.flags.iter().any(|flag| flag.starts_with("--log-level"));
         let level = if said { None } else { Some("--log-level=debug") };
+        let repo = self.repo.iter().flat_map(|repo| [OsStr::new("--repo"), repo.as_os_str()]);
         let child = Command::new(HERDER)
             .args(["agent", "--dev", "--http-port=0", "--catalog-port=0", "--dns-port=0"])
             .args(level)
             .arg("--data-dir")
             .arg(self.data_dir())
-            .arg("--repo")
-            .arg(&self.repo)
+            .args(repo)
             .args(&self.flags)
+            // What somebody's shell holds never counts when an agent reads.
+            .envs(["NOMAD_VAR_seconds", "HERDER_VAR_seconds"].map(|name| (name, "77")))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -167,6 +179,17 @@ impl Agent {
         self.wait_for(&format!("{count} running allocations of `{job}`"), |agent| {
             Some(agent.running(job)).filter(|running| running.len() == count)
         })
+    }
+
+    /// A job in its desired version.
+    pub(crate) fn job(&self, id: &str) -> JobView {
+        self.client().job(id).unwrap_or_else(|error| panic!("job `{id}`: {error}")).into_value()
+    }
+
+    /// The only repository that is followed, and how it is.
+    pub(crate) fn repo_view(&self) -> RepoView {
+        let status = self.client().gitops_status(None).expect("an answer").into_value();
+        status.repos.into_iter().next().expect("a repository is followed")
     }
 
     /// The revision of a commit, once the agent took it in.

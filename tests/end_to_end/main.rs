@@ -9,6 +9,8 @@ mod chaos;
 mod commands;
 mod deletion;
 mod docker;
+mod job_commands;
+mod job_files;
 mod jobs;
 mod load;
 mod repository;
