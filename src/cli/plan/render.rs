@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use model::FileChangeKind;
 use model::wire::{AllocMetric, ChangeClass, FieldChange, PlanResponse, PlannedJob};
+use model::{DesiredUpdates, FileChangeKind};
 
 use super::diff::diff_lines;
 use crate::output::{BOLD, GREEN, YELLOW, styled};
@@ -20,7 +20,8 @@ pub(crate) fn print(plan: &PlanResponse, texts: &BTreeMap<String, String>, verbo
     for note in &plan.notes {
         anstream::eprintln!("{}: {note}", styled(YELLOW, "note"));
     }
-    for job in &plan.jobs {
+    let shown: Vec<_> = plan.jobs.iter().filter(|job| verbose || says_something(job)).collect();
+    for job in &shown {
         for line in job_lines(job, verbose) {
             anstream::println!("{line}");
         }
@@ -43,13 +44,25 @@ pub(crate) fn print(plan: &PlanResponse, texts: &BTreeMap<String, String>, verbo
             }
         }
         let [created, replaced, stopped] = totals;
-        let jobs = plan.jobs.len();
+        let jobs = plan.jobs.iter().filter(|job| says_something(job)).count();
         let plural = if jobs == 1 { "" } else { "s" };
         format!(
             "{created} to create, {replaced} to replace, {stopped} to stop, in {jobs} job{plural}."
         )
     };
     anstream::println!("{}", styled(BOLD, summary));
+}
+
+/// Whether a job has more to it than that its file was read anew and means what it meant: a vars file that all jobs of
+/// a repository take values from does that to each of them.
+fn says_something(job: &PlannedJob) -> bool {
+    let acts = |updates: &DesiredUpdates| {
+        *updates != DesiredUpdates { ignore: updates.ignore, ..DesiredUpdates::default() }
+    };
+    job.change != Some(FileChangeKind::Unchanged)
+        || job.diff.is_some()
+        || !job.failures.is_empty()
+        || job.updates.values().any(acts)
 }
 
 fn job_lines(job: &PlannedJob, verbose: bool) -> Vec<String> {
@@ -144,6 +157,28 @@ pub(crate) fn failure_lines(group: &str, metric: &AllocMetric) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_means_what_it_meant_is_no_news() {
+        let job = |change| PlannedJob {
+            job_id: "web".into(),
+            path: "web.nomad".to_owned(),
+            change: Some(change),
+            diff: None,
+            changes: Vec::new(),
+            updates: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            failures: BTreeMap::new(),
+        };
+        let updates = |updates| BTreeMap::from([("g".to_owned(), updates)]);
+        let mut same = job(FileChangeKind::Unchanged);
+        assert!(!says_something(&same) && says_something(&job(FileChangeKind::Broken)));
+        same.updates = updates(DesiredUpdates { ignore: 2, ..DesiredUpdates::default() });
+        assert!(!says_something(&same));
+        same.updates = updates(DesiredUpdates { place: 1, ..DesiredUpdates::default() });
+        assert!(says_something(&same));
+    }
 
     #[test]
     fn changes_say_why() {
