@@ -135,7 +135,10 @@ fn names(rules: &Rules<'_>, job: &Job) {
     let id = job.id.as_str();
     let own = if rules.places.has("job/id") { "job/id" } else { "job" };
     // Spaces at all places, as in Nomad; the rest is what files and addresses could not hold.
-    if id.is_empty() || id.contains([' ', '\0', '\n', '\t']) || id.len() > 256 {
+    let unlabelled = id.is_empty() && own == "job" && !rules.places.is_labelled("job");
+    if unlabelled {
+        // It has been reported.
+    } else if id.is_empty() || id.contains([' ', '\0', '\n', '\t']) || id.len() > 256 {
         let message = format!("`{id}` cannot be a job's ID");
         let help = "an ID has 1 to 256 characters, and neither spaces nor line ends";
         rules.error("invalid-name", own, message, help);

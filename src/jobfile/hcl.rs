@@ -13,6 +13,7 @@ mod golden;
 mod template;
 #[cfg(test)]
 mod tests;
+mod unquoted;
 
 use hcl_edit::expr::Expression;
 

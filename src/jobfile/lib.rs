@@ -25,6 +25,7 @@ mod provenance;
 mod render;
 mod report;
 mod resolve;
+mod root;
 mod scan;
 mod schema;
 mod source;
@@ -44,7 +45,7 @@ use crate::canonical::Canonical;
 use crate::expr::Scope;
 use crate::include::Reads;
 use crate::provenance::Sources;
-use crate::report::{Fault, Sink, Span};
+use crate::report::{Fault, Sink};
 use crate::source::Syntax;
 use crate::tree::{Body, Expr};
 
@@ -168,15 +169,11 @@ fn read(
     };
     let whole = include::include(&mut root, (path, text), around.files, sink);
     let text = whole.as_ref();
-    check_root(&root, sink);
+    root::check(&root, Syntax::of(path) == Syntax::Yaml, sink);
     let settings = variables::Settings { path, inputs, around };
     let globals = variables::globals(&root, settings, text, sink, &mut found.variables);
     let sources = inputs.explain.then(|| Sources::of(&root));
     let blocks: Vec<_> = root.blocks("job").collect();
-    if blocks.is_empty() && !root.incomplete {
-        let help = "write: job \"name\" { group \"name\" { task \"name\" { … } } }";
-        sink.error(Fault::new("no-job", Span::default(), "the file has no job").help(help));
-    }
     let mut jobs: Vec<Job> = Vec::new();
     for (at, block) in blocks.into_iter().enumerate() {
         let header = block.header_span();
@@ -234,28 +231,4 @@ fn tree(path: &str, text: &str, sink: &Sink<'_>) -> Result<Body<Expr>, Fault> {
         return json::parse(text, sink).ok_or_else(Fault::reported);
     }
     hcl::parse(text, sink).ok_or_else(Fault::reported)
-}
-
-fn check_root(root: &Body<Expr>, sink: &Sink<'_>) {
-    let unknown = |code, what: &str, name: &str, span| {
-        let known = schema::ROOT.names().chain(["include"]);
-        let help = suggest::did_you_mean(name, known)
-            .unwrap_or_else(|| "at the top stand job, variable, variables and locals".to_owned());
-        let message = format!("a job file has no {what} `{name}`");
-        sink.error(Fault::new(code, span, message).help(help));
-    };
-    for attribute in &root.attributes {
-        unknown("unknown-attribute", "attribute", &attribute.name, attribute.name_span);
-    }
-    for block in &root.blocks {
-        match schema::ROOT.block(&block.kind) {
-            None => unknown("unknown-block", "block", &block.kind, block.header_span()),
-            Some(rule) if block.labels.len() < rule.labels() => {
-                let message = format!("`{}` needs a label", block.kind);
-                let help = format!("write {} \"name\" {{ … }}", block.kind);
-                sink.error(Fault::new("missing-label", block.header_span(), message).help(help));
-            }
-            Some(_) => {}
-        }
-    }
 }

@@ -12,6 +12,8 @@ use crate::report::Span;
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     spans: HashMap<String, Span>,
+    /// Places of what is there twice, of the second.
+    twice: HashMap<String, Span>,
     /// Blocks of which a part could not be read.
     broken: Vec<String>,
     /// Blocks that lack their label.
@@ -29,6 +31,20 @@ struct GroupPlace {
 impl Places {
     pub(crate) fn record(&mut self, path: String, span: Span) {
         self.spans.entry(path).or_insert(span);
+    }
+
+    /// Notes where something stands, or stands again.
+    pub(crate) fn record_each(&mut self, path: &str, span: Span) {
+        if self.spans.contains_key(path) {
+            self.twice.entry(path.to_owned()).or_insert(span);
+        } else {
+            self.record(path.to_owned(), span);
+        }
+    }
+
+    /// The place of the second of two that have the same path.
+    pub(crate) fn again(&self, path: &str) -> Option<Span> {
+        self.twice.get(path).copied()
     }
 
     pub(crate) fn record_broken(&mut self, path: &str) {

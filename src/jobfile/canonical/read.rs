@@ -51,6 +51,9 @@ impl<'a> Reading<'a> {
         let header = block.header_span();
         let here = Here { kind: "job", header, path: "job", schema: schema::job() };
         self.places.record("job".to_owned(), header);
+        if block.labels.is_empty() {
+            self.places.record_unlabelled("job");
+        }
         let mut said = self.body(&block.body, here);
         said.insert("@label".to_owned(), block.label().into());
         said
@@ -83,9 +86,11 @@ impl<'a> Reading<'a> {
                     status::note(self.sink, here.kind, name, rule.status, span);
                     self.map_attribute(rule, attribute, body, here, &mut said);
                 }
-                (None, Some(_)) => {
+                (None, Some(rule)) => {
                     let message = format!("`{name}` is a block, not an attribute");
-                    let help = format!("write `{name} {{ … }}`, without `=`");
+                    let label = if rule.labels() > 0 { " \"name\"" } else { "" };
+                    let help = format!("write `{name}{label} {{ … }}`, without `=`");
+                    self.places.record_broken(here.path);
                     self.fault("wrong-form", span, message, help);
                 }
                 (None, None) => self.unknown("attribute", name, span, here),
@@ -95,6 +100,11 @@ impl<'a> Reading<'a> {
         for block in &body.blocks {
             let name = block.kind.as_str();
             let Some(rule) = here.schema.block(name) else {
+                if name == "network" {
+                    // The ports are somewhere, so that nobody is to ask for them.
+                    let group = here.path.split("/task").next().unwrap_or_default();
+                    self.places.record_broken(&format!("{group}/network"));
+                }
                 self.no_such_block(block, here);
                 continue;
             };
@@ -140,7 +150,7 @@ impl<'a> Reading<'a> {
             Shape::Many => format!("{}/{kind}.{number}", here.path),
             _ => format!("{}/{kind}", here.path),
         };
-        self.places.record(path.clone(), header);
+        self.places.record_each(&path, header);
         if block.labels.len() < rule.labels() {
             self.places.record_unlabelled(&path);
         }

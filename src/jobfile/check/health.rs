@@ -32,7 +32,9 @@ pub(super) fn check(
         }
     };
     for (name, time) in [("interval", check.interval), ("timeout", check.timeout)] {
-        if time < MIN_CHECK_TIME && rules.places.has(&own(name)) {
+        // What could not be read is no time at all, and has been reported.
+        let is_read = whole || !time.is_zero();
+        if time < MIN_CHECK_TIME && is_read && rules.places.has(&own(name)) {
             let message =
                 format!("`{name}` must be at least 100ms, this is {}", format_duration(time));
             rules.error("out-of-range", &own(name), message, "");

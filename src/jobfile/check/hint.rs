@@ -26,6 +26,18 @@ pub(crate) fn help(path: &str, kind: &str, name: &str, here: &'static Schema) ->
         .map_or_else(String::new, |rule| belongs(name, rule.name))
 }
 
+/// What to do about a name that stands beside the job although it belongs into it, or nothing.
+pub(crate) fn at_the_top(name: &str) -> Option<String> {
+    let job = schema::job();
+    let groups = || job.block("group").map(Rule::schema);
+    if name != "task" && has(job, name) {
+        return Some(belongs(name, "job"));
+    }
+    let child = |of: &'static Schema| of.blocks.iter().find(|rule| has(rule.schema(), name));
+    let group = groups().filter(|group| has(group, name)).map(|_| belongs(name, "group"));
+    group.or_else(|| groups().and_then(child).map(|rule| belongs(name, rule.name)))
+}
+
 fn belongs(name: &str, block: &str) -> String {
     format!("`{name}` belongs into a `{block}` block")
 }

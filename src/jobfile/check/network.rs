@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use model::{Group, Network};
 
 use super::Rules;
+use crate::report::Fault;
 
 /// Checks the networks of a group and its tasks.
 pub(super) fn check(rules: &Rules<'_>, at: usize, group: &Group) {
@@ -111,8 +112,14 @@ impl<'a> Ports<'a> {
             let place = format!("{block}/port/{}", port.label);
             let label = port.label.as_str();
             if seen.contains(&label) {
-                let message = format!("the port `{label}` is in this group twice");
-                rules.error("duplicate-name", &place, message, "give one of them another label");
+                let message = format!("the port `{label}` is in this network twice");
+                let fault = rules.fault("duplicate-name", &place, message, "give it another label");
+                let fault = match rules.places.again(&place) {
+                    Some(second) => Fault { span: second, ..fault }
+                        .also(rules.places.at(&place), "the first is here"),
+                    None => fault,
+                };
+                rules.sink.error(fault);
             } else if let Some(first) = self.labels.insert(label, place.clone()) {
                 let message = format!("the port `{label}` is in this group twice");
                 let first = (first, "the first is here");

@@ -77,8 +77,16 @@ pub(super) fn call(name: &str, arguments: &[Value], site: Site<'_>) -> Result<Va
     let Some(Function(_, least, most, body)) = find(name) else {
         let known = TABLES.iter().flat_map(|table| table.iter().map(|function| function.0));
         let help = match name {
-            "timestamp" | "env" | "templatefile" => {
-                "Nomad has it neither; make the value a variable".to_owned()
+            "timestamp" | "now" => {
+                "Nomad has none either: a job file means the same whenever it is read".to_owned()
+            }
+            "env" | "getenv" => {
+                "Nomad has none either: declare a variable, and set it in a vars file, by -var or NOMAD_VAR_…"
+                    .to_owned()
+            }
+            "templatefile" => {
+                "Nomad has none either: file(…) reads a file as it is, a `template` fills it in for the task"
+                    .to_owned()
             }
             _ => did_you_mean(name, known.chain(OWN)).unwrap_or_default(),
         };

@@ -105,6 +105,8 @@ pub(crate) struct Globals<'a> {
     /// Locals are evaluated when they are first asked for, so that their order does not matter. Nothing stands for one
     /// that is being evaluated.
     settled: RefCell<BTreeMap<String, Option<cty::Value>>>,
+    /// The locals whose values are being looked for, each for the one before it.
+    settling: RefCell<Vec<String>>,
     /// The variables that have been asked for, with their types.
     typed: RefCell<BTreeMap<String, cty::Value>>,
 }
@@ -121,6 +123,7 @@ impl<'a> Globals<'a> {
             folder: String::new(),
             locals: BTreeMap::new(),
             settled: RefCell::default(),
+            settling: RefCell::default(),
             typed: RefCell::default(),
         }
     }
@@ -162,8 +165,18 @@ impl<'a> Globals<'a> {
         match settled {
             Some(Some(value)) => return Ok(value),
             Some(None) => {
-                let message = format!("the local `{name}` depends on itself");
-                return Err(Fault::new("circular-local", span, message));
+                let open = self.settling.borrow();
+                let from = open.iter().position(|open| open == name).unwrap_or_default();
+                let circle = open.get(from..).unwrap_or_default();
+                let message = match circle {
+                    [_, _, ..] => {
+                        let circle = circle.join(" → ");
+                        format!("these locals depend on each other: {circle} → {name}")
+                    }
+                    _ => format!("the local `{name}` depends on itself"),
+                };
+                let help = "give one of them a value of its own";
+                return Err(Fault::new("circular-local", span, message).help(help));
             }
             None => {}
         }
@@ -176,10 +189,12 @@ impl<'a> Globals<'a> {
             ));
         };
         self.settled.borrow_mut().insert(name.to_owned(), None);
+        self.settling.borrow_mut().push(name.to_owned());
         let value = Scope::root(self).typed(expr, *place).unwrap_or_else(|fault| {
             self.sink.error(fault);
             cty::Value::Failed
         });
+        self.settling.borrow_mut().pop();
         self.settled.borrow_mut().insert(name.to_owned(), Some(value.clone()));
         Ok(value)
     }

@@ -15,11 +15,31 @@ pub(crate) fn parse_type(expression: &Expression) -> Result<Type, String> {
     parse(expression, MAX_DEPTH)
 }
 
+/// What other languages call a type.
+fn foreign(name: &str) -> Option<&'static str> {
+    match name.to_ascii_lowercase().as_str() {
+        "int" | "integer" | "float" | "double" | "numeric" => Some("number"),
+        "str" | "text" => Some("string"),
+        "boolean" => Some("bool"),
+        "array" => Some("list(…)"),
+        "dict" | "hash" => Some("map(…)"),
+        _ => None,
+    }
+}
+
 fn parse(expression: &Expression, depth: usize) -> Result<Type, String> {
     let wrong = || {
-        "this is not a type; types are string, number, bool, any, list(…), set(…), map(…), \
-         object({…}) and tuple([…])"
-            .to_owned()
+        let meant = match expression {
+            Expression::Variable(name) => foreign(name.as_str()),
+            Expression::String(text) => foreign(text.as_str()),
+            _ => None,
+        };
+        match meant {
+            Some(meant) => format!("this is not a type; the one that is meant is called {meant}"),
+            None => "this is not a type; types are string, number, bool, any, list(…), set(…), \
+                     map(…), object({…}) and tuple([…])"
+                .to_owned(),
+        }
     };
     let depth = depth.checked_sub(1).ok_or_else(|| "this type nests too deeply".to_owned())?;
     match expression {

@@ -120,7 +120,7 @@ impl Reader<'_> {
     }
 
     /// Whether `name =`, `name {` or `name "label"` stands there.
-    fn looks_like_item(&self, at: usize) -> bool {
+    pub(super) fn looks_like_item(&self, at: usize) -> bool {
         let line = self.text.get(at..self.line_end(at)).unwrap_or("");
         let end = line.find(|c| !super::cursor::continues_word(c)).unwrap_or(line.len());
         let behind = line.get(end..).unwrap_or("").trim_start();
@@ -166,10 +166,11 @@ impl Reader<'_> {
                 self.fault(fault("a `}` stands on the same line only for a block of one line"));
                 Ok(())
             }
-            Some(b',' | b';') => {
-                self.fault(fault(
-                    "attributes and blocks each stand on a line of their own, without commas",
-                ));
+            Some(byte @ (b',' | b';')) => {
+                let without = if byte == b',' { "commas" } else { "semicolons" };
+                self.fault(fault(&format!(
+                    "attributes and blocks each stand on a line of their own, without {without}",
+                )));
                 self.take(1);
                 Ok(())
             }
@@ -205,7 +206,7 @@ impl Reader<'_> {
             }
             Some(b'{' | b'"') => self.block(word, name_span, body),
             _ if self.rest().starts_with(starts_word) => self.block(word, name_span, body),
-            Some(b'\'') => {
+            Some(_) if self.at_foreign_quote() => {
                 // The rest of the block is worth a look.
                 let fault = self.expected("a label or `{`");
                 self.broken_block(start, fault, body)
@@ -225,10 +226,10 @@ impl Reader<'_> {
     fn no_item(&self) -> Fault {
         let fault = self.expected("an attribute or a block");
         match self.byte() {
-            Some(b'"') => {
-                fault.help("names of attributes and kinds of blocks stand without quotes")
-            }
+            Some(b'"') => fault
+                .help("names stand without quotes; what has other keys is name = { \"key\" = … }"),
             Some(b'{') => fault.help("a block's `{` stands on the line of its name"),
+            Some(b'-') if self.starts("--") => fault.help("a comment starts with `#`"),
             Some(b'-' | b'*') => fault.help("HCL writes lists as name = [ … ]"),
             Some(b']' | b')') => fault.help("nothing is open here that it could close"),
             _ => fault,
@@ -256,9 +257,20 @@ impl Reader<'_> {
         self.operators = 0;
         let result = self.with_lines(true, Self::expression);
         self.operators = operators;
-        let (value, span) = match result {
+        let result = match result {
             Ok(()) => {
-                let span = Span::new(start, self.last);
+                let end = self.last;
+                self.value_goes_on(name, start).map_or(Ok(end), Err)
+            }
+            // A mistake in the first character is most likely a text without quotes.
+            Err(fault) if fault.code == "syntax" && fault.span.start == start => {
+                Err(self.unquoted(name, start).unwrap_or(fault))
+            }
+            Err(fault) => Err(fault),
+        };
+        let (value, span) = match result {
+            Ok(end) => {
+                let span = Span::new(start, end);
                 self.accepted.push(Accepted { equals, span });
                 (Some(self.accepted.len() - 1), span)
             }
@@ -294,6 +306,12 @@ impl Reader<'_> {
                 _ => {
                     let Some(word) = self.word() else {
                         let fault = self.no_block_body(kind);
+                        if let Some(bracket) = self.bracket_below() {
+                            // It is clear what is meant.
+                            self.fault(fault);
+                            self.at = bracket;
+                            break;
+                        }
                         return self.broken_block(kind_span.start, fault, body);
                     };
                     self.take(word.len());
@@ -308,6 +326,14 @@ impl Reader<'_> {
         let Header { kind, kind_span, labels } = header;
         body.blocks.push(Block { kind, kind_span, labels, body: inner });
         Ok(())
+    }
+
+    /// Where the `{` is that stands alone on the next line.
+    fn bracket_below(&self) -> Option<usize> {
+        self.newline()?;
+        let rest = self.rest();
+        let below = rest.len() - rest.trim_start().len();
+        rest.get(below..)?.starts_with('{').then_some(self.at + below)
     }
 
     /// What is wrong where a block's `{` should stand.
@@ -479,14 +505,15 @@ impl Reader<'_> {
 
     /// Past a heredoc that ends, or past its opening. Only so many are looked for.
     fn leap_heredoc(&mut self) {
-        self.at += 2;
-        self.at += usize::from(self.byte() == Some(b'-'));
-        let word = self.word().unwrap_or("");
-        self.at += word.len();
-        if word.is_empty() || self.newline().is_none() || self.searches == 0 {
+        let Some((word, length)) = self.misspelt_heredoc(self.at) else {
+            self.at += 2;
+            return;
+        };
+        let (word, mut at) = (word.to_owned(), self.at + length);
+        self.at = at;
+        if self.newline().is_none() || self.searches == 0 {
             return;
         }
-        let mut at = self.at;
         for line in self.rest().split_inclusive('\n') {
             at += line.len();
             if line.ends_with('\n') && line.trim() == word {

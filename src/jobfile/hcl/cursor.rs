@@ -287,12 +287,21 @@ impl<'a> Reader<'a> {
     pub(super) fn expected(&self, what: &str) -> Fault {
         let (span, found) = self.found();
         let fault = Fault::new("syntax", span, format!("{what} is needed here, this is {found}"));
+        if !self.starts("'") && self.at_foreign_quote() {
+            return fault
+                .help("quotes are straight: `\"`; these come from a word processor or a web page");
+        }
         match self.byte() {
             Some(b'\'') => fault.help("strings stand in double quotes"),
             Some(b'`') => fault.help("strings stand in double quotes; longer texts as <<EOF … EOF"),
             Some(b';') => fault.help("nothing is ended with `;`: give each attribute a line"),
             _ => fault,
         }
+    }
+
+    /// Whether a quote is next that is none of HCL's.
+    pub(super) fn at_foreign_quote(&self) -> bool {
+        self.rest().starts_with(['\'', '“', '”', '„', '‟', '‘', '’', '‚', '″', '«', '»'])
     }
 
     /// The next token, in words.

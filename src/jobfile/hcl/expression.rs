@@ -124,6 +124,10 @@ impl Reader<'_> {
                 .help(format!("add the `{bracket}`"));
         }
         let fault = self.expected(choices);
+        let behind_quote = self.at.checked_sub(1).and_then(|at| self.bytes.get(at)) == Some(&b'"');
+        if behind_quote && self.word().is_some() {
+            return fault.help("a quote within a text is written `\\\"`");
+        }
         if fault.help.is_empty() {
             fault.help(format!("the `{open}` before it is still open"))
         } else {

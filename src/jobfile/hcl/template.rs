@@ -277,6 +277,11 @@ impl<'a> Reader<'a> {
         let word = self.word().unwrap_or("");
         self.take(word.len());
         if word.is_empty() || self.newline().is_none() {
+            if let Some((word, length)) = self.misspelt_heredoc(opened) {
+                let message = "the word of a text block stands right behind `<<`, without quotes";
+                return Err(Fault::new("syntax", Span::new(opened, opened + length), message)
+                    .help(format!("write <<{word}")));
+            }
             let span = Span::new(opened, self.at.max(opened + 2));
             return Err(Fault::new(
                 "syntax",

@@ -105,13 +105,42 @@ fn a_broken_header_costs_its_block_only() {
     );
     check(
         "a \"x\"\n{\n b = 1\n}\n",
-        &[
-            "1: the `{` of the block `a` is needed here, this is the end of the line",
-            "2: an attribute or a block is needed here, this is `{`",
-        ],
-        "…",
+        &["1: the `{` of the block `a` is needed here, this is the end of the line"],
+        "a x{b}",
     );
     check("- a\nb = 1\n", &["1: an attribute or a block is needed here, this is `-`"], "b …");
+}
+
+#[test]
+fn a_text_without_quotes_is_told_once() {
+    let of = |line: &str| {
+        let parsed = parse_all(&format!("{line}\nlast = 1\n"));
+        let names: Vec<String> =
+            parsed.body.expect("is there").attributes.iter().map(|one| one.name.clone()).collect();
+        assert_eq!(names, ["x", "last"], "{line}");
+        assert_eq!(parsed.faults.len(), 1, "{line}: {:?}", parsed.faults);
+        let fault = &parsed.faults[0];
+        format!("{}; {}", fault.message, fault.help)
+    };
+    let missing = |text: &str| format!("quotes are missing around `{text}`; write x = \"{text}\"");
+    let texts =
+        ["10s", "1m30s", "/health", "nginx:1.29", "r.example.org/a/b:1", "./x", "*/5 * * * *"];
+    for text in texts.into_iter().chain(["https://example.org/a?b=c&d"]) {
+        assert_eq!(of(&format!("x = {text}")), missing(text));
+        assert_eq!(of(&format!("x = {text} # why")), missing(text));
+    }
+    assert_eq!(
+        of("x = 256MB"),
+        "`256MB` is neither a number nor a text in quotes; sizes are numbers without a unit, nearly all megabytes: 256"
+    );
+    assert!(of("x = var.a b").starts_with("the end of the line is needed here"));
+    assert!(of("x = “a”").ends_with("these come from a word processor or a web page"));
+    for opening in ["<<'EOF'", "<<\"EOF\"", "<< EOF", "<<- 'EOF'"] {
+        assert_eq!(
+            of(&format!("x = {opening}\na = {{{{ b }}}}\nEOF")),
+            "the word of a text block stands right behind `<<`, without quotes; write <<EOF"
+        );
+    }
 }
 
 #[test]

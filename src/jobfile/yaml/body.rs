@@ -72,6 +72,10 @@ fn to_inner_body(node: Node, schema: &'static Schema, way: &Way<'_>) -> Body<Exp
             continue;
         }
         match schema.block(&key.text) {
+            // A map that an expression makes.
+            Some(rule) if rule.or_attribute && is_expression(&value) => {
+                body.attributes.push(attribute(key, value));
+            }
             Some(rule) => {
                 let blocks = Blocks { key: &key, rule, way };
                 blocks.value(&[], value, false, &mut body);
@@ -85,6 +89,10 @@ fn to_inner_body(node: Node, schema: &'static Schema, way: &Way<'_>) -> Body<Exp
         }
     }
     body
+}
+
+fn is_expression(value: &Node) -> bool {
+    matches!(&value.kind, Kind::Text(text) if text.starts_with("${"))
 }
 
 fn attribute(key: Key, value: Node) -> Attribute<Expr> {
@@ -121,6 +129,11 @@ impl Blocks<'_> {
                 if items.is_empty() {
                     self.unlabelled();
                 }
+                if let Some((name, place)) = flat(&items) {
+                    self.without_name(name, place);
+                    body.incomplete = true;
+                    return;
+                }
                 for (label, inner) in items {
                     let mut labels = labels.to_vec();
                     labels.push(Label { text: label.text, span: label.span });
@@ -155,10 +168,40 @@ impl Blocks<'_> {
         self.way.sink.error(Fault::new("missing-label", self.key.span, message).help(help));
     }
 
+    /// The content stands where its name should stand.
+    fn without_name(&self, name: Option<&str>, place: Span) {
+        let kind = &self.key.text;
+        let message = format!("`{kind}` needs its name as a key around this");
+        let name = name.unwrap_or("name");
+        let help = format!("write {kind}: {{ {name}: {{ … }} }}");
+        self.way.sink.error(Fault::new("missing-label", place, message).help(help));
+    }
+
     fn wrong(&self, span: Span, found: &str, body: &mut Body<Expr>) {
+        if self.rule.labels() > 0 && found != "a list in a list" {
+            let key = &self.key.text;
+            let message = format!("`{key}` is a map of names, this is {found}");
+            let help = format!("write {key}: {{ name: {{ … }} }}");
+            self.way.sink.error(Fault::new("wrong-type", span, message).help(help));
+            body.incomplete = true;
+            return;
+        }
         wrong(self.key, span, found, self.way.sink);
         body.incomplete = true;
     }
+}
+
+/// Whether a map is a block's content rather than a map of names: some value in it is no map. Says what it is named by
+/// `name`, and where it starts.
+fn flat(items: &[(Key, Node)]) -> Option<(Option<&str>, Span)> {
+    let is_plain =
+        |node: &Node| matches!(node.kind, Kind::Text(_) | Kind::Number(_) | Kind::Bool(_));
+    let start = items.iter().find(|(_, value)| is_plain(value))?.0.span;
+    let name = items.iter().find_map(|(key, value)| match &value.kind {
+        Kind::Text(text) if key.text == "name" => Some(text.as_str()),
+        _ => None,
+    });
+    Some((name, start))
 }
 
 fn wrong(key: &Key, span: Span, found: &str, sink: &Sink<'_>) {

@@ -71,7 +71,7 @@ pub(crate) fn documents(text: &str) -> Documents {
 
 /// What the parser says, with what is likely meant.
 fn syntax_fault(text: &str, at: usize, info: &str) -> Fault {
-    let fault = Fault::new("syntax", Span::new(at, at), info);
+    let fault = Fault::new("syntax", Span::new(at, at), in_plain_words(info));
     let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |n| n + 1);
     let lines = text.get(start..).unwrap_or("").lines();
     let above = text.get(..start).unwrap_or("").lines().next_back();
@@ -83,10 +83,39 @@ fn syntax_fault(text: &str, at: usize, info: &str) -> Fault {
     if line.contains(" = ") || line.trim_end().ends_with('{') {
         return fault.help("this looks like HCL, which stands in a file named .nomad.hcl");
     }
+    let no_blank = |line: &str| {
+        let word = line.trim().split(':').next().unwrap_or("");
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        !word.is_empty() && word.chars().all(is_word) && !line.contains([' ', '"']) && {
+            line.contains(':') && !line.ends_with(':')
+        }
+    };
+    if let Some(above) = above
+        && no_blank(above.trim())
+    {
+        return fault.help("behind a `:` stands a blank; the line above has none");
+    }
     if line.matches(": ").count() > 1 && !line.contains(['{', '"', '\'']) {
         return fault.help("text with `: ` in it stands in quotes");
     }
+    if info.contains("did not find expected key") || info.contains("mapping values") {
+        return fault
+            .help("the keys of a map start in the same column, and what is in them further right");
+    }
     fault
+}
+
+/// What the parser says, in words for somebody who has not read the specification of YAML.
+fn in_plain_words(info: &str) -> String {
+    let words = match info {
+        _ if info.starts_with("while parsing a block mapping, did not find expected key") => {
+            "this line does not continue the map above it"
+        }
+        _ if info.starts_with("mapping values are not allowed") => "a `:` cannot stand here",
+        _ if info.starts_with("tabs disallowed") => "the indentation has a tab",
+        _ => info,
+    };
+    words.to_owned()
 }
 
 fn too_deep(span: Span) -> Fault {

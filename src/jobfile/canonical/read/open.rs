@@ -47,7 +47,7 @@ impl Reading<'_> {
 
     fn not_a_map(&self, name: &str, value: &Value, span: Span) {
         let message = format!("`{name}` is a map, this is {}", value.kind());
-        self.fault("wrong-type", span, message, String::new());
+        self.fault("wrong-type", span, message, format!("write {name} {{ NAME = \"value\" }}"));
     }
 
     /// `name { … }`.
