@@ -72,8 +72,12 @@ pub fn is_secret_name(name: &str) -> bool {
         return false;
     }
     let joined = words.concat();
+    let holds = |at: usize| {
+        let rest = joined.as_bytes().get(at..).unwrap_or_default();
+        ANYWHERE.iter().any(|part| rest.starts_with(part.as_bytes()))
+    };
     joined == "auth"
-        || ANYWHERE.iter().any(|part| joined.contains(part))
+        || (0..joined.len()).any(holds)
         || words.iter().any(|word| WORDS.contains(&word.as_str()))
 }
 

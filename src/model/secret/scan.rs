@@ -8,21 +8,36 @@ use super::{is_secret_name, words};
 /// The longest name that is looked at.
 const LONGEST_NAME: usize = 80;
 
+/// So much is looked at behind what announces a value, times the length of the text. Texts in which values announce one
+/// another over and over need more; their rest is taken for one secret.
+const MAX_WORK: usize = 16;
+
 /// The secret parts of a text.
 pub(super) fn parts(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    let actions = spans(text, false);
-    for (at, mark) in text.char_indices() {
-        if actions.iter().any(|span| span.contains(&at)) {
+    let mut actions = spans(text, false).into_iter().peekable();
+    let mut token = Token::default();
+    let mut work = (text.len() + 1_000) * MAX_WORK;
+    for (at, mark) in text.bytes().enumerate() {
+        if !matches!(mark, b':' | b'=' | b' ') {
+            continue;
+        }
+        while actions.next_if(|span| span.end <= at).is_some() {}
+        if actions.peek().is_some_and(|span| span.contains(&at)) {
             continue;
         }
         let part = match mark {
-            ':' if text.get(at..).is_some_and(|rest| rest.starts_with("://")) => userinfo(text, at),
-            '=' | ':' => named(text, at),
-            ' ' => after_word(text, at),
-            _ => None,
+            b':' if text.get(at..).is_some_and(|rest| rest.starts_with("://")) => {
+                token.userinfo(text, at, &mut work)
+            }
+            b'=' | b':' => named(text, at, &mut work),
+            _ => after_word(text, at),
         };
         found.extend(part);
+        if work == 0 {
+            found.push(at..text.len());
+            break;
+        }
     }
     found
 }
@@ -31,26 +46,57 @@ pub(super) fn parts(text: &str) -> Vec<Range<usize>> {
 /// only where `literals` says so.
 fn spans(text: &str, literals: bool) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
-    for (at, _) in text.match_indices(['$', '{']) {
-        if found.last().is_some_and(|last| at < last.end) {
-            continue;
-        }
-        let rest = text.get(at..).unwrap_or_default();
-        let (open, close) = if rest.starts_with("${") {
-            ("${", "}")
-        } else if rest.starts_with("{{") {
-            ("{{", "}}")
-        } else {
+    let mut closes = Closes::default();
+    let mut at = 0;
+    while let Some(next) = text.get(at..).and_then(|rest| rest.find(['$', '{'])) {
+        at += next;
+        let Some(end) = closes.end_of(text, at) else {
+            at += 1;
             continue;
         };
-        let inner = rest.get(open.len()..).unwrap_or_default();
-        let Some(end) = inner.find(close) else { continue };
+        let inner = text.get(at + 2..end).unwrap_or_default();
         let literal = inner.trim_start_matches('-').trim_start().starts_with(['"', '\'', '`']);
         if literals || !literal {
-            found.push(at..at + open.len() + end + close.len());
+            found.push(at..end);
+            at = end;
+        } else {
+            at += 1;
         }
     }
     found
+}
+
+/// Where the next `}` and `}}` are, which are looked for once and not for each bracket that opens.
+#[derive(Default)]
+struct Closes {
+    single: Option<usize>,
+    double: Option<usize>,
+    /// How much has been looked at.
+    searched: usize,
+}
+
+impl Closes {
+    /// The end of the `${…}` or `{{…}}` that opens there. Places must not go down from call to call.
+    fn end_of(&mut self, text: &str, at: usize) -> Option<usize> {
+        let rest = text.get(at..)?;
+        let (known, close) = if rest.starts_with("${") {
+            (&mut self.single, "}")
+        } else if rest.starts_with("{{") {
+            (&mut self.double, "}}")
+        } else {
+            return None;
+        };
+        let from = at + 2;
+        let next = match *known {
+            Some(next) if next >= from => next,
+            _ => {
+                let found = text.get(from..).and_then(|rest| rest.find(close));
+                self.searched += found.unwrap_or(text.len() - at);
+                *known.insert(found.map_or(usize::MAX, |length| from + length))
+            }
+        };
+        (next < text.len()).then_some(next + close.len())
+    }
 }
 
 pub(super) fn is_reference(value: &str) -> bool {
@@ -63,6 +109,9 @@ pub(super) fn is_reference(value: &str) -> bool {
         return true;
     }
     let spans = spans(value, false);
+    if spans.is_empty() {
+        return false;
+    }
     let mut rest = String::new();
     let mut at = 0;
     for span in &spans {
@@ -70,39 +119,55 @@ pub(super) fn is_reference(value: &str) -> bool {
         at = span.end;
     }
     rest.push_str(value.get(at..).unwrap_or_default());
-    !spans.is_empty() && !rest.contains(char::is_alphanumeric)
+    !rest.contains(char::is_alphanumeric)
 }
 
-/// A password in a URL whose `://` is at `at`: all between the first `:` and the last `@` of what names the host.
-fn userinfo(text: &str, at: usize) -> Option<Range<usize>> {
-    let start = at + 3;
-    let rest = text.get(start..)?;
-    let end = rest
-        .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>'))
-        .unwrap_or(rest.len());
-    let rest = rest.get(..end)?;
-    let authority = rest.get(..rest.find(['/', '?', '#']).unwrap_or(rest.len()))?;
-    let login = match (authority.rfind('@'), rest.split_once(':')) {
-        (Some(at), _) => rest.get(..at)?,
-        // A password with a slash in it; a port is none.
-        (None, Some((_, after)))
-            if !after.split(['/', '?', '#']).next().is_some_and(|port| {
-                !port.is_empty() && port.chars().all(|c| c.is_ascii_digit())
-            }) =>
-        {
-            rest.get(..rest.rfind('@')?)?
+/// The text up to the next white space or quote, which URLs may share.
+#[derive(Default)]
+struct Token {
+    end: usize,
+    /// Its last `@`.
+    last: Option<usize>,
+}
+
+impl Token {
+    /// A password in a URL whose `://` is at `at`: all between the first `:` and the last `@` of what names the host.
+    fn userinfo(&mut self, text: &str, at: usize, work: &mut usize) -> Option<Range<usize>> {
+        let start = at + 3;
+        if start > self.end {
+            let rest = text.get(start..)?;
+            let length = rest
+                .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>'))
+                .unwrap_or(rest.len());
+            self.end = start + length;
+            self.last = rest.get(..length)?.rfind('@').map(|at| start + at);
         }
-        _ => return None,
-    };
-    match login.split_once(':') {
-        Some((user, password))
-            if password == "x-oauth-basic" || user.is_empty() || user.len() > 30 =>
-        {
-            unless_reference(login, start)
+        let last = self.last.filter(|last| *last >= start)?;
+        let rest = text.get(start..self.end)?;
+        *work = work.saturating_sub(rest.len());
+        let authority = rest.get(..rest.find(['/', '?', '#']).unwrap_or(rest.len()))?;
+        let login = match (authority.rfind('@'), rest.split_once(':')) {
+            (Some(at), _) => rest.get(..at)?,
+            // A password with a slash in it; a port is none.
+            (None, Some((_, after)))
+                if !after.split(['/', '?', '#']).next().is_some_and(|port| {
+                    !port.is_empty() && port.chars().all(|c| c.is_ascii_digit())
+                }) =>
+            {
+                rest.get(..last - start)?
+            }
+            _ => return None,
+        };
+        match login.split_once(':') {
+            Some((user, password))
+                if password == "x-oauth-basic" || user.is_empty() || user.len() > 30 =>
+            {
+                unless_reference(login, start)
+            }
+            Some((user, password)) => unless_reference(password, start + user.len() + 1),
+            None if login.len() >= 16 => unless_reference(login, start),
+            None => None,
         }
-        Some((user, password)) => unless_reference(password, start + user.len() + 1),
-        None if login.len() >= 16 => unless_reference(login, start),
-        None => None,
     }
 }
 
@@ -111,7 +176,7 @@ fn unless_reference(value: &str, start: usize) -> Option<Range<usize>> {
 }
 
 /// What a secret's name gives: `name=value`, `name: value`, `"name": "value"`. `at` is the sign between them.
-fn named(text: &str, at: usize) -> Option<Range<usize>> {
+fn named(text: &str, at: usize, work: &mut usize) -> Option<Range<usize>> {
     let before = text.get(..at)?.trim_end_matches([' ', '\t']);
     let spaced = before.len() < at || text.get(at + 1..)?.starts_with([' ', '\t']);
     let before = before.trim_end_matches(['"', '\'']);
@@ -134,8 +199,9 @@ fn named(text: &str, at: usize) -> Option<Range<usize>> {
             let end = inner.find(quote).unwrap_or(inner.len());
             (inner.get(..end)?, start + 1)
         }
-        _ => (value.get(..bare_end(value, whole_line))?, start),
+        _ => (value.get(..bare_end(value, whole_line, work))?, start),
     };
+    *work = work.saturating_sub(value.len());
     // `\` before a closing quote belongs to what holds the text.
     let value = value.trim_end_matches(['\\', '\r']);
     if value.starts_with('\\') && value.len() < 3 {
@@ -145,42 +211,48 @@ fn named(text: &str, at: usize) -> Option<Range<usize>> {
 }
 
 /// Where a value without quotes ends: at the line's end or a space, or where the next `name=` begins.
-fn bare_end(value: &str, whole_line: bool) -> usize {
-    let spans = spans(value, true);
-    for (at, c) in value.char_indices() {
-        if spans.iter().any(|span| span.contains(&at)) {
-            continue;
-        }
-        let next_pair = |rest: &str| {
-            rest.split_once('=').is_some_and(|(name, _)| {
-                !name.is_empty()
-                    && name
-                        .chars()
-                        .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' ' | '.'))
-            })
+fn bare_end(value: &str, whole_line: bool, work: &mut usize) -> usize {
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | ' ' | '.');
+    let next_pair = |rest: &str| {
+        let behind = rest.trim_start_matches(is_name);
+        behind.len() < rest.len() && behind.starts_with('=')
+    };
+    let mut closes = Closes::default();
+    let mut at = 0;
+    let mut end = value.len();
+    while let Some(c) = value.get(at..).and_then(|rest| rest.chars().next()) {
+        let behind = at + c.len_utf8();
+        let ends = match c {
+            '\n' | '"' | '\'' | '`' => true,
+            ' ' | '\t' => !whole_line,
+            ';' | '&' | ',' => next_pair(value.get(behind..).unwrap_or_default()),
+            _ => false,
         };
-        let rest = value.get(at + c.len_utf8()..).unwrap_or_default();
-        match c {
-            '\n' | '"' | '\'' | '`' => return at,
-            ' ' | '\t' if !whole_line => return at,
-            ';' | '&' | ',' if next_pair(rest) => return at,
-            _ => {}
+        if ends {
+            end = at;
+            break;
         }
+        at = closes.end_of(value, at).unwrap_or(behind);
     }
-    value.len()
+    *work = work.saturating_sub(closes.searched);
+    end
 }
 
 /// What a word before a space announces: `Bearer …`, `Basic …`, `--token …`, `-u user:…`.
 fn after_word(text: &str, at: usize) -> Option<Range<usize>> {
     let before = text.get(..at)?;
     let word = before.rsplit([' ', '\t', '\n', '"', '\'', ':', '=']).next()?;
+    let is_scheme = word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic");
+    if !is_scheme && !word.starts_with('-') {
+        return None;
+    }
     let value = text.get(at + 1..)?;
     let quoted = value.len() - value.trim_start_matches(['"', '\'', ' ']).len();
     let start = at + 1 + quoted;
     let value = value.get(quoted..)?;
     let end = value.find([' ', '\t', '\n', '"', '\'', ',', ';']).unwrap_or(value.len());
     let value = value.get(..end)?;
-    if word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic") {
+    if is_scheme {
         let opaque = value.len() >= 6
             && value.contains(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase() || c == '=');
         return opaque.then(|| unless_reference(value, start)).flatten();
@@ -189,7 +261,7 @@ fn after_word(text: &str, at: usize) -> Option<Range<usize>> {
         let range = password_of_login(value)?;
         return Some(start + range.start..start + range.end);
     }
-    let flag = word.starts_with('-') && super::announces_secret(word) && !value.starts_with('-');
+    let flag = super::announces_secret(word) && !value.starts_with('-');
     flag.then(|| unless_reference(value, start)).flatten()
 }
 

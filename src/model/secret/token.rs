@@ -64,38 +64,65 @@ const HOOKS: &[&str] = &[
 const HASHES: &[&str] =
     &["$apr1$", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$argon2", "$scrypt$", "{SHA}", "{SSHA}"];
 
+/// The shortest token.
+const SHORTEST: usize = 14;
+
 /// The tokens in a text.
 pub(super) fn parts(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    if let Some(at) = text.find("-----BEGIN ") {
-        let kind = text.get(at + 11..).unwrap_or_default();
-        if kind.split("-----").next().is_some_and(|kind| kind.contains("PRIVATE KEY")) {
-            found.push(at..text.len());
-        }
+    if let Some((before, after)) = text.split_once("-----BEGIN ")
+        && after.split("-----").next().is_some_and(|kind| kind.contains("PRIVATE KEY"))
+    {
+        found.push(before.len()..text.len());
     }
-    for (prefix, least) in PREFIXES {
-        for (at, _) in text.match_indices(prefix) {
-            let bounded = !text.as_bytes()[..at].last().is_some_and(u8::is_ascii_alphanumeric);
-            let rest = text.get(at + prefix.len()..).unwrap_or_default();
-            let length = rest.find(|c: char| !is_token(c)).unwrap_or(rest.len());
-            if bounded && length >= *least {
-                found.push(at..at + prefix.len() + length);
-            }
-        }
+    if text.len() >= SHORTEST {
+        prefixed(text, &mut found);
     }
-    for marker in HASHES.iter().chain(HOOKS) {
+    let hashes = if text.contains(['$', '{']) { HASHES } else { &[] };
+    let hooks = if text.contains('/') { HOOKS } else { &[] };
+    for marker in hashes.iter().chain(hooks) {
+        // Where the last one ended: all that stands before it ends there too.
+        let mut end = 0;
         for (at, _) in text.match_indices(marker) {
             let start = if HOOKS.contains(marker) { at + marker.len() } else { at };
-            let rest = text.get(start..).unwrap_or_default();
-            let length = rest
-                .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '`'))
-                .unwrap_or(rest.len());
-            found.push(start..start + length);
+            if start >= end {
+                let rest = text.get(start..).unwrap_or_default();
+                let length =
+                    rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '`'));
+                end = length.map_or(text.len(), |length| start + length);
+            }
+            found.push(start..end);
         }
     }
     found
 }
 
-fn is_token(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | '/' | '=')
+/// Tokens that begin in a known way, where no other word ends.
+fn prefixed(text: &str, found: &mut Vec<Range<usize>>) {
+    let bytes = text.as_bytes();
+    let mut in_word = false;
+    let mut end = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        if std::mem::replace(&mut in_word, byte.is_ascii_alphanumeric()) || !in_word {
+            continue;
+        }
+        let rest = bytes.get(at..).unwrap_or_default();
+        for (prefix, least) in PREFIXES {
+            if !rest.starts_with(prefix.as_bytes()) {
+                continue;
+            }
+            let start = at + prefix.len();
+            if start >= end {
+                let length = bytes.iter().skip(start).take_while(|byte| is_token(**byte)).count();
+                end = start + length;
+            }
+            if end - start >= *least {
+                found.push(at..end);
+            }
+        }
+    }
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'+' | b'/' | b'=')
 }
