@@ -21,7 +21,7 @@ pub(crate) struct Agent {
     /// Followed by a flag; none where the configuration file says what is followed.
     repo: Option<PathBuf>,
     dir: tempfile::TempDir,
-    flags: Vec<String>,
+    pub(crate) flags: Vec<String>,
     child: Option<Child>,
     pub(crate) http: SocketAddr,
     pub(crate) catalog: SocketAddr,

@@ -299,8 +299,8 @@ fn a_thousand_files_are_validated_and_what_matters_comes_first() {
     assert!(all.out.contains("did you mean `driver`"), "{}", all.out);
     assert!(all.out.matches("not-acted-on").count() == 1, "many warnings are folded: {}", all.out);
     assert!(all.out.lines().count() < 60, "{}", all.out);
-    let summary = all.said.lines().last().expect("a summary");
-    assert!(summary.starts_with("1,000 files, 3 with errors"), "{summary}");
+    let is_summary = |line: &&str| line.starts_with("1,000 files, 3 with errors");
+    let summary = all.said.lines().find(is_summary).expect(&all.said);
     assert!(summary.contains("; first: team-4/job-400.nomad:"), "{summary}");
 
     let github = herder(repo.path(), &["validate", "-format=github"]);
@@ -328,4 +328,75 @@ fn a_thousand_files_are_validated_and_what_matters_comes_first() {
     assert_eq!(herder(repo.path(), &["validate", "team-3"]).code, 0);
     assert_eq!(herder(&repo.file("team-8"), &["validate", "job-800.nomad"]).code, 1);
     assert_eq!(herder(repo.path(), &["validate", "no-such-folder"]).code, 255);
+}
+
+#[test]
+fn a_plan_says_what_is_gone_and_what_is_new() {
+    let repo = Repository::new();
+    repo.write("jobs/all.nomad", [sleeper("a"), sleeper("b")].concat())
+        .write("jobs/shop.nomad", shop(1, 50))
+        .write("lib/secrets.hcl", secret("x"))
+        .write("all.vars.hcl", "seconds = \"1000\"\n");
+    let first = repo.commit("three jobs");
+    let mut agent = Agent::start(&repo, &[]);
+    agent.wait_outcome(&first, RevisionOutcome::Deployed);
+    let paths = [repo.path().display().to_string(), repo.file("jobs").display().to_string()];
+
+    repo.write("jobs/all.nomad", sleeper("a")).write("jobs/c.nomad", sleeper("c"));
+    for path in &paths {
+        let plan = ask(&agent, &["plan", path]);
+        assert_eq!(plan.code, 1, "{path}: {}", plan.all());
+        for words in
+            ["- Job: \"b\"", "+ Job: \"c\"", "1 to create, 0 to replace, 1 to stop, in 2 jobs."]
+        {
+            assert!(plan.out.contains(words), "{path}: no {words:?}: {}", plan.all());
+        }
+    }
+    // A file that is moved with its jobs is nothing.
+    repo.write("jobs/all.nomad", sleeper("b")).write("jobs/c.nomad", sleeper("a"));
+    for path in &paths {
+        let plan = ask(&agent, &["plan", path]);
+        assert_eq!(
+            (plan.code, plan.out.contains("No changes")),
+            (0, true),
+            "{path}: {}",
+            plan.all()
+        );
+    }
+    // What a job takes its values from is gone.
+    repo.remove("all.vars.hcl");
+    for path in &paths {
+        let plan = ask(&agent, &["plan", path]);
+        assert_eq!(plan.code, 255, "{path}: {}", plan.all());
+        assert!(plan.said.contains("jobs/shop.nomad:2:"), "{path}: {}", plan.all());
+    }
+}
+
+#[test]
+fn where_a_value_came_from_is_told() {
+    let repo = Repository::new();
+    repo.write("jobs/shop.nomad", shop(1, 50))
+        .write("lib/secrets.hcl", secret("hunter-one"))
+        .write("all.vars.hcl", "seconds = \"1000\"\n")
+        .write("jobs/all.prod.vars.hcl", "\nseconds = \"2000\"\n");
+    let explain = |flags: &[&str]| {
+        let explained = herder(
+            repo.path(),
+            &[&["job", "inspect", "-explain", "jobs/shop.nomad"], flags].concat(),
+        );
+        assert_eq!(explained.code, 0, "{}", explained.said);
+        assert!(!explained.all().contains("hunter"), "{}", explained.all());
+        explained.out
+    };
+    for (flags, words) in [
+        (&[][..], "var.seconds ← all.vars.hcl:1:"),
+        (&["-env=prod"], "var.seconds ← jobs/all.prod.vars.hcl:2:"),
+        (&["-env=prod", "-var=seconds=3000"], "var.seconds ← -var,"),
+    ] {
+        let text = explain(flags);
+        let line = text.lines().find(|line| line.contains("args")).expect("the arguments");
+        assert!(line.contains(words), "{flags:?}: no {words:?}: {text}");
+    }
+    let text = explain(&[]);
+    assert!(text.contains("local.password ← lib/secrets.hcl:2:"), "{text}");
 }

@@ -405,7 +405,7 @@ fn the_same_job_written_otherwise_is_no_new_version() {
     agent.wait_outcome(&first, RevisionOutcome::Deployed);
     agent.wait_running("a", 1);
     let kept = stand(&agent, &["a"]);
-    let hash = agent.job("a").spec_hash.clone();
+    let hash = agent.job("a").spec_hash;
 
     let spelled_out = r#"
 # A job that sleeps.

@@ -11,6 +11,7 @@ mod deletion;
 mod docker;
 mod job_commands;
 mod job_files;
+mod job_safety;
 mod jobs;
 mod load;
 mod repository;
