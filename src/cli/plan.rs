@@ -4,7 +4,6 @@ mod diff;
 mod lines;
 mod render;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,7 +21,9 @@ pub(crate) use render::failure_lines;
 /// Flags of `herder plan`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Without PATH the branch's head is compared with what runs. With PATH, the files in that folder are, committed or not.
+Without PATH the branch's head is compared with what runs. \
+With PATH, the files in that folder are, committed or not.
+
 Exit code: 0 nothing starts or stops, 1 something does, 255 error.")]
 pub struct PlanArguments {
     /// A folder of a working tree, or one job file
@@ -45,9 +46,7 @@ fn plan(arguments: &PlanArguments) -> Result<ExitCode, Failure> {
     let mut request = PlanRequest { repo: arguments.repo.clone(), ..PlanRequest::default() };
     match (&arguments.path, &arguments.rev) {
         (Some(path), _) => {
-            let (files, under) = working_tree(path)?;
-            request.files = Some(files);
-            request.under = Some(under);
+            working_tree(path, &mut request)?;
         }
         (None, Some(rev)) => request.rev = Some(rev.clone()),
         (None, None) => request.head = Some(true),
@@ -65,9 +64,9 @@ fn plan(arguments: &PlanArguments) -> Result<ExitCode, Failure> {
     })
 }
 
-/// The files to send, by their path from the repository's root, and the folder or file whose job files they are. With
-/// the job files come the vars files that apply to them, and what they include and read.
-fn working_tree(path: &Path) -> anyhow::Result<(BTreeMap<String, String>, String)> {
+/// Asks for a plan of the files to send, by their path from the repository's root. With the job files come the vars files
+/// that apply to them, and what they include and read; what of it is not there is said, too.
+fn working_tree(path: &Path, request: &mut PlanRequest) -> anyhow::Result<()> {
     let (repository, under) = Repository::around(path)?;
     let jobs = repository.job_files(&under)?;
     let vars_files = repository.vars_files(&under)?;
@@ -81,12 +80,26 @@ fn working_tree(path: &Path) -> anyhow::Result<(BTreeMap<String, String>, String
     }
     let mut files = jobs;
     for path in others.into_iter().filter(|path| !path.ends_with('/')) {
-        // What cannot be read here is for the agent to name.
-        if let Ok(Some(bytes)) = repository.read(&path) {
-            files.insert(path, bytes);
+        match repository.read(&path) {
+            Ok(Some(bytes)) => {
+                files.insert(path, bytes);
+            }
+            Ok(None) => {
+                request.gone.insert(path);
+            }
+            // What cannot be read here is for the agent to name.
+            Err(_) => {}
         }
+    }
+    // All vars files above are among the files.
+    let mut folder = under.as_str();
+    while !folder.is_empty() {
+        folder = folder.rsplit_once('/').map_or("", |(above, _)| above);
+        request.gone.insert(format!("{folder}/"));
     }
     // What is not text is sent with replacement characters, so that the agent's parser says what is wrong.
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok((files.into_iter().map(|(path, bytes)| (path, text(bytes))).collect(), under))
+    request.files = Some(files.into_iter().map(|(path, bytes)| (path, text(bytes))).collect());
+    request.under = Some(under);
+    Ok(())
 }

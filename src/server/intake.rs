@@ -5,6 +5,7 @@ mod decide;
 mod read;
 mod split;
 
+pub(crate) use around::Overlay;
 pub use decide::Budget;
 pub(crate) use decide::{DECLARED_ELSEWHERE, Others, plan_revision};
 pub(crate) use read::{Reader, read_files, read_head};

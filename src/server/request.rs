@@ -1,6 +1,6 @@
 //! What operators ask for, and how it can go wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{CommitId, Diagnostic};
 
@@ -17,6 +17,9 @@ pub enum PlanSource {
         /// The folder that these are all job files of, or the one file that was looked at; empty for the whole
         /// repository. What lies elsewhere stays as it is.
         under: String,
+        /// What is not there any more though it lies elsewhere: files, and folders (with `/` behind them) that have no
+        /// vars files but those in `files`.
+        gone: BTreeSet<String>,
     },
     /// A commit, branch or tag that the mirror holds.
     Revision(String),

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::follow::{Intake, release};
 use crate::garbage::{Keep, collect, is_empty};
-use crate::intake::{IntakeOptions, Others, Reader, plan_revision, read_head};
+use crate::intake::{IntakeOptions, Others, Overlay, Reader, plan_revision, read_head};
 use crate::reconciler::Reconciler;
 use crate::request::{PlanOutcome, PlanRequest, PlanSource, RepoStatus, ServerError};
 use crate::source::RevisionSource;
@@ -219,13 +219,13 @@ impl Server {
         let branch = repo.branch.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut reader = Reader::new(repo.intake.inputs.clone());
         let (commit, head, reading) = match request.source {
-            PlanSource::Files { files, under } => {
+            PlanSource::Files { files, under, gone } => {
                 let (head, reading) = crate::intake::read_files(
                     repo.source.as_ref(),
                     &mut reader,
                     record.map(Arc::as_ref),
                     (name, &branch),
-                    (&files, &under),
+                    Overlay { files: &files, under: &under, gone: &gone },
                     self.now(),
                 )
                 .await?;

@@ -77,6 +77,7 @@ impl Control for Server {
             (Some(files), _) => PlanSource::Files {
                 files: files.into_iter().map(|(path, text)| (path, text.into_bytes())).collect(),
                 under: request.under.unwrap_or_default(),
+                gone: request.gone,
             },
             (None, Some(revision)) => PlanSource::Revision(revision),
             (None, None) => PlanSource::Head,

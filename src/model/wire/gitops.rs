@@ -1,6 +1,6 @@
 //! Herder's own answers: repositories, revisions and plans.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +132,10 @@ pub struct PlanRequest {
     /// looked at; the whole repository when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub under: Option<String>,
+    /// What was looked for beside `Files` and is not there any more: files, and folders (with `/` behind them) that have
+    /// no vars files but those in `Files`. All else that is not beneath `Under` is read at the head.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub gone: BTreeSet<String>,
     /// A branch, tag or commit that the agent's mirror has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rev: Option<String>,

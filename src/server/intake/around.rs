@@ -25,11 +25,23 @@ const ROUNDS: usize = 32;
 
 /// Files of somebody's working tree, in place of those of the commit.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Overlay<'a> {
+pub(crate) struct Overlay<'a> {
     /// The files, by path.
-    pub(super) files: &'a BTreeMap<String, Vec<u8>>,
+    pub(crate) files: &'a BTreeMap<String, Vec<u8>>,
     /// The folder that they are all files of.
-    pub(super) under: &'a str,
+    pub(crate) under: &'a str,
+    /// What else is not there, see [`crate::PlanSource::Files`].
+    pub(crate) gone: &'a BTreeSet<String>,
+}
+
+impl Overlay<'_> {
+    /// Whether the commit does not count for this path.
+    fn replaces(&self, path: &str) -> bool {
+        let vars_are_gone = || self.gone.contains(&format!("{}/", folder_of(path)));
+        super::is_beneath(path, self.under)
+            || self.gone.contains(path)
+            || (jobfile::is_vars_file_name(path) && vars_are_gone())
+    }
 }
 
 /// The files of one commit.
@@ -137,9 +149,8 @@ impl<'a> Around<'a> {
         Ok(())
     }
 
-    /// Whether the commit does not count for this path.
     fn replaced(&self, path: &str) -> bool {
-        self.overlay.is_some_and(|overlay| super::is_beneath(path, overlay.under))
+        self.overlay.is_some_and(|overlay| overlay.replaces(path))
     }
 
     async fn list(&mut self, folder: &str) -> Result<(), SourceError> {

@@ -1,6 +1,6 @@
 //! Reading a head: only what differs from what the log knows is read and parsed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use gitrepo::{CommitInfo, FileKind, TreeFile};
 use model::{BlobId, CommitId, Diagnostic, Timestamp};
@@ -73,9 +73,10 @@ pub(crate) async fn read_files(
     reader: &mut Reader,
     record: Option<&RepoRecord>,
     (repo, branch): (&str, &str),
-    (files, under): (&BTreeMap<String, Vec<u8>>, &str),
+    overlay: Overlay<'_>,
     now: Timestamp,
 ) -> Result<(Head, Reading), SourceError> {
+    let Overlay { files, under, .. } = overlay;
     let mut reading = Reading::new();
     for (path, file) in record.into_iter().flat_map(|record| &record.files) {
         if !file.removal_held && !is_beneath(path, under) {
@@ -88,8 +89,7 @@ pub(crate) async fn read_files(
     let jobs: Vec<&str> = files.keys().map(String::as_str).filter(|path| is_job(path)).collect();
     let Reader { strangers, inputs, fingerprint } = reader;
     let commit = record.and_then(|record| record.head.clone());
-    let mut around = Around::new(source, commit, (inputs, fingerprint), &[])
-        .with_overlay(Overlay { files, under });
+    let mut around = Around::new(source, commit, (inputs, fingerprint), &[]).with_overlay(overlay);
     around.prepare(&jobs, &BTreeSet::new()).await?;
     for path in jobs {
         let Some(bytes) = files.get(path) else { continue };

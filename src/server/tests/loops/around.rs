@@ -131,18 +131,20 @@ async fn a_plan_of_a_working_tree_sees_what_lies_around_it() {
     let committed: Vec<_> = [a.clone()].into_iter().chain(rest.clone()).collect();
     world.commit("r", &committed).await;
     assert_eq!(command(&world, "a"), "run-1-");
-    let plan = async |files: &[(&str, String)], under: &str| {
+    let plan_without = async |files: &[(&str, String)], under: &str, gone: &[&str]| {
         let files = files
             .iter()
             .map(|(path, text)| ((*path).to_owned(), text.clone().into_bytes()))
             .collect();
-        let source = PlanSource::Files { files, under: under.to_owned() };
+        let gone = gone.iter().map(|path| (*path).to_owned()).collect();
+        let source = PlanSource::Files { files, under: under.to_owned(), gone };
         let request = PlanRequest { repo: None, source };
         let outcome = world.server().plan(request).await.expect("is planned");
         let kinds: Vec<_> =
             outcome.preview.jobs.iter().map(|job| (job.change, job.diff.kind)).collect();
         (format!("{kinds:?}"), outcome.problems)
     };
+    let plan = async |files: &[(&str, String)], under: &str| plan_without(files, under, &[]).await;
     let (kinds, problems) = plan(std::slice::from_ref(&a), "jobs").await;
     assert!(
         problems.is_empty() && kinds.contains("None"),
@@ -151,6 +153,12 @@ async fn a_plan_of_a_working_tree_sees_what_lies_around_it() {
     let changed = [a.clone(), ("all.vars.hcl", "x = \"2\"".to_owned())];
     let (kinds, problems) = plan(&changed, "jobs").await;
     assert!(problems.is_empty() && kinds.contains("Edited"), "{kinds} {problems:?}");
+    for (gone, code) in [("lib.hcl", "unknown-include"), ("/", "missing-variable")] {
+        let (_, problems) = plan_without(std::slice::from_ref(&a), "jobs", &[gone]).await;
+        assert!(problems.iter().any(|problem| problem.code == code), "{gone}: {problems:?}");
+        let (kinds, problems) = plan_without(&changed, "jobs", &["other.hcl", "jobs/"]).await;
+        assert!(problems.is_empty() && kinds.contains("Edited"), "{kinds} {problems:?}");
+    }
     let (_, problems) = plan(std::slice::from_ref(&a), "").await;
     assert!(problems.iter().any(|problem| problem.code == "unknown-include"), "{problems:?}");
     assert!(

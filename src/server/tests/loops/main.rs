@@ -3,6 +3,8 @@
 mod around;
 mod world;
 
+use std::collections::BTreeSet;
+
 use model::{JobId, RevisionOutcome};
 use server::PlanSource;
 
@@ -143,7 +145,7 @@ async fn a_plan_names_the_file_of_a_job_that_was_renamed() {
     let mut world = World::open(&["r"]).await;
     world.commit("r", &[("a.hcl", job("a", 1)), ("b.hcl", job("b", 1))]).await;
     let files = [("a.hcl".to_owned(), job("c", 1).into_bytes())].into();
-    let source = PlanSource::Files { files, under: "a.hcl".into() };
+    let source = PlanSource::Files { files, under: "a.hcl".into(), gone: BTreeSet::new() };
     let request = server::PlanRequest { repo: None, source };
     let outcome = world.server().plan(request).await.expect("is planned");
     assert_eq!(outcome.paths.get(&JobId::from("a")).map(String::as_str), Some("a.hcl"));
