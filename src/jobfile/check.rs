@@ -41,6 +41,7 @@ struct Rules<'a> {
     job: &'a Job,
     places: &'a Places,
     sink: &'a Sink<'a>,
+    known: &'a reference::Known,
 }
 
 impl Rules<'_> {
@@ -95,7 +96,8 @@ impl Rules<'_> {
 
 /// Checks the rules.
 pub(crate) fn check(job: &Job, places: &Places, sink: &Sink<'_>) {
-    let rules = Rules { job, places, sink };
+    let known = reference::Known::default();
+    let rules = Rules { job, places, sink, known: &known };
     names(&rules, job);
     if job.task_groups.is_empty() && places.is_whole("job") {
         let help = "add: group \"name\" { task \"name\" { … } }";

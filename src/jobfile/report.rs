@@ -1,11 +1,18 @@
 //! Where findings are gathered: spans in, [`Diagnostic`]s with lines and columns out.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeSet;
 
 use model::{Diagnostic, Related, Severity};
 
 /// More findings than this in one file help nobody; the rest is counted.
 const MAX_DIAGNOSTICS: usize = 100;
+
+/// How many bytes of the file are searched for what is written where.
+const MAX_SEARCHED: usize = 32 << 20;
+
+/// How often words are searched that may help.
+const MAX_SOUGHT: usize = 500;
 
 /// Of what is said once for many places, so many are named.
 const MAX_NAMED_PLACES: usize = 4;
@@ -76,12 +83,15 @@ impl Fault {
 pub(crate) struct Sink<'a> {
     path: &'a str,
     text: &'a str,
-    line_starts: Vec<usize>,
+    line_starts: OnceCell<Vec<usize>>,
     included: RefCell<Vec<Included>>,
-    found: RefCell<Vec<Diagnostic>>,
+    found: RefCell<Vec<(Severity, Fault)>>,
     elsewhere: RefCell<Vec<Diagnostic>>,
     repeated: RefCell<Vec<Repeated>>,
+    errors: Cell<usize>,
     beyond_limit: Cell<usize>,
+    searched: Cell<usize>,
+    sought: Cell<usize>,
     /// Texts that no finding repeats.
     hidden: RefCell<Vec<String>>,
     names_extensions: bool,
@@ -91,7 +101,14 @@ pub(crate) struct Sink<'a> {
 struct Repeated {
     key: String,
     fault: Fault,
-    more: Vec<Span>,
+    /// Blocks that `dynamic` makes are all in one place.
+    more: BTreeSet<Span>,
+}
+
+impl Repeated {
+    fn is(&self, code: &str, key: &str) -> bool {
+        self.fault.code == code && self.key == key
+    }
 }
 
 /// A file whose text starts at `base`.
@@ -107,12 +124,15 @@ impl<'a> Sink<'a> {
         Self {
             path,
             text,
-            line_starts: line_starts(text),
+            line_starts: OnceCell::new(),
             included: RefCell::default(),
             found: RefCell::default(),
             elsewhere: RefCell::default(),
             repeated: RefCell::default(),
+            errors: Cell::default(),
             beyond_limit: Cell::default(),
+            searched: Cell::default(),
+            sought: Cell::default(),
             hidden: RefCell::default(),
             names_extensions: false,
         }
@@ -173,28 +193,46 @@ impl<'a> Sink<'a> {
 
     /// A warning that the file's first place gets and that counts the others, so that what is said of every task is not
     /// said once for each. What has the same key is the same.
-    pub(crate) fn warning_once(&self, key: impl Into<String>, fault: Fault) {
-        let key = format!("{}\0{}", fault.code, key.into());
+    pub(crate) fn warning_once(&self, key: impl AsRef<str> + Into<String>, fault: Fault) {
         let mut repeated = self.repeated.borrow_mut();
-        match repeated.iter_mut().find(|known| known.key == key) {
-            // Blocks that `dynamic` makes are all in one place.
-            Some(known) if known.fault.span == fault.span || known.more.contains(&fault.span) => {}
+        let is_full = repeated.len() >= MAX_DIAGNOSTICS;
+        match repeated.iter_mut().find(|known| known.is(fault.code, key.as_ref())) {
+            Some(known) if known.fault.span == fault.span => {}
             Some(known) if fault.span < known.fault.span => {
-                known.more.push(std::mem::replace(&mut known.fault, fault).span);
+                known.more.insert(std::mem::replace(&mut known.fault, fault).span);
             }
-            Some(known) => known.more.push(fault.span),
-            None => repeated.push(Repeated { key, fault, more: Vec::new() }),
+            Some(known) => {
+                known.more.insert(fault.span);
+            }
+            None if is_full => {}
+            None => repeated.push(Repeated { key: key.into(), fault, more: BTreeSet::new() }),
         }
     }
 
+    /// Whether a warning of this key is known of this place already.
+    pub(crate) fn has_warned(&self, code: &str, key: &str, span: Span) -> bool {
+        let repeated = self.repeated.borrow();
+        let known = repeated.iter().find(|known| known.is(code, key));
+        known.is_some_and(|known| known.fault.span == span || known.more.contains(&span))
+    }
+
+    /// What comes of a search for words of help. Where no more is shown nothing is searched, nor again and again.
+    pub(crate) fn seek<T: Default>(&self, search: impl FnOnce() -> T) -> T {
+        self.sought.set(self.sought.get().saturating_add(1));
+        if self.is_full() || self.sought.get() > MAX_SOUGHT { T::default() } else { search() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.errors.get() >= MAX_DIAGNOSTICS
+    }
+
     /// `; also in lines 3, 8 and 12`.
-    fn more_places(&self, mut more: Vec<Span>) -> String {
+    fn more_places(&self, more: &BTreeSet<Span>) -> String {
         if more.is_empty() {
             return String::new();
         }
-        more.sort_unstable();
         let mut lines: Vec<String> = Vec::new();
-        for span in &more {
+        for span in more {
             let (path, line, ..) = self.position(*span);
             let line = if path == self.path { line.to_string() } else { format!("{path}:{line}") };
             if lines.last() != Some(&line) {
@@ -222,13 +260,21 @@ impl<'a> Sink<'a> {
         format!("{path}:{line}:{column}")
     }
 
-    /// What is written at a place.
-    pub(crate) fn text_at(&self, span: Span) -> String {
+    /// What somebody makes of the text that is written at a place.
+    pub(crate) fn text_at<T>(&self, span: Span, read: impl FnOnce(&str) -> T) -> T {
         let included = self.included.borrow();
         let file = included.iter().rev().find(|file| file.base <= span.start);
         let (text, base) = file.map_or((self.text, 0), |file| (file.text.as_str(), file.base));
         let end = span.end.saturating_sub(base);
-        text.get(span.start.saturating_sub(base)..end).unwrap_or_default().to_owned()
+        read(text.get(span.start.saturating_sub(base)..end).unwrap_or_default())
+    }
+
+    /// Whether this is written at a place, or may be, after much searching.
+    pub(crate) fn is_written(&self, span: Span, text: &str) -> bool {
+        self.text_at(span, |written| {
+            self.searched.set(self.searched.get().saturating_add(written.len()));
+            self.searched.get() > MAX_SEARCHED || written.contains(text)
+        })
     }
 
     /// Line and column of a place.
@@ -246,18 +292,18 @@ impl<'a> Sink<'a> {
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.beyond_limit.get() > 0
-            || self.found.borrow().iter().any(Diagnostic::is_error)
-            || self.elsewhere.borrow().iter().any(Diagnostic::is_error)
+        self.errors.get() > 0 || self.elsewhere.borrow().iter().any(Diagnostic::is_error)
     }
 
     /// Everything found, in the order of the file; then what was found in others.
     pub(crate) fn finish(self) -> Vec<Diagnostic> {
         for Repeated { mut fault, more, .. } in self.repeated.take() {
-            fault.message.push_str(&self.more_places(more));
+            fault.message.push_str(&self.more_places(&more));
             self.warning(fault);
         }
-        let mut found = self.found.into_inner();
+        let found = self.found.take().into_iter();
+        let mut found: Vec<_> =
+            found.map(|(severity, fault)| self.diagnostic(severity, fault)).collect();
         let own = |diagnostic: &Diagnostic| diagnostic.path == self.path;
         found.sort_by(|a, b| (!own(a), &a.path, a.span).cmp(&(!own(b), &b.path, b.span)));
         found.extend(self.elsewhere.into_inner());
@@ -272,10 +318,31 @@ impl<'a> Sink<'a> {
         found
     }
 
+    /// Keeps a finding, unless it is known already or there are too many.
     fn add(&self, severity: Severity, fault: Fault) {
-        if fault.code.is_empty() {
+        let is_error = severity == Severity::Error;
+        let mut found = self.found.borrow_mut();
+        if fault.code.is_empty() || (found.len() >= MAX_DIAGNOSTICS && !is_error) {
             return;
         }
+        if self.is_full() {
+            self.beyond_limit.set(self.beyond_limit.get() + 1);
+            return;
+        }
+        if found.iter().any(|(known, other)| *known == severity && *other == fault) {
+            return;
+        }
+        if found.len() >= MAX_DIAGNOSTICS
+            && let Some(warning) = found.iter().rposition(|(known, _)| *known != severity)
+        {
+            // What keeps the file from being used goes before what does not.
+            found.remove(warning);
+        }
+        self.errors.set(self.errors.get() + usize::from(is_error));
+        found.push((severity, fault));
+    }
+
+    fn diagnostic(&self, severity: Severity, fault: Fault) -> Diagnostic {
         let (path, line, column, span) = self.position(fault.span);
         let related = fault.related.into_iter().map(|(span, message)| {
             let (path, line, column, span) = self.position(span);
@@ -293,22 +360,7 @@ impl<'a> Sink<'a> {
             related: related.collect(),
         };
         self.without_secrets(&mut diagnostic);
-        let mut found = self.found.borrow_mut();
-        if found.contains(&diagnostic) {
-            return;
-        }
-        if found.len() < MAX_DIAGNOSTICS {
-            found.push(diagnostic);
-        } else if severity == Severity::Error {
-            // What keeps the file from being used goes before what does not.
-            match found.iter().rposition(|one| !one.is_error()) {
-                Some(at) => {
-                    found.remove(at);
-                    found.push(diagnostic);
-                }
-                None => self.beyond_limit.set(self.beyond_limit.get() + 1),
-            }
-        }
+        diagnostic
     }
 
     /// Path, line, column, and the span within that file.
@@ -316,7 +368,8 @@ impl<'a> Sink<'a> {
         let included = self.included.borrow();
         let inside = included.iter().rev().find(|file| file.base <= span.start);
         let Some(file) = inside else {
-            let (line, column) = position(self.text, &self.line_starts, span.start);
+            let starts = self.line_starts.get_or_init(|| line_starts(self.text));
+            let (line, column) = position(self.text, starts, span.start);
             return (self.path.to_owned(), line, column, span);
         };
         let local = Span::new(span.start - file.base, span.end.saturating_sub(file.base));

@@ -9,7 +9,7 @@ use crate::schema::{OPAQUE, Schema};
 use crate::tree::{Attribute, Block, Body, Evaluated, Expr, Label};
 
 /// How many blocks `dynamic` may make in one file.
-const MAX_MADE: usize = 5_000;
+const MAX_MADE: usize = 3_000;
 
 /// Evaluates a body.
 pub(crate) fn resolve(body: &Body<Expr>, schema: &'static Schema, scope: Scope<'_>) -> Evaluated {

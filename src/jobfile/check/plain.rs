@@ -9,6 +9,8 @@ use crate::report::Fault;
 const HELP: &str = "whoever reads the repository reads it: make it a variable that gets its value from outside, and \
                     change the secret, because it stays in the history";
 
+const PLAIN: &str = "plain-secret";
+
 /// Fewer characters are no secret worth the name.
 const SHORTEST: usize = 4;
 
@@ -33,10 +35,11 @@ pub(super) fn check(rules: &Rules<'_>, path: &str, task: &Task) {
     }
     for (n, template) in task.templates.iter().enumerate() {
         let place = format!("{path}/template.{n}/data");
-        let written = rules.sink.text_at(rules.places.at(&place));
         // Line by line, so that what is put in from elsewhere can be taken out.
         if without_actions(&template.data).lines().any(secret::holds_secret)
-            && without_actions(&written).lines().any(secret::holds_secret)
+            && rules.sink.text_at(rules.places.at(&place), |written| {
+                without_actions(written).lines().any(secret::holds_secret)
+            })
         {
             said(rules, "template", &place, "the template has a secret in plain text");
         }
@@ -94,15 +97,15 @@ fn entry(rules: &Rules<'_>, block: &str, place: &str, key: &str, value: &str) {
         return;
     }
     // What a variable brings is not in plain text here.
-    let first_line = value.lines().next().unwrap_or_default();
-    if !rules.sink.text_at(rules.places.at(place)).contains(first_line) {
+    let (first_line, span) = (value.lines().next().unwrap_or_default(), rules.places.at(place));
+    if rules.sink.has_warned(PLAIN, block, span) || !rules.sink.is_written(span, first_line) {
         return;
     }
     said(rules, block, place, &format!("`{key}` in `{block}` looks like a secret in plain text"));
 }
 
 fn said(rules: &Rules<'_>, block: &str, place: &str, message: &str) {
-    rules.once("plain-secret", block, place, message, HELP);
+    rules.once(PLAIN, block, place, message, HELP);
 }
 
 /// An image without a version, or with one that moves, is another one after each pull.

@@ -1,6 +1,7 @@
 //! `${…}` that is left for the node to fill in: what nobody will fill in there stays as it is, and the task finds the
 //! text itself (nomad.md 1.2, 1.3).
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use model::{Group, Service, Task};
@@ -48,6 +49,8 @@ const OF_PORTS: [&str; 9] = [
 ];
 /// What is told by names that a file does not hold.
 const OTHERS: [&str; 4] = ["UPSTREAM_", "TOKEN_", "ENVOY_", "PROXY_"];
+/// So many ports and keys are looked at when a name is like one of theirs.
+const MAX_KNOWN: usize = 60;
 const ROOTS: [&str; 6] = ["node", "attr", "meta", "device", "env", "secret"];
 
 /// Fields of the job that nobody fills in.
@@ -61,19 +64,22 @@ pub(super) fn of_job(rules: &Rules<'_>) {
         ("node_pool", &job.node_pool),
     ];
     for (name, text) in plain {
-        let place = format!("job/{name}");
-        // A name that is not written is the ID's.
-        if rules.places.has(&place) {
-            literal(rules, &place, name, text);
-        }
+        literal(rules, "job", name, text);
     }
     for text in &job.datacenters {
-        literal(rules, "job/datacenters", "datacenters", text);
+        literal(rules, "job", "datacenters", text);
     }
 }
 
-fn literal(rules: &Rules<'_>, place: &str, name: &str, text: &str) {
-    if let Some(reference) = model::references(text).first() {
+fn literal(rules: &Rules<'_>, path: &str, name: &str, text: &str) {
+    if !text.contains("${") {
+        return;
+    }
+    let place = &format!("{path}/{name}");
+    // The name of a job that is not written is the ID's.
+    if let Some(reference) = model::references(text).first()
+        && (path != "job" || rules.places.has(place))
+    {
         if let Some(unquoted) = unquoted(rules, place, reference) {
             return rules.warning("unknown-reference", place, unquoted.message, &unquoted.help);
         }
@@ -85,56 +91,59 @@ fn literal(rules: &Rules<'_>, place: &str, name: &str, text: &str) {
 
 pub(super) fn check(rules: &Rules<'_>, at: usize, group: &Group) {
     let path = rules.places.group(at);
-    let context = Context::new(rules, group, None);
+    let known = Known::default();
+    let context =
+        Context { rules, group, task: None, of_group: &known, of_task: &Known::default() };
     for (n, network) in group.networks.iter().enumerate() {
         let block = format!("{path}/network.{n}");
-        context.plain(&format!("{block}/hostname"), &network.hostname);
+        context.plain(|| format!("{block}/hostname"), &network.hostname);
         if let Some(dns) = &network.dns {
             for text in dns.servers.iter().chain(&dns.searches).chain(&dns.options) {
-                context.plain(&format!("{block}/dns"), text);
+                context.plain(|| format!("{block}/dns"), text);
             }
         }
     }
     services(&context, path, &group.services);
     for (n, task) in group.tasks.iter().enumerate() {
-        of_task(&Context::new(rules, group, Some(task)), rules.places.task(at, n), task);
+        let context = Context { task: Some(task), of_task: &Known::default(), ..context };
+        of_task(&context, rules.places.task(at, n), task);
     }
 }
 
 fn of_task(context: &Context<'_>, path: &str, task: &Task) {
-    literal(context.rules, &format!("{path}/driver"), "driver", &task.driver);
-    literal(context.rules, &format!("{path}/kill_signal"), "kill_signal", &task.kill_signal);
-    context.plain(&format!("{path}/user"), &task.user);
+    literal(context.rules, path, "driver", &task.driver);
+    literal(context.rules, path, "kill_signal", &task.kill_signal);
+    context.plain(|| format!("{path}/user"), &task.user);
     for (key, value) in &task.env {
-        context.loose(&format!("{path}/env/{key}"), value);
+        context.loose(|| format!("{path}/env/{key}"), value);
     }
     for (key, value) in &task.config {
-        context.loose(&format!("{path}/config/{key}"), key);
+        context.loose(|| format!("{path}/config/{key}"), key);
         deep(context, &format!("{path}/config/{key}"), value, 0);
     }
     for (n, artifact) in task.artifacts.iter().enumerate() {
         let block = format!("{path}/artifact.{n}");
         let source = artifact.source.as_deref().unwrap_or_default();
-        context.plain(&format!("{block}/source"), source);
-        context.plain(&format!("{block}/destination"), &artifact.destination);
+        context.plain(|| format!("{block}/source"), source);
+        context.plain(|| format!("{block}/destination"), &artifact.destination);
         for (key, value) in artifact.options.iter().chain(&artifact.headers) {
-            context.plain(&format!("{block}/options/{key}"), value);
+            context.plain(|| format!("{block}/options/{key}"), value);
         }
     }
     for (n, template) in task.templates.iter().enumerate() {
         let block = format!("{path}/template.{n}");
-        context.plain(&format!("{block}/source"), &template.source);
-        context.plain(&format!("{block}/destination"), &template.destination);
+        context.plain(|| format!("{block}/source"), &template.source);
+        context.plain(|| format!("{block}/destination"), &template.destination);
         // What the template itself holds is for the file that comes of it, often a script.
-        context.loose(&format!("{block}/data"), &template.data);
+        context.loose(|| format!("{block}/data"), &template.data);
     }
     for (n, mount) in task.volume_mounts.iter().enumerate() {
-        let place = format!("{path}/volume_mount.{n}/destination");
-        context.plain(&place, mount.destination.as_deref().unwrap_or_default());
+        let place = || format!("{path}/volume_mount.{n}/destination");
+        context.plain(place, mount.destination.as_deref().unwrap_or_default());
     }
     for (n, action) in task.actions.iter().enumerate() {
         for text in std::iter::once(&action.command).chain(&action.args) {
-            context.loose(&format!("{path}/action.{n}/args"), text);
+            context.loose(|| format!("{path}/action.{n}/args"), text);
         }
     }
     services(context, path, &task.services);
@@ -143,19 +152,15 @@ fn of_task(context: &Context<'_>, path: &str, task: &Task) {
 /// A driver's settings at any depth, of which the outermost name has a place.
 fn deep(context: &Context<'_>, place: &str, value: &Value, depth: usize) {
     match value {
-        Value::String(text) => context.loose(place, text),
+        Value::String(text) => context.loose(|| place.to_owned(), text),
         Value::Array(items) if depth < 40 => {
             items.iter().for_each(|item| deep(context, place, item, depth + 1));
         }
         Value::Object(items) if depth < 40 => {
             for (key, item) in items {
                 let own = format!("{place}/{key}");
-                deep(
-                    context,
-                    if context.rules.places.has(&own) { &own } else { place },
-                    item,
-                    depth + 1,
-                );
+                let place = if context.rules.places.has(&own) { &own } else { place };
+                deep(context, place, item, depth + 1);
             }
         }
         _ => {}
@@ -166,62 +171,95 @@ fn services(context: &Context<'_>, parent: &str, services: &[Service]) {
     for (n, service) in services.iter().enumerate() {
         let path = format!("{parent}/service.{n}");
         let own = |name: &str| format!("{path}/{name}");
-        context.plain(&own("name"), &service.name);
-        context.plain(&own("port"), &service.port_label);
-        context.plain(&own("address"), &service.address);
-        service.tags.iter().for_each(|text| context.plain(&own("tags"), text));
-        service.canary_tags.iter().for_each(|text| context.plain(&own("canary_tags"), text));
+        context.plain(|| own("name"), &service.name);
+        context.plain(|| own("port"), &service.port_label);
+        context.plain(|| own("address"), &service.address);
+        service.tags.iter().for_each(|text| context.plain(|| own("tags"), text));
+        service.canary_tags.iter().for_each(|text| context.plain(|| own("canary_tags"), text));
         for (key, value) in service.meta.iter().chain(&service.canary_meta) {
-            context.plain(&own(&format!("meta/{key}")), value);
+            context.plain(|| own(&format!("meta/{key}")), value);
         }
         for (c, check) in service.checks.iter().enumerate() {
             let own = |name: &str| format!("{path}/check.{c}/{name}");
-            context.plain(&own("name"), &check.name);
-            context.plain(&own("path"), &check.path);
-            context.plain(&own("port"), &check.port_label);
-            context.plain(&own("body"), &check.body);
-            context.loose(&own("command"), &check.command);
-            check.args.iter().for_each(|text| context.loose(&own("args"), text));
+            context.plain(|| own("name"), &check.name);
+            context.plain(|| own("path"), &check.path);
+            context.plain(|| own("port"), &check.port_label);
+            context.plain(|| own("body"), &check.body);
+            context.loose(|| own("command"), &check.command);
+            check.args.iter().for_each(|text| context.loose(|| own("args"), text));
             for (key, values) in &check.header {
-                values.iter().for_each(|text| context.plain(&own(&format!("header/{key}")), text));
+                values
+                    .iter()
+                    .for_each(|text| context.plain(|| own(&format!("header/{key}")), text));
             }
         }
     }
 }
 
+/// Names that are gathered when somebody first asks for them.
+#[derive(Default)]
+pub(super) struct Known {
+    meta: OnceCell<BTreeSet<String>>,
+    ports: OnceCell<BTreeSet<String>>,
+}
+
 /// What is known where a text stands.
+#[derive(Clone, Copy)]
 struct Context<'a> {
     rules: &'a Rules<'a>,
     group: &'a Group,
     task: Option<&'a Task>,
-    meta: BTreeSet<String>,
+    of_group: &'a Known,
+    of_task: &'a Known,
 }
 
 impl<'a> Context<'a> {
-    fn new(rules: &'a Rules<'a>, group: &'a Group, task: Option<&'a Task>) -> Self {
-        let dispatched = rules.job.parameterized_job.iter();
-        let dispatched = dispatched.flat_map(|of| of.meta_required.iter().chain(&of.meta_optional));
-        let meta = rules.job.meta.keys().chain(group.meta.keys());
-        let of_tasks =
-            group.tasks.iter().filter(|one| task.is_none_or(|task| task.name == one.name));
-        let meta = meta.chain(of_tasks.flat_map(|task| task.meta.keys())).chain(dispatched);
-        Self { rules, group, task, meta: meta.map(|key| clean(key)).collect() }
+    /// Keys of `meta`, as they stand in the names of variables, also in capitals: of the job, the group and the task.
+    fn meta(&self) -> [&BTreeSet<String>; 3] {
+        let job = self.rules.job;
+        let of_job = || {
+            let dispatched = job.parameterized_job.iter();
+            let dispatched =
+                dispatched.flat_map(|of| of.meta_required.iter().chain(&of.meta_optional));
+            names(job.meta.keys().chain(dispatched))
+        };
+        let of_group = || names(self.group.meta.keys());
+        let is_here = |one: &&Task| self.task.is_none_or(|task| task.name == one.name);
+        let of_task = || {
+            let tasks = self.group.tasks.iter().filter(is_here);
+            names(tasks.flat_map(|task| task.meta.keys()))
+        };
+        [
+            self.rules.known.meta.get_or_init(of_job),
+            self.of_group.meta.get_or_init(of_group),
+            self.of_task.meta.get_or_init(of_task),
+        ]
+    }
+
+    fn meta_keys(&self) -> impl Iterator<Item = &str> {
+        self.meta().into_iter().flatten().map(String::as_str)
+    }
+
+    /// The labels of ports, as they stand in the names of variables.
+    fn ports(&self) -> &BTreeSet<String> {
+        self.of_group.ports.get_or_init(|| network::labels(self.group).map(clean).collect())
     }
 
     /// A text in which nothing but references is in `${…}`.
-    fn plain(&self, place: &str, text: &str) {
+    fn plain(&self, place: impl Fn() -> String, text: &str) {
         self.text(place, text, false);
     }
 
     /// A text that may be a script or the settings of a program, with a `${…}` of their own.
-    fn loose(&self, place: &str, text: &str) {
+    fn loose(&self, place: impl Fn() -> String, text: &str) {
         self.text(place, text, true);
     }
 
-    fn text(&self, place: &str, text: &str, loose: bool) {
+    fn text(&self, place: impl Fn() -> String, text: &str, loose: bool) {
         if !text.contains("${") {
             return;
         }
+        let place = &place();
         for reference in model::references(text) {
             if !is_reference(&reference) {
                 continue;
@@ -282,7 +320,8 @@ impl<'a> Context<'a> {
             return None;
         }
         let own = self.task.into_iter().flat_map(|task| task.env.keys().map(String::as_str));
-        let help = did_you_mean(reference, own).unwrap_or_else(|| {
+        let meant = self.rules.sink.seek(|| did_you_mean(reference, own));
+        let help = meant.unwrap_or_else(|| {
             "known here are ${NOMAD_…}, ${node.…}, ${attr.…}, ${meta.…} and the task's own `env`".to_owned()
         });
         Some(Unknown::reference(reference, help))
@@ -295,7 +334,7 @@ impl<'a> Context<'a> {
             return None;
         }
         let known = task.secrets.iter().map(|secret| secret.name.as_str());
-        let help = did_you_mean(name, known)
+        let help = (self.rules.sink.seek(|| did_you_mean(name, known)))
             .unwrap_or_else(|| format!("add secret \"{name}\" {{}} to the task"));
         Some(Unknown::reference(&format!("secret{rest}"), help))
     }
@@ -306,45 +345,47 @@ impl<'a> Context<'a> {
             return None;
         }
         if let Some(key) = name.strip_prefix("META_") {
-            let is_known = |known: &String| *known == key || known.to_uppercase() == *key;
-            if self.meta.iter().any(is_known) {
+            if self.meta().iter().any(|known| known.contains(key)) {
                 return None;
             }
-            let help =
-                did_you_mean(key, self.meta.iter().map(String::as_str)).unwrap_or_else(|| {
-                    format!("add meta {{ {key} = … }} to the job, the group or the task")
-                });
+            let meant = self.rules.sink.seek(|| did_you_mean(key, self.meta_keys()));
+            let help = meant.unwrap_or_else(|| {
+                format!("add meta {{ {key} = … }} to the job, the group or the task")
+            });
             return Some(Unknown::reference(&format!("NOMAD_{name}"), help));
         }
         let of_port = OF_PORTS.iter().find_map(|prefix| name.strip_prefix(prefix));
         let Some(label) = of_port else { return self.no_such_name(name, loose) };
-        let labels: BTreeSet<String> = network::labels(self.group).map(clean).collect();
+        let ports = self.ports();
         // Of another task's port the task's name stands in front.
         let of_task = |task: &Task| {
             let rest =
                 label.strip_prefix(&clean(&task.name)).and_then(|rest| rest.strip_prefix('_'));
-            rest.is_some_and(|label| labels.contains(label))
+            rest.is_some_and(|label| ports.contains(label))
         };
-        if labels.contains(label) || self.group.tasks.iter().any(of_task) {
+        if ports.contains(label) || self.group.tasks.iter().any(of_task) {
             return None;
         }
         let message =
             format!("the group has no port `{label}`, so that `${{NOMAD_{name}}}` stays as it is");
-        let help = did_you_mean(label, labels.iter().map(String::as_str))
+        let meant = || did_you_mean(label, ports.iter().map(String::as_str));
+        let help = (self.rules.sink.seek(meant))
             .unwrap_or_else(|| format!("add port \"{label}\" {{}} to the group's network"));
         Some(Unknown { code: "unknown-port", message, help })
     }
 
     /// A script may have variables of its own that begin like this.
     fn no_such_name(&self, name: &str, loose: bool) -> Option<Unknown> {
-        let labels: Vec<String> = network::labels(self.group).map(clean).collect();
-        let of_ports = OF_PORTS
-            .iter()
-            .flat_map(|prefix| labels.iter().map(move |label| format!("{prefix}{label}")));
-        let of_meta = self.meta.iter().map(|key| format!("META_{key}"));
-        let known: Vec<String> =
-            NAMES.iter().map(|name| (*name).to_owned()).chain(of_ports).chain(of_meta).collect();
-        let help = match nearest(name, known.iter().map(String::as_str)) {
+        let search = || {
+            let of_ports = OF_PORTS.iter().flat_map(|prefix| {
+                self.ports().iter().take(MAX_KNOWN).map(move |port| format!("{prefix}{port}"))
+            });
+            let of_meta = self.meta_keys().take(MAX_KNOWN).map(|key| format!("META_{key}"));
+            let own = NAMES.iter().map(|name| (*name).to_owned());
+            let known: Vec<String> = own.chain(of_ports).chain(of_meta).collect();
+            nearest(name, known.iter().map(String::as_str)).map(ToOwned::to_owned)
+        };
+        let help = match self.rules.sink.seek(search) {
             Some(meant) => format!("did you mean `${{NOMAD_{meant}}}`?"),
             None if loose => return None,
             None => "docs/job-files.md lists what tasks are told".to_owned(),
@@ -368,9 +409,8 @@ impl Unknown {
 
 /// A word that stands without quotes is a reference too, and hardly ever meant as one.
 fn unquoted(rules: &Rules<'_>, place: &str, reference: &str) -> Option<Unknown> {
-    let written = rules.sink.text_at(rules.places.at(place));
-    let known = reference.starts_with("NOMAD_") || written != reference;
-    (!known).then(|| Unknown {
+    let is_bare = || rules.sink.text_at(rules.places.at(place), |written| written == reference);
+    (!reference.starts_with("NOMAD_") && is_bare()).then(|| Unknown {
         code: "unknown-reference",
         message: format!("`{reference}` without quotes is a reference, and nobody knows it"),
         help: format!("a text stands in quotes: \"{reference}\""),
@@ -381,6 +421,12 @@ fn unknown_node(reference: &str) -> Unknown {
     let help = did_you_mean(reference, constraint::OF_NODES)
         .unwrap_or_else(|| format!("what there is: {}", constraint::OF_NODES.join(", ")));
     Unknown::reference(reference, help)
+}
+
+/// Keys as they stand in the names of variables, also in capitals.
+fn names<'k>(keys: impl Iterator<Item = &'k String>) -> BTreeSet<String> {
+    let both = |key: &String| [clean(key).to_ascii_uppercase(), clean(key)];
+    keys.flat_map(both).collect()
 }
 
 /// A label or key as it stands in the name of a variable.

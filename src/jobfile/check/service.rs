@@ -157,16 +157,20 @@ pub(super) fn port(rules: &Rules<'_>, path: &str, label: &str, group: &Group) {
         // It may have the port, and what is wrong with it has been reported.
         return;
     }
-    let help = did_you_mean(label, network::labels(group)).unwrap_or_else(|| {
+    let nothing_near = || {
         let known: Vec<&str> = network::labels(group).collect();
         if group.networks.is_empty() && known.is_empty() {
-            format!("the group has no network: add network {{ port \"{label}\" {{}} }}, on lines of their own")
+            format!(
+                "the group has no network: add network {{ port \"{label}\" {{}} }}, on lines of their own"
+            )
         } else if known.is_empty() {
             format!("add port \"{label}\" {{}} to the group's network")
         } else {
             format!("it has {}; or add port \"{label}\" {{}} to its network", known.join(", "))
         }
-    });
+    };
+    let help = (rules.sink)
+        .seek(|| did_you_mean(label, network::labels(group)).unwrap_or_else(nothing_near));
     rules.error("unknown-port", path, format!("the group has no port `{label}`"), &help);
 }
 
@@ -175,8 +179,8 @@ pub(super) fn task_exists(rules: &Rules<'_>, path: &str, name: &str, group: &Gro
         return;
     }
     let known = || group.tasks.iter().map(|task| task.name.as_str());
-    let help = did_you_mean(name, known())
-        .unwrap_or_else(|| format!("it has {}", known().collect::<Vec<_>>().join(", ")));
+    let nothing_near = || format!("it has {}", known().collect::<Vec<_>>().join(", "));
+    let help = rules.sink.seek(|| did_you_mean(name, known()).unwrap_or_else(nothing_near));
     rules.error("unknown-task", path, format!("the group has no task `{name}`"), &help);
 }
 

@@ -108,8 +108,10 @@ pub(super) fn mounts(rules: &Rules<'_>, path: &str, group: &Group, task: &Task) 
                 rules.error("missing-attribute", &format!("{block}/volume"), message, "");
             } else if !group.volumes.contains_key(name) && !name.contains("${") {
                 let known = group.volumes.keys().map(String::as_str);
-                let help = did_you_mean(name, known).unwrap_or_else(|| {
-                    format!("add to the group: volume \"{name}\" {{ type = \"host\", source = … }}, on lines of their own")
+                let help = rules.sink.seek(|| {
+                    did_you_mean(name, known).unwrap_or_else(|| {
+                        format!("add to the group: volume \"{name}\" {{ type = \"host\", source = … }}, on lines of their own")
+                    })
                 });
                 let message = format!("the group has no volume `{name}`");
                 rules.error("unknown-volume", &format!("{block}/volume"), message, &help);

@@ -88,7 +88,7 @@ pub(super) fn call(name: &str, arguments: &[Value], site: Site<'_>) -> Result<Va
                 "Nomad has none either: file(…) reads a file as it is, a `template` fills it in for the task"
                     .to_owned()
             }
-            _ => did_you_mean(name, known.chain(OWN)).unwrap_or_default(),
+            _ => site.globals.sink.seek(|| did_you_mean(name, known.chain(OWN))).unwrap_or_default(),
         };
         return Err(fault("unknown-function", format!("there is no function `{name}`")).help(help));
     };

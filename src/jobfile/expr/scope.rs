@@ -146,7 +146,8 @@ impl<'a> Globals<'a> {
         let plain = self.variables.get(name).ok_or_else(|| {
             let known = self.variables.keys().map(String::as_str);
             Fault::new("unknown-variable", span, format!("there is no variable `{name}`")).help(
-                did_you_mean(name, known)
+                self.sink
+                    .seek(|| did_you_mean(name, known))
                     .unwrap_or_else(|| format!("declare it: variable \"{name}\" {{}}")),
             )
         })?;
@@ -184,7 +185,8 @@ impl<'a> Globals<'a> {
             let known = self.locals.keys().map(String::as_str);
             let fault = Fault::new("unknown-local", span, format!("there is no local `{name}`"));
             return Err(fault.help(
-                did_you_mean(name, known)
+                self.sink
+                    .seek(|| did_you_mean(name, known))
                     .unwrap_or_else(|| format!("declare it: locals {{ {name} = … }}")),
             ));
         };

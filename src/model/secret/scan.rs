@@ -95,7 +95,7 @@ impl Closes {
                 *known.insert(found.map_or(usize::MAX, |length| from + length))
             }
         };
-        (next < text.len()).then_some(next + close.len())
+        (next < text.len()).then(|| next + close.len())
     }
 }
 

@@ -20,7 +20,11 @@ impl Reading<'_> {
         let name = rule.name;
         match rule.kind {
             Kind::Text => self.text(name, value, span).map(Json::from),
-            Kind::Choice(words) => self.choice(name, words, value, span).map(Json::from),
+            Kind::Choice(words) => {
+                // An empty word, where it is one, says no more than none.
+                let word = self.choice(name, words, value, span);
+                word.filter(|word| !word.is_empty()).map(Json::from)
+            }
             Kind::Flag => self.typed(name, "true or false", value, span, Value::as_bool),
             Kind::Whole(least, most) => {
                 self.whole(name, (least, most), value, span).map(Json::from)
@@ -49,9 +53,25 @@ impl Reading<'_> {
 
     fn wrong_type(&self, name: &str, needed: &str, value: &Value, span: Span) {
         if !value.has_failed() {
+            if let Some(word) = self.unquoted(value, span) {
+                let message = format!("`{name}` is {needed}, `{word}` is none");
+                let help = match (needed, word.to_ascii_lowercase().as_str()) {
+                    ("true or false", "true" | "yes" | "on") => format!("write {name} = true"),
+                    ("true or false", "false" | "no" | "off") => format!("write {name} = false"),
+                    _ => format!("a variable's value is var.{word}, a local's local.{word}"),
+                };
+                return self.fault("wrong-type", span, message, help);
+            }
             let message = format!("`{name}` is {needed}, this is {}", what(name, value));
             self.fault("wrong-type", span, message, how(name, needed, value));
         }
+    }
+
+    /// The word that a value is made of, where it stands without quotes and is no reference that anybody knows.
+    fn unquoted<'v>(&self, value: &'v Value, span: Span) -> Option<&'v str> {
+        let Value::String(text) = value else { return None };
+        let word = text.strip_prefix("${")?.strip_suffix('}')?;
+        self.sink.text_at(span, |written| written == word).then_some(word)
     }
 
     fn text(&self, name: &str, value: &Value, span: Span) -> Option<String> {
@@ -74,8 +94,7 @@ impl Reading<'_> {
         if found.is_none() {
             let known: Vec<&str> = words.iter().filter(|word| !word.is_empty()).copied().collect();
             let message = format!("`{name}` cannot be `{text}`; it is one of {}", known.join(", "));
-            let unquoted = text.strip_prefix("${").and_then(|text| text.strip_suffix('}'));
-            let help = match unquoted.filter(|_| !self.sink.text_at(span).contains('$')) {
+            let help = match self.unquoted(value, span) {
                 Some(word) => format!("a text stands in quotes: {name} = \"{word}\""),
                 None => did_you_mean(&text, known).unwrap_or_default(),
             };
@@ -145,7 +164,14 @@ impl Reading<'_> {
             Value::List(items) => Some(items),
             other => {
                 let message = format!("`{name}` is a list, this is {}", other.kind());
-                self.fault("wrong-type", span, message, format!("write {name} = [ … ]"));
+                let written = self.sink.text_at(span, |written| {
+                    let fits = written.starts_with('"')
+                        && written.len() <= 40
+                        && !model::secret::looks_secret(name, written);
+                    fits.then(|| written.to_owned())
+                });
+                let item = written.unwrap_or_else(|| " … ".to_owned());
+                self.fault("wrong-type", span, message, format!("write {name} = [{item}]"));
                 None
             }
         }
