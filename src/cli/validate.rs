@@ -25,8 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Flags of `herder validate`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Values for variables come from vars files beside the job files and above them, from NOMAD_VAR_* and HERDER_VAR_*,
+Values for variables come from NOMAD_VAR_* and HERDER_VAR_*, from vars files beside the job files and above them, \
 from --var-file and from --var; what is named later wins.
+
 Exit code: 0 valid, 1 something is wrong, 255 nothing could be read.")]
 pub struct ValidateArguments {
     /// Job files, or folders to search for them; `-` reads one from standard input
@@ -92,10 +93,20 @@ pub(crate) fn run(arguments: &ValidateArguments) -> Result<ExitCode, Failure> {
 fn explain(code: &str) -> anyhow::Result<ExitCode> {
     let Some(section) = jobfile::explain(code) else {
         let known: Vec<&str> = jobfile::codes().collect();
-        anyhow::bail!("no finding has the code `{code}`; there are {}", known.join(", "));
+        let near: Vec<&str> = known.iter().copied().filter(|known| is_like(known, code)).collect();
+        let (words, codes) =
+            if near.is_empty() { ("there are", known) } else { ("similar are", near) };
+        anyhow::bail!("no finding has the code `{code}`; {words} {}", codes.join(", "));
     };
     anstream::println!("{section}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether somebody who writes the one may mean the other: they have a word in common.
+fn is_like(known: &str, written: &str) -> bool {
+    let written = written.to_lowercase();
+    let words = written.split(['-', '_', ' ']).filter(|word| word.len() > 2);
+    words.into_iter().any(|word| known.split('-').any(|part| part.starts_with(word)))
 }
 
 /// What was asked for in one repository.
@@ -237,13 +248,20 @@ mod tests {
     }
 
     #[test]
+    fn codes_are_found_by_a_word_of_theirs() {
+        assert!(is_like("invalid-duration", "duration"));
+        assert!(is_like("unknown-port", "Port"));
+        assert!(!is_like("unknown-port", "x"));
+    }
+
+    #[test]
     fn one_job_in_two_files_is_an_error() {
         let dir = repository(&[
             ("a.hcl", &job("a")),
             ("b.hcl", &job("a")),
             ("v.vars.hcl", "image = \"x\""),
         ]);
-        let words = ["b.hcl:0: duplicate-job: job `a` is already declared by a.hcl"];
+        let words = ["b.hcl:2: duplicate-job: job `a` is already declared by a.hcl"];
         assert_eq!(found(&dir, &[""], &Inputs::default()), words);
     }
 }

@@ -39,7 +39,7 @@ mod testing;
 
 use std::collections::BTreeSet;
 
-use model::{Diagnostic, Job};
+use model::{Diagnostic, Job, JobId, Related};
 
 use crate::canonical::Canonical;
 use crate::expr::Scope;
@@ -76,6 +76,8 @@ pub struct Source<'a> {
 pub struct Parsed {
     /// The jobs, in the order of the file. Empty when there is an error; otherwise at least one.
     pub jobs: Vec<Job>,
+    /// The places of the jobs in the file, by their IDs, as others may refer to them.
+    pub headers: Vec<(JobId, Related)>,
     /// Everything found, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
     /// Paths of the repository that the result depends on, beside the file itself and the vars files that apply to it:
@@ -125,13 +127,14 @@ pub fn parse_in(source: Source<'_>, inputs: &Inputs, around: Surroundings<'_>) -
     let around = Surroundings { files: &reads, ..around };
     let jobs = read(source.path, text, inputs, around, &mut found, &sink);
     let jobs = if sink.has_errors() { Vec::new() } else { jobs };
-    let Found { variables, explained } = found;
-    Parsed { jobs, diagnostics: sink.finish(), reads: reads.seen(), variables, explained }
+    let Found { headers, variables, explained } = found;
+    Parsed { jobs, headers, diagnostics: sink.finish(), reads: reads.seen(), variables, explained }
 }
 
 /// What is found on the way to the jobs.
 #[derive(Default)]
 struct Found {
+    headers: Vec<(JobId, Related)>,
     variables: Vec<VariableSource>,
     explained: Vec<Explained>,
 }
@@ -193,6 +196,15 @@ fn read(
             let help = "give it another name, or delete one of the two";
             sink.error(Fault::new("duplicate-job", header, message).help(help));
         }
+        let (line, column) = sink.line_and_column(header);
+        let place = Related {
+            path: path.to_owned(),
+            line,
+            column,
+            span: Some((header.start, header.end)),
+            message: "the job is declared here".to_owned(),
+        };
+        found.headers.push((job.id.clone(), place));
         jobs.push(job);
     }
     jobs

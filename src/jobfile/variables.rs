@@ -3,6 +3,7 @@
 mod declaration;
 mod given;
 mod nearby;
+mod only_text;
 mod optional;
 mod references;
 mod typed;
@@ -91,6 +92,8 @@ pub(crate) fn globals<'a>(
             }
         }
     }
+    let names = declared.keys().copied().collect();
+    only_text::warn(root, &names, &globals.locals, sink);
     validation::validate(root, &globals);
     globals.settle_locals();
     globals

@@ -1,16 +1,18 @@
 //! What is wrong with several files together: one job in two of them, and values that none of them takes.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jobfile::{Inputs, Parsed, VarsFiles};
-use model::{Diagnostic, JobId, Severity};
+use model::{Diagnostic, JobId, Related, Severity};
 
 use super::report::Report;
 
 /// What the files of one repository declare.
 #[derive(Default)]
 pub(super) struct Across {
-    owners: BTreeMap<JobId, String>,
+    /// The file that declares a job, and the place in it.
+    owners: BTreeMap<JobId, (String, Option<Related>)>,
     /// The variables that are declared, and in which files.
     declared: BTreeMap<String, BTreeSet<String>>,
     twice: Vec<Diagnostic>,
@@ -27,14 +29,30 @@ impl Across {
             self.declared.entry(variable.name.clone()).or_default().insert(path.to_owned());
         }
         for job in &parsed.jobs {
-            if let Some(owner) = self.owners.insert(job.id.clone(), path.to_owned()) {
-                self.twice.push(Diagnostic::file_error(
-                    "duplicate-job",
-                    path,
-                    format!("job `{}` is already declared by {owner}", job.id),
-                    "give one of them another name, or remove one of the files",
-                ));
-            }
+            let here = parsed.headers.iter().find(|(id, _)| *id == job.id).map(|(_, place)| place);
+            let owner = match self.owners.entry(job.id.clone()) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert((path.to_owned(), here.cloned()));
+                    continue;
+                }
+                Entry::Occupied(occupied) => occupied.into_mut(),
+            };
+            let fault = Diagnostic::file_error(
+                "duplicate-job",
+                path,
+                format!("job `{}` is already declared by {}", job.id, owner.0),
+                "give one of them another name, or remove one of the files",
+            );
+            self.twice.push(match here {
+                Some(here) => Diagnostic {
+                    line: here.line,
+                    column: here.column,
+                    span: here.span,
+                    related: owner.1.iter().map(first).collect(),
+                    ..fault
+                },
+                None => fault,
+            });
         }
     }
 
@@ -103,6 +121,10 @@ impl Across {
             }
         }
     }
+}
+
+fn first(place: &Related) -> Related {
+    Related { message: "the first is here".to_owned(), ..place.clone() }
 }
 
 fn is_beneath(path: &str, folder: &str) -> bool {
