@@ -17,9 +17,10 @@ use crate::output::{self, write};
 /// Flags of `herder job convert`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Any language goes into any other: HCL, HCL's JSON form, YAML and Nomad's API JSON. The meaning stays: both files have
-the same canonical form. Comments are lost, values stand where variables and locals stood, and what only spells out a
-default is left out.
+Any language goes into any other: HCL, HCL's JSON form, YAML and Nomad's API JSON. \
+The meaning stays: both files have the same canonical form. \
+Comments are lost, values stand where variables and locals stood, and what only spells out a default is left out.
+
 Exit code: 0 converted, 1 the file is not valid.")]
 pub struct ConvertArguments {
     /// A job file, or `-` for standard input

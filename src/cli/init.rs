@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
 use jobfile::Example;
 use serde::Serialize;
@@ -14,7 +15,8 @@ use crate::output::{self, write};
 /// Flags of `herder init`.
 #[derive(Args, Debug)]
 pub struct InitArguments {
-    /// File to write, or `-` for standard output [default: example.nomad.hcl, or example.yaml]
+    /// File to write, with folders that are missing, or `-` for standard output [default: example.nomad.hcl, or
+    /// example.yaml]
     file: Option<PathBuf>,
     /// The least that runs a web server, without comments
     #[arg(long)]
@@ -45,6 +47,18 @@ pub(crate) fn run(arguments: &InitArguments) -> Result<ExitCode, Failure> {
         None if arguments.yaml => PathBuf::from("example.yaml"),
         None => PathBuf::from("example.nomad.hcl"),
     };
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    if !jobfile::is_job_file_name(&name) {
+        return Err(anyhow::anyhow!(
+            "{} would not be read: the name of a job file ends in .nomad.hcl, .nomad, .hcl, .yaml or .yml",
+            file.display()
+        )
+        .into());
+    }
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("making the folder {}", folder.display()))?;
+    }
     write_file(&file, example)?;
     if arguments.json {
         output::json(&Written { path: file.display().to_string() })?;
@@ -89,9 +103,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_written_that_would_not_be_read() {
+        let folder = tempfile::tempdir().expect("makes a folder");
+        for name in ["web", "web.json", "web.txt"] {
+            let file = folder.path().join(name);
+            run(&of(&[&file.to_string_lossy()])).expect_err("is no job file");
+            assert!(!file.exists(), "{name}");
+        }
+    }
+
+    #[test]
     fn nobodys_work_is_written_over() {
         let folder = tempfile::tempdir().expect("makes a folder");
-        let file = folder.path().join("web.yaml");
+        let file = folder.path().join("jobs/shop/web.yaml");
         let path = file.to_string_lossy().into_owned();
         run(&of(&[&path])).expect("writes");
         let written = std::fs::read_to_string(&file).expect("reads");

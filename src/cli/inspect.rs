@@ -24,8 +24,9 @@ const LIMIT: u64 = 16 << 20;
 /// Flags of `herder job inspect`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-What is printed is Nomad's API JSON with every default in it: {\"Job\": {…}}, and a list of these for a file of several
-jobs. Read again, it is the same job. Findings go to standard error.
+What is printed is Nomad's API JSON with every default in it: {\"Job\": {…}}, and a list of these for a file of \
+several jobs. Read again, it is the same job. Findings go to standard error.
+
 Exit code: 0 printed, 1 the file is not valid or there is no such job.")]
 pub struct InspectArguments {
     /// A job file, `-` for standard input, or a job's ID, which the agent is asked for
@@ -103,6 +104,19 @@ fn show(
     jobs: &[&Job],
     documents: &[JobDocument<'_>],
 ) -> Result<ExitCode, Failure> {
+    if arguments.connection.json() && (arguments.hash || arguments.hcl || arguments.yaml) {
+        let of = |job: &Job| {
+            let text = if arguments.hash {
+                job.spec_hash().to_string()
+            } else {
+                jobfile::print(job, if arguments.yaml { Form::Yaml } else { Form::Hcl })
+            };
+            let key = if arguments.hash { "Hash" } else { "Text" };
+            serde_json::json!({ "JobID": job.id, key: text })
+        };
+        crate::output::json(&jobs.iter().map(|job| of(job)).collect::<Vec<_>>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let text = if arguments.hash {
         hashes(jobs)
     } else if arguments.hcl {
@@ -175,8 +189,11 @@ fn in_repository(path: &Path, inputs: &Inputs) -> anyhow::Result<(String, Vec<u8
 pub(crate) fn write_file(path: &PathBuf, text: &str) -> anyhow::Result<()> {
     use std::io::Write as _;
     // Never over somebody's work.
-    let options = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
-    options
+    let opened = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
+    if opened.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists) {
+        anyhow::bail!("{} is there already, and nothing is written over it", path.display());
+    }
+    opened
         .and_then(|mut opened| opened.write_all(text.as_bytes()))
         .with_context(|| format!("writing {}", path.display()))
 }

@@ -27,7 +27,11 @@ pub(crate) fn print(plan: &PlanResponse, texts: &BTreeMap<String, String>, verbo
         }
         anstream::println!();
     }
-    let summary = if !plan.changes {
+    let broken = plan.problems.iter().any(model::Diagnostic::is_error);
+    let summary = if !plan.changes && broken {
+        "No changes by what could be read. The jobs of files with errors stay as they are."
+            .to_owned()
+    } else if !plan.changes {
         "No changes: what runs is what the files say.".to_owned()
     } else if !plan.disruptive {
         "Nothing starts or stops.".to_owned()

@@ -37,6 +37,10 @@ pub(super) fn text(report: &Report, verbose: bool) {
         anstream::println!("  (-verbose shows all of them)\n");
     }
     anstream::eprintln!("{}", summary(report));
+    if let Some(first) = report.found.first() {
+        let code = &first.diagnostic.code;
+        anstream::eprintln!("what a code means: herder validate -explain {code}");
+    }
     if !report.environments.is_empty()
         && report.found.iter().any(|found| found.diagnostic.code == "missing-variable")
     {
