@@ -29,13 +29,13 @@ fn foreign(name: &str) -> Option<&'static str> {
 
 fn parse(expression: &Expression, depth: usize) -> Result<Type, String> {
     let wrong = || {
-        let meant = match expression {
-            Expression::Variable(name) => foreign(name.as_str()),
-            Expression::String(text) => foreign(text.as_str()),
-            _ => None,
+        let name = match expression {
+            Expression::Variable(name) => name.as_str(),
+            Expression::String(text) => text.as_str(),
+            _ => "",
         };
-        match meant {
-            Some(meant) => format!("this is not a type; the one that is meant is called {meant}"),
+        match foreign(name) {
+            Some(meant) => format!("`{name}` is not a type here, it is called {meant}"),
             None => "this is not a type; types are string, number, bool, any, list(…), set(…), \
                      map(…), object({…}) and tuple([…])"
                 .to_owned(),
