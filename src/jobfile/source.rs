@@ -29,12 +29,13 @@ impl Syntax {
 /// `*.vars.hcl`, and nothing hidden.
 pub fn is_job_file_name(path: &str) -> bool {
     let name = file_name(path);
-    let ends = [".nomad", ".hcl", ".yaml", ".yml"].iter().any(|end| name.ends_with(end));
+    let ends =
+        [".nomad", ".nomad.json", ".hcl", ".yaml", ".yml"].iter().any(|end| name.ends_with(end));
     ends && !name.ends_with(".vars.hcl") && !name.starts_with('.')
 }
 
 /// Whether the content looks like a job, that is, has `job` at its top level. A file whose name says so (`*.nomad`,
-/// `*.nomad.hcl`) always does: without a job it is a mistake. So does an HCL file that is too large or not text, so
+/// `*.nomad.hcl`, `*.nomad.json`) always does: without a job it is a mistake. So does an HCL file that is too large or not text, so
 /// that it is reported and not passed over.
 pub fn holds_job(path: &str, bytes: &[u8]) -> bool {
     if name_says_job(path) {
@@ -65,7 +66,7 @@ pub fn holds_job(path: &str, bytes: &[u8]) -> bool {
 /// Whether the name alone promises a job.
 pub(crate) fn name_says_job(path: &str) -> bool {
     let name = file_name(path);
-    name.ends_with(".nomad") || name.ends_with(".nomad.hcl")
+    [".nomad", ".nomad.hcl", ".nomad.json"].iter().any(|end| name.ends_with(end))
 }
 
 fn file_name(path: &str) -> &str {

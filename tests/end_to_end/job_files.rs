@@ -481,18 +481,19 @@ fn every_language_runs() {
         .write("yaml.yaml", yaml)
         .write("short.yml", yaml.replace("  yaml:", "  yml:"))
         .write("values.yaml", "image: web\n")
-        .write("passed-over.nomad.json", api("passed-over"));
+        .write("named.nomad.json", api("named"))
+        .write("passed-over.json", api("passed-over"));
     let commit = repo.commit("all languages");
     let mut agent = Agent::start(&repo, &[]);
     agent.wait_outcome(&commit, RevisionOutcome::Deployed);
-    for job in ["api", "bare", "json", "yaml", "yml"] {
+    for job in ["api", "bare", "json", "named", "yaml", "yml"] {
         agent.wait_running(job, 1);
     }
     assert_eq!(seconds(&agent.job("yaml")), "1000");
     let view = agent.repo_view();
-    assert_eq!((view.files, view.broken), (5, Vec::new()));
+    assert_eq!((view.files, view.broken), (6, Vec::new()));
     assert_eq!(
         agent.client().jobs(&client::Listing::default()).expect("an answer").into_value().len(),
-        5
+        6
     );
 }
