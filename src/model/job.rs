@@ -140,6 +140,8 @@ impl Job {
     /// Brings into one order what means the same in any, and into one form what Nomad leaves in two. Downloads,
     /// templates and checks keep their order: they follow each other.
     fn leave_meaning(&mut self) {
+        // Each group holds what came of these.
+        (self.update, self.reschedule, self.migrate) = (None, None, None);
         self.datacenters.sort();
         Constraint::leave_meaning(&mut self.constraints);
         self.task_groups.sort_by(|a, b| a.name.cmp(&b.name));

@@ -332,6 +332,17 @@ fn differ(how: &str, plain: &str, other: &str) {
 }
 
 #[test]
+fn what_groups_inherit_may_stand_in_the_job_or_in_them() {
+    let update = "update {\n max_parallel = 2\n }\n";
+    let reschedule = "reschedule {\n delay = \"10s\"\n }\n";
+    let both = format!("{update}{reschedule}");
+    let in_job = PLAIN.replacen("job \"web\" {\n", &format!("job \"web\" {{\n{both}"), 1);
+    let in_group = PLAIN.replacen("count = 2\n", &format!("count = 2\n{both}"), 1);
+    assert_eq!(job(&in_job).spec_hash(), job(&in_group).spec_hash());
+    assert_ne!(job(&in_job).spec_hash(), job(PLAIN).spec_hash());
+}
+
+#[test]
 fn another_meaning_is_another_job() {
     let plain = job(PLAIN).spec_hash();
     for (from, to) in [
