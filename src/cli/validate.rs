@@ -66,7 +66,7 @@ enum Format {
 pub(crate) fn run(arguments: &ValidateArguments) -> Result<ExitCode, Failure> {
     let unreadable = |error: anyhow::Error| Failure::from(error).with_code(255);
     if let Some(code) = &arguments.explain {
-        return explain(code).map_err(unreadable);
+        return explain(code, arguments.json).map_err(unreadable);
     }
     let inputs = Inputs {
         name_extensions: arguments.strict,
@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &ValidateArguments) -> Result<ExitCode, Failure> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn explain(code: &str) -> anyhow::Result<ExitCode> {
+fn explain(code: &str, as_json: bool) -> anyhow::Result<ExitCode> {
     let Some(section) = jobfile::explain(code) else {
         let known: Vec<&str> = jobfile::codes().collect();
         let near: Vec<&str> = known.iter().copied().filter(|known| is_like(known, code)).collect();
@@ -98,7 +98,11 @@ fn explain(code: &str) -> anyhow::Result<ExitCode> {
             if near.is_empty() { ("there are", known) } else { ("similar are", near) };
         anyhow::bail!("no finding has the code `{code}`; {words} {}", codes.join(", "));
     };
-    anstream::println!("{section}");
+    if as_json {
+        crate::output::json(&serde_json::json!({ "Code": code, "Text": section }))?;
+    } else {
+        anstream::println!("{section}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
