@@ -82,6 +82,11 @@ fn job_lines(job: &PlannedJob, verbose: bool) -> Vec<String> {
             if job.change == Some(FileChangeKind::Removed) { ", removed" } else { "" }
         ));
     }
+    if job.change == Some(FileChangeKind::Broken) && job.updates.is_empty() {
+        // Nothing was scheduled.
+        lines.push(styled(YELLOW, "  has errors, and stays as it is"));
+        return lines;
+    }
     lines.extend(change_lines(&job.changes, verbose));
     lines.push(String::new());
     lines.push(styled(BOLD, "Scheduler dry-run:"));
