@@ -6,6 +6,7 @@
 mod connect;
 mod constraint;
 mod cron;
+mod driver;
 mod group;
 mod health;
 pub(crate) mod hint;
@@ -128,6 +129,9 @@ pub(crate) fn check(job: &Job, places: &Places, sink: &Sink<'_>) {
             rules.error_also("duplicate-name", path, message, "give it another name", first);
         }
         group::check(&rules, at, group);
+        for (n, task) in group.tasks.iter().enumerate() {
+            driver::check(&rules, places.task(at, n), group, task);
+        }
     }
     reference::of_job(&rules);
     counts(&rules, job);

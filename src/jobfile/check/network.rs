@@ -38,6 +38,16 @@ pub(super) fn labels(group: &Group) -> impl Iterator<Item = &str> {
     all.flat_map(Network::ports).map(|port| port.label.as_str())
 }
 
+/// Whether all of a group's network could be read, by the path of something in the group. Otherwise it may have any port,
+/// and what is wrong with it has been reported.
+pub(super) fn is_whole(rules: &Rules<'_>, path: &str, group: &Group) -> bool {
+    let of_group = path.split("/service").next().unwrap_or_default();
+    let of_group = of_group.split("/task").next().unwrap_or_default();
+    rules.places.is_whole(&format!("{of_group}/network"))
+        && (0..group.networks.len())
+            .all(|n| rules.places.is_whole(&format!("{of_group}/network.{n}")))
+}
+
 fn one(rules: &Rules<'_>, block: &str, network: &Network) {
     let mode = network.mode.as_str();
     let known = matches!(mode, "" | "host" | "bridge" | "none");

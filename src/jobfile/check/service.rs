@@ -148,13 +148,7 @@ pub(super) fn port(rules: &Rules<'_>, path: &str, label: &str, group: &Group) {
     if label.is_empty() || is_number || label.contains("${") || is_there() {
         return;
     }
-    let of_group = path.split("/service").next().unwrap_or_default();
-    let of_group = of_group.split("/task").next().unwrap_or_default();
-    let network_is_read = rules.places.is_whole(&format!("{of_group}/network"))
-        && (0..group.networks.len())
-            .all(|n| rules.places.is_whole(&format!("{of_group}/network.{n}")));
-    if !network_is_read {
-        // It may have the port, and what is wrong with it has been reported.
+    if !network::is_whole(rules, path, group) {
         return;
     }
     let nothing_near = || {
