@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use jobfile::Example;
+use jobfile::{Example, Form, Inputs, Source};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &InitArguments) -> Result<ExitCode, Failure> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     if !jobfile::is_job_file_name(&name) {
         return Err(anyhow::anyhow!(
-            "{} would not be read: the name of a job file ends in .nomad.hcl, .nomad, .hcl, .yaml or .yml",
+            "{} would not be read: the name of a job file ends in .nomad.hcl, .nomad, .hcl, .yaml, .yml or .nomad.json",
             file.display()
         )
         .into());
@@ -59,12 +59,23 @@ pub(crate) fn run(arguments: &InitArguments) -> Result<ExitCode, Failure> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("making the folder {}", folder.display()))?;
     }
-    write_file(&file, example)?;
+    if name.ends_with(".json") {
+        write_file(&file, &as_json(&name, example))?;
+    } else {
+        write_file(&file, example)?;
+    }
     if arguments.json {
         output::json(&Written { path: file.display().to_string() })?;
     }
     anstream::eprintln!("wrote {}; look at it with `herder validate {0}`", file.display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The example as Nomad's API has it.
+fn as_json(name: &str, example: &str) -> String {
+    let source = Source { path: name, bytes: example.as_bytes() };
+    let jobs = jobfile::parse(source, &Inputs::default()).jobs;
+    jobs.iter().map(|job| jobfile::print(job, Form::ApiJson)).collect()
 }
 
 fn which(arguments: &InitArguments) -> Example {
@@ -100,6 +111,17 @@ mod tests {
         assert_eq!(which(&of(&["--short"])), Example::Short);
         assert_eq!(which(&of(&["--yaml"])), Example::FullYaml);
         assert_eq!(which(&of(&["x.yml", "--short"])), Example::ShortYaml);
+    }
+
+    #[test]
+    fn json_is_an_example_too() {
+        let folder = tempfile::tempdir().expect("makes a folder");
+        let file = folder.path().join("web.nomad.json");
+        run(&of(&[&file.to_string_lossy(), "--short"])).expect("writes");
+        let bytes = std::fs::read(&file).expect("reads");
+        let parsed =
+            jobfile::parse(Source { path: "web.nomad.json", bytes: &bytes }, &Inputs::default());
+        assert_eq!((parsed.jobs.len(), parsed.diagnostics.len()), (1, 0));
     }
 
     #[test]
