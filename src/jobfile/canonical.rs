@@ -7,11 +7,13 @@
 mod fill;
 #[cfg(test)]
 mod golden;
+mod origin;
 mod places;
 mod read;
 mod settle;
 
 use model::Job;
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use crate::report::{Fault, Sink};
@@ -19,8 +21,8 @@ use crate::schema;
 use crate::tree::Block;
 use crate::yaml::Node;
 
-pub(crate) use fill::Origin;
-use fill::fill;
+use fill::Filled;
+pub(crate) use origin::Origin;
 pub(crate) use places::Places;
 
 /// A JSON object.
@@ -56,7 +58,7 @@ pub(crate) fn api_job(node: &Node, explain: bool, sink: &Sink<'_>) -> Option<Can
 /// What becomes of an object with the names of Nomad's API: settled, and filled with defaults.
 pub(crate) fn complete(mut said: Object) -> Object {
     settle::settle(&mut said);
-    fill(said, schema::job(), &mut None)
+    Object::deserialize(Filled::new(said, schema::job())).expect("an object has the names of texts")
 }
 
 fn finish(
@@ -67,10 +69,9 @@ fn finish(
 ) -> Option<Canonical> {
     settle::settle(&mut said);
     places.find_groups(&said);
-    let mut origins = explain.then(Vec::new);
-    let filled = fill(said, schema::job(), &mut origins);
-    match serde_json::from_value::<Job>(Value::Object(filled)) {
-        Ok(job) => Some(Canonical { job, places, origins: origins.unwrap_or_default() }),
+    let origins = if explain { origin::origins(&said) } else { Vec::new() };
+    match Job::deserialize(Filled::new(said, schema::job())) {
+        Ok(job) => Some(Canonical { job, places, origins }),
         Err(error) if sink.has_errors() => {
             // What could not be read is why; it has been said.
             drop(error);

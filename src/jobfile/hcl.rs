@@ -3,13 +3,15 @@
 //! Two parsers share the work. Ours goes through the whole file by HCL's grammar ([`body`], [`expression`],
 //! [`template`]): it knows what is an attribute and what a block, finds every mistake and goes on behind it. The values
 //! are built by `hcl_edit`, which is given one text with all that ours has accepted, as the items of one list, and
-//! with everything else blank: so every value keeps its place in the file, and none can spoil another.
+//! with everything else blank: so every value keeps its place in the file, and none can spoil another. What is a
+//! plain literal, as most values are, needs no parser ([`literal`]).
 
 mod body;
 mod cursor;
 mod expression;
 #[cfg(test)]
 mod golden;
+mod literal;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -18,7 +20,7 @@ mod unquoted;
 use hcl_edit::expr::Expression;
 
 use self::body::Place;
-use self::cursor::Reader;
+use self::cursor::{Accepted, Reader};
 pub(crate) use self::cursor::{MAX_BLOCKS, too_many_blocks};
 use crate::report::{Fault, Sink, Span};
 use crate::tree::{Attribute, Block, Body, Expr};
@@ -94,17 +96,28 @@ fn read(text: &str) -> (Reader<'_>, Body<Place>) {
 /// The values of what was accepted, in its order. Nothing stands for one that is broken after all.
 fn values(reader: &mut Reader<'_>) -> Vec<Option<Expression>> {
     let accepted = std::mem::take(&mut reader.accepted);
-    if accepted.is_empty() {
-        return Vec::new();
+    let written = |item: &Accepted| reader.text.get(item.span.start..item.span.end);
+    let mut values: Vec<_> =
+        accepted.iter().map(|item| written(item).and_then(literal::literal)).collect();
+    let others = accepted.into_iter().zip(&values).filter(|(_, value)| value.is_none());
+    let others: Vec<Accepted> = others.map(|(item, _)| item).collect();
+    if !others.is_empty() {
+        let missing = values.iter_mut().filter(|value| value.is_none());
+        missing.zip(parsed(reader, &others)).for_each(|(place, value)| *place = value);
     }
+    values
+}
+
+/// The values of expressions that are no literals.
+fn parsed(reader: &mut Reader<'_>, accepted: &[Accepted]) -> Vec<Option<Expression>> {
     let mut list = vec![b' '; reader.bytes.len() + 1];
-    for item in &accepted {
+    for item in accepted {
         copy(&mut list, item.span, reader.bytes);
     }
     for edit in &reader.edits {
         fill(&mut list, edit.span, edit.with);
     }
-    for item in &accepted {
+    for item in accepted {
         fill(&mut list, Span::new(item.span.end, item.span.end + 1), b',');
     }
     let end = accepted.last().map_or(0, |item| item.span.end);

@@ -132,9 +132,16 @@ impl Job {
     pub fn spec_hash(&self) -> SpecHash {
         let mut job = self.clone();
         job.leave_meaning();
-        let bytes = serde_json::to_vec(&job).unwrap_or_default();
+        // As much as most jobs need.
+        let mut bytes = Vec::with_capacity(8 << 10);
+        if serde_json::to_writer(&mut bytes, &job).is_err() {
+            bytes.clear();
+        }
+        let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
         let digest = Sha256::digest(&bytes);
-        SpecHash::from(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        SpecHash::from(
+            digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect::<String>(),
+        )
     }
 
     /// Brings into one order what means the same in any, and into one form what Nomad leaves in two. Downloads,

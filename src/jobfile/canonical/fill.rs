@@ -1,152 +1,258 @@
-//! What nobody said, from the table.
+//! The last step: what nobody said stands there as its default, and what only the reading needed goes.
+//!
+//! No second tree is built: serde goes through what was said, and is told of the rest on the way.
 
-use serde_json::Value;
+use serde::de::value::{StrDeserializer, StringDeserializer};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor,
+};
+use serde::forward_to_deserialize_any;
+use serde_json::{Error, Value};
 
 use super::Object;
-use super::read::AT;
-use crate::schema::{Absent, Attribute, Rule, Schema, Shape, Unset};
+use crate::schema::{self, Absent, Attribute, Rule, Schema, Shape, Unset};
 
-/// Where a value of the canonical job came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
-    /// Its path in the canonical job, as `TaskGroups[0].Count`.
-    pub(crate) path: String,
-    /// Paths in the file where it may stand, the first that is there; none is a default.
-    pub(crate) places: Vec<String>,
-}
-
-/// Fills an object by its schema and takes away what is not part of the canonical form.
-pub(crate) fn fill(
+/// An object of a schema's, with its defaults and without what is not part of the canonical form, for serde to read.
+pub(crate) struct Filled {
     said: Object,
     schema: &'static Schema,
-    origins: &mut Option<Vec<Origin>>,
-) -> Object {
-    Filling { origins, path: String::new() }.object(said, schema)
 }
 
-struct Filling<'a> {
-    origins: &'a mut Option<Vec<Origin>>,
-    path: String,
-}
-
-impl Filling<'_> {
-    fn object(&mut self, mut said: Object, schema: &'static Schema) -> Object {
-        let at = said.remove(AT);
-        let places: Vec<&str> = at
-            .as_ref()
-            .and_then(Value::as_str)
-            .map(|at| at.split('\n').collect())
-            .unwrap_or_default();
-        let mut filled = Object::new();
-        for rule in schema.attributes.iter().filter(|rule| !rule.json.starts_with('@')) {
-            let value = said.remove(rule.json).filter(|value| !is_nothing(value));
-            self.note(rule.json, rule.name, &places, value.is_some());
-            filled.insert(rule.json.to_owned(), value.unwrap_or_else(|| unset(rule)));
-        }
-        for rule in schema.blocks.iter().filter(|rule| !rule.json.starts_with('@')) {
-            let value = said.remove(rule.json).filter(|value| !value.is_null());
-            if let Some(value) = self.block(value, rule, &places) {
-                filled.insert(rule.json.to_owned(), value);
-            }
-        }
-        // Labels, and what a pass has added.
-        filled.extend(said.into_iter().filter(|(name, _)| !name.starts_with('@')).map(
-            |(name, value)| match value {
-                Value::Object(own) if name == "Identity" => {
-                    (name, self.object(own, crate::schema::identity()).into())
-                }
-                value => (name, value),
-            },
-        ));
-        filled
+impl Filled {
+    pub(crate) fn new(said: Object, schema: &'static Schema) -> Self {
+        Self { said, schema }
     }
 
-    fn block(
+    fn fields(self) -> Fields {
+        Fields {
+            said: self.said,
+            attributes: self.schema.attributes.iter(),
+            blocks: self.schema.blocks.iter(),
+            rest: None,
+            value: None,
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for Filled {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_map(self.fields())
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// The fields of an object, one after the other: attributes, blocks, and what has no rule.
+struct Fields {
+    said: Object,
+    attributes: std::slice::Iter<'static, Attribute>,
+    blocks: std::slice::Iter<'static, Rule>,
+    rest: Option<serde_json::map::IntoIter>,
+    value: Option<Content>,
+}
+
+impl Fields {
+    /// The next field that has a rule.
+    fn ruled(&mut self) -> Option<(&'static str, Content)> {
+        if let Some(rule) = self.attributes.find(|rule| !rule.json.starts_with('@')) {
+            let said = self.said.remove(rule.json).filter(|value| !is_nothing(value));
+            return Some((rule.json, Content::Plain(said.unwrap_or_else(|| unset(rule)))));
+        }
+        loop {
+            let rule = self.blocks.find(|rule| !rule.json.starts_with('@'))?;
+            let said = self.said.remove(rule.json).filter(|value| !value.is_null());
+            if let Some(content) = block(said, rule) {
+                return Some((rule.json, content));
+            }
+        }
+    }
+
+    /// Labels, and what a pass has added.
+    fn unruled(&mut self) -> Option<(String, Content)> {
+        let said = &mut self.said;
+        let rest = self.rest.get_or_insert_with(|| std::mem::take(said).into_iter());
+        let (name, value) = rest.find(|(name, _)| !name.starts_with('@'))?;
+        let content = match value {
+            Value::Object(own) if name == "Identity" => Content::One(own, schema::identity()),
+            value => Content::Plain(value),
+        };
+        Some((name, content))
+    }
+}
+
+impl<'de> MapAccess<'de> for Fields {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
-        value: Option<Value>,
-        rule: &'static Rule,
-        places: &[&str],
-    ) -> Option<Value> {
-        let before = self.path.len();
-        let filled = match (rule.shape, value) {
-            (Shape::One, Some(Value::Object(said))) => {
-                self.step(rule.json);
-                Some(self.object(said, rule.schema()).into())
-            }
-            (Shape::One, _) => match rule.absent {
-                Absent::Null => Some(Value::Null),
-                Absent::Left => None,
-                Absent::Filled => {
-                    self.step(rule.json);
-                    Some(self.object(Object::new(), rule.schema()).into())
-                }
-            },
-            (Shape::Many, Some(Value::Array(items))) if !items.is_empty() => {
-                let many = items.into_iter().enumerate().map(|(at, item)| match item {
-                    Value::Object(said) => {
-                        self.path.truncate(before);
-                        self.step(&format!("{}[{at}]", rule.json));
-                        self.object(said, rule.schema()).into()
-                    }
-                    other => other,
-                });
-                Some(many.collect())
-            }
-            (Shape::Keyed, Some(Value::Object(items))) if !items.is_empty() => {
-                let keyed = items.into_iter().map(|(key, item)| match item {
-                    Value::Object(said) => {
-                        self.path.truncate(before);
-                        self.step(&format!("{}[{key}]", rule.json));
-                        (key, self.object(said, rule.schema()).into())
-                    }
-                    other => (key, other),
-                });
-                Some(Value::Object(keyed.collect()))
-            }
-            (Shape::Texts | Shape::Lists | Shape::Any, Some(Value::Object(items))) => {
-                for key in items.keys() {
-                    let within: Vec<String> =
-                        places.iter().map(|place| format!("{place}/{}", rule.name)).collect();
-                    let within: Vec<&str> = within.iter().map(String::as_str).collect();
-                    self.note(&format!("{}[{key}]", rule.json), key, &within, true);
-                }
-                if items.is_empty() && rule.absent != Absent::Filled {
-                    Some(Value::Null)
-                } else {
-                    Some(Value::Object(items))
-                }
-            }
-            (Shape::Texts, None) if rule.absent == Absent::Filled => Some(Object::new().into()),
-            _ => Some(Value::Null),
-        };
-        self.path.truncate(before);
-        filled
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        if let Some((name, content)) = self.ruled() {
+            self.value = Some(content);
+            return seed.deserialize(StrDeserializer::<Error>::new(name)).map(Some);
+        }
+        let Some((name, content)) = self.unruled() else { return Ok(None) };
+        self.value = Some(content);
+        seed.deserialize(StringDeserializer::<Error>::new(name)).map(Some)
     }
 
-    fn step(&mut self, name: &str) {
-        if self.origins.is_some() {
-            if !self.path.is_empty() {
-                self.path.push('.');
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        seed.deserialize(self.value.take().unwrap_or(Content::Plain(Value::Null)))
+    }
+}
+
+/// The value of a field.
+enum Content {
+    /// It has no schema.
+    Plain(Value),
+    One(Object, &'static Schema),
+    Many(Vec<Value>, &'static Schema),
+    Keyed(Object, &'static Schema),
+}
+
+impl Content {
+    fn item(value: Value, schema: &'static Schema) -> Self {
+        match value {
+            Value::Object(said) => Self::One(said, schema),
+            other => Self::Plain(other),
+        }
+    }
+}
+
+impl<'de> Deserializer<'de> for Content {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self {
+            Self::Plain(value) => value.deserialize_any(visitor),
+            Self::One(said, schema) => Filled::new(said, schema).deserialize_any(visitor),
+            Self::Many(items, schema) => {
+                visitor.visit_seq(Items { items: items.into_iter(), schema })
             }
-            self.path.push_str(name);
+            Self::Keyed(items, schema) => {
+                visitor.visit_map(Entries { items: items.into_iter(), schema, value: None })
+            }
         }
     }
 
-    fn note(&mut self, json: &str, name: &str, places: &[&str], is_set: bool) {
-        let Some(origins) = self.origins.as_mut() else { return };
-        let path =
-            if self.path.is_empty() { json.to_owned() } else { format!("{}.{json}", self.path) };
-        let places = if is_set {
-            places.iter().map(|place| format!("{place}/{name}")).collect()
-        } else {
-            Vec::new()
-        };
-        origins.push(Origin { path, places });
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self {
+            Self::Plain(Value::Null) => visitor.visit_none(),
+            some => visitor.visit_some(some),
+        }
     }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        match self {
+            Self::Plain(value) => value.deserialize_enum(name, variants, visitor),
+            _ => Err(Error::invalid_type(Unexpected::Map, &"one of several words")),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// The objects of a list.
+struct Items {
+    items: std::vec::IntoIter<Value>,
+    schema: &'static Schema,
+}
+
+impl<'de> SeqAccess<'de> for Items {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        let next = self.items.next();
+        next.map(|item| seed.deserialize(Content::item(item, self.schema))).transpose()
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+/// Objects by their labels.
+struct Entries {
+    items: serde_json::map::IntoIter,
+    schema: &'static Schema,
+    value: Option<Value>,
+}
+
+impl<'de> MapAccess<'de> for Entries {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        let Some((key, value)) = self.items.next() else { return Ok(None) };
+        self.value = Some(value);
+        seed.deserialize(StringDeserializer::<Error>::new(key)).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        seed.deserialize(Content::item(self.value.take().unwrap_or_default(), self.schema))
+    }
+}
+
+/// What stands for a block; nothing where not even its name does.
+fn block(said: Option<Value>, rule: &'static Rule) -> Option<Content> {
+    let content = match (rule.shape, said) {
+        (Shape::One, Some(Value::Object(said))) => Content::One(said, rule.schema()),
+        (Shape::One, _) => match rule.absent {
+            Absent::Null => Content::Plain(Value::Null),
+            Absent::Left => return None,
+            Absent::Filled => Content::One(Object::new(), rule.schema()),
+        },
+        (Shape::Many, Some(Value::Array(items))) if !items.is_empty() => {
+            Content::Many(items, rule.schema())
+        }
+        (Shape::Keyed, Some(Value::Object(items))) if !items.is_empty() => {
+            Content::Keyed(items, rule.schema())
+        }
+        (Shape::Texts | Shape::Lists | Shape::Any, Some(Value::Object(items)))
+            if !items.is_empty() || rule.absent == Absent::Filled =>
+        {
+            Content::Plain(Value::Object(items))
+        }
+        (Shape::Texts, None) if rule.absent == Absent::Filled => {
+            Content::Plain(Object::new().into())
+        }
+        _ => Content::Plain(Value::Null),
+    };
+    Some(content)
 }
 
 /// An empty list says as much as none.
-fn is_nothing(value: &Value) -> bool {
+pub(super) fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),

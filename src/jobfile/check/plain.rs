@@ -16,10 +16,10 @@ const SHORTEST: usize = 4;
 
 pub(super) fn check(rules: &Rules<'_>, path: &str, task: &Task) {
     for (key, value) in &task.env {
-        entry(rules, "env", &format!("{path}/env/{key}"), key, value);
+        entry(rules, "env", || format!("{path}/env/{key}"), key, value);
     }
     for (key, value) in &task.meta {
-        entry(rules, "meta", &format!("{path}/meta/{key}"), key, value);
+        entry(rules, "meta", || format!("{path}/meta/{key}"), key, value);
     }
     for (key, value) in &task.config {
         deep(rules, &format!("{path}/config/{key}"), key, value, 0);
@@ -27,10 +27,10 @@ pub(super) fn check(rules: &Rules<'_>, path: &str, task: &Task) {
     for (n, artifact) in task.artifacts.iter().enumerate() {
         let block = format!("{path}/artifact.{n}");
         let source = artifact.source.as_deref().unwrap_or_default();
-        entry(rules, "artifact", &format!("{block}/source"), "source", source);
+        entry(rules, "artifact", || format!("{block}/source"), "source", source);
         for (key, value) in artifact.headers.iter().chain(&artifact.options) {
             let within = if artifact.headers.contains_key(key) { "headers" } else { "options" };
-            entry(rules, "artifact", &format!("{block}/{within}/{key}"), key, value);
+            entry(rules, "artifact", || format!("{block}/{within}/{key}"), key, value);
         }
     }
     for (n, template) in task.templates.iter().enumerate() {
@@ -77,7 +77,7 @@ fn deep(rules: &Rules<'_>, place: &str, key: &str, value: &Value, depth: usize) 
     match value {
         // The name of an image is none, whatever it is made of.
         Value::String(_) if key == "image" => {}
-        Value::String(text) => entry(rules, "config", place, key, text),
+        Value::String(text) => entry(rules, "config", || place.to_owned(), key, text),
         Value::Array(items) if depth < 40 => {
             items.iter().for_each(|item| deep(rules, place, key, item, depth + 1));
         }
@@ -92,10 +92,11 @@ fn deep(rules: &Rules<'_>, place: &str, key: &str, value: &Value, depth: usize) 
     }
 }
 
-fn entry(rules: &Rules<'_>, block: &str, place: &str, key: &str, value: &str) {
+fn entry(rules: &Rules<'_>, block: &str, place: impl Fn() -> String, key: &str, value: &str) {
     if value.trim().len() < SHORTEST || !secret::looks_secret(key, value) {
         return;
     }
+    let place = &place();
     // What a variable brings is not in plain text here.
     let (first_line, span) = (value.lines().next().unwrap_or_default(), rules.places.at(place));
     if rules.sink.has_warned(PLAIN, block, span) || !rules.sink.is_written(span, first_line) {

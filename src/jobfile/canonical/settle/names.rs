@@ -82,8 +82,9 @@ fn settle(service: &mut Object, job: &str, group: &str, task: Option<&str>) {
 
 /// A check's fields go over its service's. Both count from a second after the start.
 fn check_restart(check: &mut Object, of_service: Option<&Value>) {
-    let own = check.remove("CheckRestart");
-    if let Some(mut merged) = super::policy::over(of_service, own.as_ref()) {
+    let own = super::policy::take(check, "CheckRestart");
+    let of_service = of_service.and_then(Value::as_object).cloned();
+    if let Some(mut merged) = super::policy::over(of_service, own) {
         set_default(&mut merged, "Grace", 1_000_000_000_i64);
         check.insert("CheckRestart".to_owned(), merged.into());
     }

@@ -1,6 +1,6 @@
 //! Policies: inherited field by field, and defaulted by the type of job.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::Object;
 use super::super::read::AT;
@@ -9,9 +9,9 @@ use super::set_default;
 /// What groups inherit.
 pub(super) struct Above {
     kind: Kind,
-    update: Option<Value>,
-    reschedule: Option<Value>,
-    migrate: Option<Value>,
+    update: Option<Object>,
+    reschedule: Option<Object>,
+    migrate: Option<Object>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,27 +36,38 @@ impl Kind {
         matches!(self, Self::Service | Self::System)
     }
 
-    fn restart(self) -> Value {
+    fn restart(self) -> Object {
         let (attempts, interval) = match self {
             Self::Service | Self::System => (2, minutes(30)),
             Self::Batch | Self::Sysbatch => (3, minutes(24 * 60)),
         };
-        json!({
-            "Interval": interval, "Attempts": attempts, "Delay": seconds(15), "Mode": "fail",
-            "RenderTemplates": false,
-        })
+        object([
+            ("Interval", interval.into()),
+            ("Attempts", attempts.into()),
+            ("Delay", seconds(15).into()),
+            ("Mode", "fail".into()),
+            ("RenderTemplates", false.into()),
+        ])
     }
 
-    fn reschedule(self) -> Option<Value> {
+    fn reschedule(self) -> Option<Object> {
         match self {
-            Self::Service => Some(json!({
-                "Attempts": 0, "Interval": 0, "Delay": seconds(30),
-                "DelayFunction": "exponential", "MaxDelay": minutes(60), "Unlimited": true,
-            })),
-            Self::Batch => Some(json!({
-                "Attempts": 1, "Interval": minutes(24 * 60), "Delay": seconds(5),
-                "DelayFunction": "constant", "MaxDelay": 0, "Unlimited": false,
-            })),
+            Self::Service => Some(object([
+                ("Attempts", 0.into()),
+                ("Interval", 0.into()),
+                ("Delay", seconds(30).into()),
+                ("DelayFunction", "exponential".into()),
+                ("MaxDelay", minutes(60).into()),
+                ("Unlimited", true.into()),
+            ])),
+            Self::Batch => Some(object([
+                ("Attempts", 1.into()),
+                ("Interval", minutes(24 * 60).into()),
+                ("Delay", seconds(5).into()),
+                ("DelayFunction", "constant".into()),
+                ("MaxDelay", 0.into()),
+                ("Unlimited", false.into()),
+            ])),
             Self::System | Self::Sysbatch => None,
         }
     }
@@ -79,7 +90,7 @@ pub(super) fn of_job(job: &mut Object) {
 
 impl Above {
     pub(super) fn take(job: &Object, kind: &str) -> Self {
-        let part = |name: &str| job.get(name).cloned();
+        let part = |name: &str| job.get(name).and_then(Value::as_object).cloned();
         Self {
             kind: Kind::of(kind),
             update: part("Update"),
@@ -93,18 +104,15 @@ impl Above {
 pub(super) fn of_group(group: &mut Object, above: &Above) {
     let kind = above.kind;
     let said = take(group, "Update");
-    set(group, "Update", over(above.update.as_ref(), said.as_ref()));
-    let said = over(above.reschedule.as_ref(), take(group, "ReschedulePolicy").as_ref());
-    let policy = kind.reschedule().and_then(|base| {
-        let said = said.map(limited).map(Value::Object);
-        over(Some(&base), said.as_ref())
-    });
-    set(group, "ReschedulePolicy", policy);
-    let said = over(above.migrate.as_ref(), take(group, "Migrate").as_ref()).map(Value::Object);
+    set(group, "Update", over(above.update.clone(), said));
+    let said = over(above.reschedule.clone(), take(group, "ReschedulePolicy"));
+    let base = kind.reschedule();
+    set(group, "ReschedulePolicy", base.and_then(|base| over(Some(base), said.map(limited))));
+    let said = over(above.migrate.clone(), take(group, "Migrate"));
     let base = (kind == Kind::Service).then(migrate);
-    set(group, "Migrate", base.and_then(|base| over(Some(&base), said.as_ref())));
+    set(group, "Migrate", base.and_then(|base| over(Some(base), said)));
     let said = take(group, "RestartPolicy");
-    set(group, "RestartPolicy", over(Some(&kind.restart()), said.as_ref()));
+    set(group, "RestartPolicy", over(Some(kind.restart()), said));
 
     let least = group.get("Scaling").and_then(|scaling| scaling.get("Min")).cloned();
     set_default(group, "Count", least.filter(|least| !least.is_null()).unwrap_or_else(|| 1.into()));
@@ -119,14 +127,21 @@ pub(super) fn of_group(group: &mut Object, above: &Above) {
 /// A task's restarts go over its group's.
 pub(super) fn of_task(task: &mut Object, of_group: Option<&Value>) {
     let own = take(task, "RestartPolicy");
-    set(task, "RestartPolicy", over(of_group, own.as_ref()));
+    let of_group = of_group.and_then(Value::as_object).cloned();
+    set(task, "RestartPolicy", over(of_group, own));
 }
 
-fn migrate() -> Value {
-    json!({
-        "MaxParallel": 1, "HealthCheck": "checks", "MinHealthyTime": seconds(10),
-        "HealthyDeadline": seconds(300),
-    })
+fn migrate() -> Object {
+    object([
+        ("MaxParallel", 1.into()),
+        ("HealthCheck", "checks".into()),
+        ("MinHealthyTime", seconds(10).into()),
+        ("HealthyDeadline", seconds(300).into()),
+    ])
+}
+
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Object {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Whoever gives a number of attempts means it as the limit, and whoever says `unlimited` means no number; Nomad refuses
@@ -146,24 +161,24 @@ fn limited(mut said: Object) -> Object {
 }
 
 /// `upper` field by field over `lower`; nothing if neither is there. The result stands where both stand.
-pub(super) fn over(lower: Option<&Value>, upper: Option<&Value>) -> Option<Object> {
-    let lower = lower.and_then(Value::as_object);
-    let upper = upper.and_then(Value::as_object);
-    let mut merged = lower.or(upper)?.clone();
-    if let (Some(lower), Some(upper)) = (lower, upper) {
-        let both = [upper.get(AT), lower.get(AT)];
-        let places: Vec<&str> = both.into_iter().flatten().filter_map(Value::as_str).collect();
-        let places = places.join("\n");
-        for (name, value) in upper.iter().filter(|(_, value)| !value.is_null()) {
-            merged.insert(name.clone(), value.clone());
-        }
-        merged.insert(AT.to_owned(), places.into());
-    }
+pub(super) fn over(lower: Option<Object>, upper: Option<Object>) -> Option<Object> {
+    let (mut merged, upper) = match (lower, upper) {
+        (Some(lower), Some(upper)) => (lower, upper),
+        (lower, upper) => return lower.or(upper),
+    };
+    let both = [upper.get(AT), merged.get(AT)];
+    let places: Vec<&str> = both.into_iter().flatten().filter_map(Value::as_str).collect();
+    let places = places.join("\n");
+    merged.extend(upper.into_iter().filter(|(_, value)| !value.is_null()));
+    merged.insert(AT.to_owned(), places.into());
     Some(merged)
 }
 
-fn take(parent: &mut Object, name: &str) -> Option<Value> {
-    parent.remove(name).filter(|value| !value.is_null())
+pub(super) fn take(parent: &mut Object, name: &str) -> Option<Object> {
+    match parent.remove(name) {
+        Some(Value::Object(object)) => Some(object),
+        _ => None,
+    }
 }
 
 fn set(parent: &mut Object, name: &str, value: Option<Object>) {
