@@ -57,7 +57,10 @@ impl Reader<'_> {
 
     /// The word of a heredoc whose opening is not right: in quotes, or behind a blank. With the opening's length.
     pub(super) fn misspelt_heredoc(&self, opened: usize) -> Option<(&str, usize)> {
-        let line = self.text.get(opened..self.line_end(opened))?;
+        // It is asked for every `<<` behind a mistake, and a line may be as long as the file.
+        let near = self.bytes.get(opened..)?;
+        let length = near.iter().take(MAX_LENGTH).position(|byte| *byte == b'\n')?;
+        let line = self.text.get(opened..opened + length)?.trim_end_matches('\r');
         let word = line.strip_prefix("<<")?.trim_start_matches([' ', '\t', '-']);
         let word = word.trim_end();
         let bare = word.trim_matches(['\'', '"', '`']);
