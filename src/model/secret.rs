@@ -13,6 +13,8 @@ use std::ops::Range;
 /// Stands for a value that is not shown.
 pub const HIDDEN: &str = "<hidden>";
 
+/// So many characters of a name count.
+const LONGEST_NAME: usize = 200;
 /// Parts of a name that make its value a secret wherever they stand in it, without separators.
 const ANYWHERE: &[&str] = &[
     "secret",
@@ -66,26 +68,31 @@ const ABOUT: &[&str] = &[
 
 /// Whether what goes by this name is a secret: `DB_PASSWORD`, `apiKey`, `auth`; not `PASSWORD_FILE` or `TOKEN_TTL`.
 pub fn is_secret_name(name: &str) -> bool {
+    let letters = name.chars().take(LONGEST_NAME).filter(|c| c.is_alphanumeric());
+    let joined: String = letters.flat_map(char::to_lowercase).collect();
+    let has_any = |parts: &[&str]| {
+        (0..joined.len()).any(|at| {
+            let rest = joined.as_bytes().get(at..).unwrap_or_default();
+            parts.iter().any(|part| rest.starts_with(part.as_bytes()))
+        })
+    };
+    let anywhere = joined == "auth" || has_any(ANYWHERE);
+    if !anywhere && !has_any(WORDS) {
+        return false;
+    }
     let words = words(name);
     let Some(last) = words.last() else { return false };
     if words.len() > 1 && ABOUT.contains(&last.as_str()) {
         return false;
     }
-    let joined = words.concat();
-    let holds = |at: usize| {
-        let rest = joined.as_bytes().get(at..).unwrap_or_default();
-        ANYWHERE.iter().any(|part| rest.starts_with(part.as_bytes()))
-    };
-    joined == "auth"
-        || (0..joined.len()).any(holds)
-        || words.iter().any(|word| WORDS.contains(&word.as_str()))
+    anywhere || words.iter().any(|word| WORDS.contains(&word.as_str()))
 }
 
 /// The words of a name in lower case: split at what is no letter or digit and where a capital begins a word.
 fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut lower_before = false;
-    for c in name.chars().take(200) {
+    for c in name.chars().take(LONGEST_NAME) {
         if !c.is_alphanumeric() || (c.is_uppercase() && lower_before) {
             words.push(String::new());
         }

@@ -72,7 +72,7 @@ impl<'a> Reading<'a> {
                     if !is_nothing(&attribute.value) {
                         status::note(self.sink, here.kind, name, rule.status, span);
                     }
-                    self.places.record(format!("{}/{name}", here.path), attribute.value_span);
+                    self.places.record_attribute(here.path, name, attribute.value_span);
                     let faults = self.faults.get();
                     if let Some(read) = self.value(rule, &attribute.value, attribute.value_span) {
                         said.insert(rule.json.to_owned(), read);

@@ -31,7 +31,7 @@ struct Header {
     labels: Vec<Label>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// The whole file.
     pub(super) fn file(&mut self) -> Body<Place> {
         self.body(None)
@@ -115,8 +115,11 @@ impl Reader<'_> {
 
     /// Whether the line that starts here is an attribute or block, and is not indented more than the block around it.
     fn starts_outside(&self, opened: Opened) -> bool {
+        if !opened.is_indented {
+            return false;
+        }
         let (indent, is_first) = self.indent(self.at);
-        opened.is_indented && is_first && indent <= opened.indent && self.looks_like_item(self.at)
+        is_first && indent <= opened.indent && self.looks_like_item(self.at)
     }
 
     /// Whether `name =`, `name {` or `name "label"` stands there.
@@ -132,7 +135,7 @@ impl Reader<'_> {
     }
 
     /// One attribute or block, and the end of its line.
-    fn item(&mut self, body: &mut Body<Place>, names: &mut HashSet<String>) {
+    fn item(&mut self, body: &mut Body<Place>, names: &mut HashSet<&'a str>) {
         let start = self.at;
         let result = self.try_item(body, names).and_then(|()| {
             self.skip();
@@ -182,7 +185,7 @@ impl Reader<'_> {
         }
     }
 
-    fn try_item(&mut self, body: &mut Body<Place>, names: &mut HashSet<String>) -> Step {
+    fn try_item(&mut self, body: &mut Body<Place>, names: &mut HashSet<&'a str>) -> Step {
         let start = self.at;
         let Some(word) = self.word() else { return Err(self.no_item()) };
         self.part()?;
@@ -238,13 +241,13 @@ impl Reader<'_> {
 
     fn attribute(
         &mut self,
-        name: &str,
+        name: &'a str,
         name_span: Span,
         equals: usize,
         body: &mut Body<Place>,
-        names: &mut HashSet<String>,
+        names: &mut HashSet<&'a str>,
     ) -> Step {
-        let is_new = names.insert(name.to_owned());
+        let is_new = names.insert(name);
         if !is_new {
             let message = "this attribute is in this block twice";
             self.fault(

@@ -11,6 +11,9 @@ use crate::report::{Fault, Sink, Span};
 use crate::tree::{Body, Expr};
 use crate::yaml::{Kind, Node};
 
+/// What is longer is a script or the settings of a program, and has names of its own.
+const LONGEST: usize = 1_000;
+
 /// Warns of texts in jobs and locals that have the name of something that is declared.
 pub(super) fn warn<L>(
     root: &Body<Expr>,
@@ -71,6 +74,9 @@ impl Finder<'_> {
 
     /// The first name of something that is declared, outside of `${…}`.
     fn name<'t>(&self, text: &'t str) -> Option<&'t str> {
+        if text.len() > LONGEST || !text.contains('.') {
+            return None;
+        }
         let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
         for root in ["var", "local"] {
             for (at, _) in text.match_indices(root) {

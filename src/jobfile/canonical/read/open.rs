@@ -19,7 +19,7 @@ impl Reading<'_> {
         said: &mut Object,
     ) {
         let (name, span) = (attribute.name.as_str(), attribute.value_span);
-        self.places.record(format!("{}/{name}", here.path), span);
+        self.places.record_attribute(here.path, name, span);
         if attribute.value.is_null() {
             return;
         }
@@ -63,7 +63,7 @@ impl Reading<'_> {
         let mut read = Object::new();
         for attribute in &body.attributes {
             let span = attribute.value_span;
-            self.places.record(format!("{}/{}", here.path, attribute.name), span);
+            self.places.record_attribute(here.path, &attribute.name, span);
             self.entry(rule, here.kind, &attribute.name, &attribute.value, span, &mut read);
         }
         for block in &body.blocks {
@@ -109,7 +109,7 @@ impl Reading<'_> {
     fn driver_map(&mut self, body: &Evaluated, path: &str) -> Object {
         let mut read = Object::new();
         for attribute in body.attributes.iter().filter(|attribute| !attribute.value.is_null()) {
-            self.places.record(format!("{path}/{}", attribute.name), attribute.value_span);
+            self.places.record_attribute(path, &attribute.name, attribute.value_span);
             read.insert(attribute.name.clone(), driver_value(&attribute.value));
         }
         for block in &body.blocks {
