@@ -112,30 +112,44 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     if rest.is_empty() {
         return Err(wrong());
     }
-    let mut total: f64 = 0.0;
+    let mut total: u64 = 0;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
         let (number, after) = rest.split_at(digits);
-        let number: f64 = number.parse().map_err(|_| wrong())?;
         let unit_len = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_len);
-        let scale = match unit {
-            "ns" => 1.0,
-            "us" | "µs" | "μs" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
+        let scale: u64 = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
             _ => return Err(wrong()),
         };
-        total += number * scale;
+        let nanos = times(number, scale).and_then(|nanos| total.checked_add(nanos));
+        // The largest span that Go can hold, about 292 years.
+        total = nanos.filter(|nanos| *nanos <= i64::MAX.unsigned_abs()).ok_or_else(wrong)?;
         rest = after;
     }
-    // The largest span Go can hold, about 292 years; floats are exact enough below a microsecond for all real values.
-    if total > i64::MAX as f64 {
-        return Err(wrong());
+    Ok(Duration::from_nanos(total))
+}
+
+/// A decimal number of units, to the nanosecond below. The fraction is counted as Go counts it, so that no span differs.
+fn times(number: &str, scale: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        return None;
     }
-    Ok(Duration::from_nanos(total.round() as u64))
+    let whole = if whole.is_empty() { 0 } else { whole.parse::<u64>().ok()? };
+    let (mut digits, mut parts) = (0_u64, 1.0_f64);
+    for digit in fraction.bytes() {
+        let more = digits.checked_mul(10).map(|tens| tens + u64::from(digit - b'0'));
+        let Some(more) = more.filter(|more| *more <= i64::MAX.unsigned_abs()) else { break };
+        (digits, parts) = (more, parts * 10.0);
+    }
+    let fraction = (digits as f64 * (scale as f64 / parts)) as u64;
+    whole.checked_mul(scale)?.checked_add(fraction)
 }
 
 /// Writes a span as a person would: `1m30s`, `250ms`, `0s`.
@@ -183,6 +197,10 @@ mod tests {
             ("30s", 30_000),
             ("1m30s", 90_000),
             ("1.5h", 5_400_000),
+            (".5m", 30_000),
+            ("1.h", 3_600_000),
+            ("+5s", 5_000),
+            ("1m1h", 3_660_000),
             ("250ms", 250),
             ("0", 0),
             ("1h0m1s", 3_601_000),

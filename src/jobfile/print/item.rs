@@ -246,7 +246,8 @@ mod tests {
             (90_500_000_000, Some("90500ms")),
             (1_234_567, Some("1234567ns")),
             (10_001_000, Some("10001us")),
-            ((1 << 62) + 1, None),
+            ((1 << 62) + 1, Some("4611686018427387905ns")),
+            (u64::MAX, None),
         ] {
             assert_eq!(duration(nanoseconds).as_deref(), text, "{nanoseconds}");
         }
