@@ -17,7 +17,7 @@ mod traversal;
 mod types;
 mod value;
 
-pub(crate) use cty::Type;
+pub(crate) use cty::{Type, normal};
 pub(crate) use evaluate::Evaluator;
 pub(crate) use scope::{Globals, Scope};
 pub(crate) use template::evaluate_template;

@@ -31,7 +31,7 @@ pub(crate) use read::{Documents, documents, read};
 
 use std::collections::BTreeMap;
 
-use crate::expr::{Evaluator, Number, Scope, Value, evaluate_template};
+use crate::expr::{Evaluator, Number, Scope, Value, evaluate_template, normal};
 use crate::report::{Fault, Sink, Span};
 use crate::tree::{Body, Expr};
 use crate::{hcl, schema};
@@ -98,6 +98,7 @@ impl Node {
     pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, Fault> {
         match &self.kind {
             Kind::Text(text) if is_template(text) => template(text, self.span, scope),
+            Kind::Text(text) => Ok(Value::String(normal(text).into_owned())),
             Kind::List(items) => {
                 let items = items.iter().map(|item| item.evaluate(scope));
                 items.collect::<Result<_, _>>().map(Value::List)
@@ -112,7 +113,7 @@ impl Node {
                             Fault::new("wrong-type", key.span, message)
                         })?
                     } else {
-                        key.text.clone()
+                        normal(&key.text).into_owned()
                     };
                     let value = item.evaluate(scope)?;
                     if out.insert(name.clone(), value).is_some() {

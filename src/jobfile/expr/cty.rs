@@ -95,7 +95,7 @@ fn any() -> Rc<Type> {
 }
 
 /// Text in Unicode's normal form C, so that two that look alike are alike.
-pub(super) fn normal(text: &str) -> Cow<'_, str> {
+pub(crate) fn normal(text: &str) -> Cow<'_, str> {
     // Everything below the first combining mark is in its normal form.
     if text.chars().all(|c| c < '\u{300}') {
         return Cow::Borrowed(text);

@@ -70,8 +70,8 @@ impl Value {
         match self {
             Self::Bool(flag) => Some(*flag),
             Self::String(text) => match text.as_str() {
-                "true" => Some(true),
-                "false" => Some(false),
+                "true" | "1" => Some(true),
+                "false" | "0" => Some(false),
                 _ => None,
             },
             _ => None,

@@ -77,7 +77,7 @@ fn zipmap(a: &Args<'_>) -> Result<Value, String> {
     })
 }
 
-/// The first that is neither null nor an empty text.
+/// The first that is not null. An empty text is one, whatever Nomad's documentation says.
 fn coalesce(a: &Args<'_>) -> Result<Value, String> {
     if a.len() == 0 {
         return Err("there is no value to take".to_owned());
@@ -85,10 +85,9 @@ fn coalesce(a: &Args<'_>) -> Result<Value, String> {
     let of = common(&types_of(a.all()))?;
     for value in a.all() {
         let value = convert(value, &of)?;
-        let is_empty = of == Type::String && matches!(&value, Value::String(t) if t.is_empty());
-        if !value.is_null() && !is_empty {
+        if !value.is_null() {
             return Ok(value);
         }
     }
-    Err("all arguments are null or empty".to_owned())
+    Err("all arguments are null".to_owned())
 }
