@@ -11,6 +11,7 @@ mod spread_down;
 use serde_json::Value;
 
 use super::Object;
+use super::read::AT;
 
 /// Runs all passes over a job.
 pub(super) fn settle(job: &mut Object) {
@@ -26,6 +27,7 @@ pub(super) fn settle(job: &mut Object) {
         constraint::sugar(group);
         ports(group);
         policy::of_group(group, &above);
+        cluster(group, "Consul");
         names::services(group, &name, None);
         let restart = group.get("RestartPolicy").cloned();
         for task in objects(group, "Tasks") {
@@ -36,6 +38,7 @@ pub(super) fn settle(job: &mut Object) {
     set_default(job, "Datacenters", vec![Value::from("*")]);
     if let Some(periodic) = object(job, "Periodic") {
         periodic.insert("SpecType".to_owned(), "cron".into());
+        set_default(periodic, "TimeZone", "UTC");
     }
 }
 
@@ -44,11 +47,10 @@ fn of_task(task: &mut Object, restart: Option<&Value>) {
     policy::of_task(task, restart);
     spread_down::identity(task);
     material::settle(task);
+    cluster(task, "Consul");
+    cluster(task, "Vault");
     if let Some(resources) = object(task, "Resources") {
-        ports(resources);
-        for device in objects(resources, "Devices") {
-            constraint::sugar(device);
-        }
+        asked(resources);
     }
     for scaling in objects(task, "ScalingPolicies") {
         let kind = match text(scaling, "@label").to_lowercase().as_str() {
@@ -56,11 +58,33 @@ fn of_task(task: &mut Object, restart: Option<&Value>) {
             "mem" => "vertical_mem",
             _ => "",
         };
-        set_default(scaling, "Type", kind);
+        let label = text(scaling, "@label");
+        if !label.is_empty() && !["", kind].contains(&text(scaling, "Type")) {
+            // Neither is right; the rules say so.
+            scaling.remove("Type");
+        } else {
+            set_default(scaling, "Type", kind);
+        }
     }
 }
 
-/// Ports with a fixed number stand apart from others.
+/// What the resources of a task ask for beside numbers.
+fn asked(resources: &mut Object) {
+    ports(resources);
+    for device in objects(resources, "Devices") {
+        constraint::sugar(device);
+    }
+}
+
+/// No cluster is called nothing.
+fn cluster(parent: &mut Object, name: &str) {
+    if let Some(block) = object(parent, name) {
+        set_default(block, "Cluster", "default");
+    }
+}
+
+/// Ports with a fixed number stand apart from others. As in Nomad they take the place of the older `reserved_ports`, which
+/// count only where there is no `port`.
 fn ports(parent: &mut Object) {
     for network in objects(parent, "Networks") {
         let Some(Value::Array(all)) = network.remove("DynamicPorts") else { continue };
@@ -69,14 +93,14 @@ fn ports(parent: &mut Object) {
         if !dynamic.is_empty() {
             network.insert("DynamicPorts".to_owned(), dynamic.into());
         }
-        if !fixed.is_empty() {
-            match network.get_mut("ReservedPorts").and_then(Value::as_array_mut) {
-                Some(reserved) => reserved.extend(fixed),
-                None => {
-                    network.insert("ReservedPorts".to_owned(), fixed.into());
-                }
-            }
-        }
+        let is_older = |port: &Value| {
+            let place = port.get(AT).and_then(Value::as_str).unwrap_or_default();
+            place.rsplit('/').next().is_some_and(|last| last.starts_with("reserved_ports."))
+        };
+        let mut reserved = network.remove("ReservedPorts");
+        let reserved = reserved.as_mut().and_then(Value::as_array_mut).map(std::mem::take);
+        let kept = reserved.into_iter().flatten().filter(|port| !is_older(port));
+        network.insert("ReservedPorts".to_owned(), kept.chain(fixed).collect());
     }
 }
 

@@ -124,6 +124,11 @@ fn scaling(rules: &Rules<'_>, path: &str, group: &Group) {
         }
         return;
     };
+    if scaling.kind != "horizontal" {
+        let message = format!("`type` of a group's `scaling` cannot be `{}`", scaling.kind);
+        let help = "it is horizontal; `scaling` of a task is for its `cpu` and `mem`";
+        rules.error("invalid-scaling", &format!("{block}/type"), message, help);
+    }
     let (min, count) = (scaling.min.unwrap_or(0), i64::from(group.count));
     if min > max {
         let message = format!("`min` ({min}) must not be more than `max` ({max})");

@@ -11,7 +11,11 @@ pub(super) fn check(rules: &Rules<'_>, path: &str, task: &Task) {
     let resources = &task.resources;
     let path = format!("{path}/resources");
     let own = |name: &str| format!("{path}/{name}");
-    if resources.cores > 0 && rules.places.has(&own("cpu")) {
+    if resources.cores == 0 && resources.cpu == 0 {
+        let help = "the number is megahertz of the node's cores";
+        rules.error("out-of-range", &own("cpu"), "`cpu` must be at least 1, this is 0", help);
+    }
+    if resources.cores > 0 && resources.cpu > 0 {
         let message = "`cpu` and `cores` exclude each other";
         let cores = (own("cores"), "cores are asked for here");
         let help = "megahertz of the node's cores, or whole cores for the task alone";

@@ -81,8 +81,9 @@ fn payload(rules: &Rules<'_>, at: usize, group: &Group, is_parameterized: bool) 
         let Some(payload) = &task.dispatch_payload else { continue };
         let path = format!("{}/dispatch_payload", rules.places.task(at, n));
         if payload.file.is_empty() {
-            let help = "the file that the payload is written to, from the task's `local/`";
-            rules.error("missing-attribute", &path, "`dispatch_payload` needs `file`", help);
+            let message = "`dispatch_payload` without `file` has no effect";
+            let help = "say which file the payload is written to, from the task's `local/`";
+            rules.warning("no-effect", &path, message, help);
         } else if escapes(&payload.file, "") {
             rules.leaves_folder(&format!("{path}/file"), &payload.file, "the task's `local/`");
         }

@@ -38,6 +38,7 @@ pub(super) fn check(rules: &Rules<'_>, path: &str, group: &Group, task: &Task) {
     material::templates(rules, path, task);
     identity::check(rules, path, task);
     actions(rules, path, task);
+    scaling(rules, path, task);
     kill_timeout(rules, path, group, task);
     plain::check(rules, path, task);
 }
@@ -92,6 +93,22 @@ fn actions(rules: &Rules<'_>, path: &str, task: &Task) {
         if !names.insert(name) && !name.is_empty() {
             let message = format!("the action `{name}` is in this task twice");
             rules.error("duplicate-name", &place, message, "give it another name");
+        }
+    }
+}
+
+fn scaling(rules: &Rules<'_>, path: &str, task: &Task) {
+    let mut kinds = HashSet::new();
+    for (n, scaling) in task.scaling_policies.iter().enumerate() {
+        let place = format!("{path}/scaling.{n}");
+        let kind = scaling.kind.as_str();
+        if !["vertical_cpu", "vertical_mem"].contains(&kind) && rules.places.is_labelled(&place) {
+            let message = "a task's `scaling` is labelled `cpu` or `mem`";
+            let help = "leave out `type`, which is vertical_cpu or vertical_mem by the label";
+            rules.error("invalid-scaling", &place, message, help);
+        } else if !kinds.insert(kind) {
+            let message = format!("`scaling` of the type {kind} is in this task twice");
+            rules.error("duplicate-block", &place, message, "make one block of them");
         }
     }
 }

@@ -184,7 +184,7 @@ static PERIODIC: Schema = Schema {
 
 static PARAMETERIZED: Schema = Schema {
     attributes: &[
-        choice("payload", "Payload", &["optional", "required", "forbidden"]).or("optional"),
+        choice("payload", "Payload", &["", "optional", "required", "forbidden"]).or("optional"),
         texts("meta_required", "MetaRequired"),
         texts("meta_optional", "MetaOptional"),
     ],
@@ -204,7 +204,7 @@ static LINK: Schema =
 static MULTIREGION: Schema = Schema {
     attributes: &[],
     blocks: &[
-        one("strategy", "Strategy", || &STRATEGY),
+        one("strategy", "Strategy", || &STRATEGY).filled(),
         labelled("region", "Regions", "Name", || &REGION),
     ],
     open: false,

@@ -5,7 +5,7 @@ use super::{
 };
 use super::{connect, material};
 
-const ON_UPDATE: [&str; 3] = ["require_healthy", "ignore_warnings", "ignore"];
+const ON_UPDATE: [&str; 4] = ["", "require_healthy", "ignore_warnings", "ignore"];
 
 pub(super) static SERVICE: Schema = Schema {
     attributes: &[
@@ -14,12 +14,16 @@ pub(super) static SERVICE: Schema = Schema {
         texts("canary_tags", "CanaryTags"),
         flag("enable_tag_override", "EnableTagOverride").later(),
         text("port", "PortLabel"),
-        choice("address_mode", "AddressMode", &["auto", "host", "driver", "alloc", "alloc_ipv6"])
-            .or("auto"),
+        choice(
+            "address_mode",
+            "AddressMode",
+            &["", "auto", "host", "driver", "alloc", "alloc_ipv6"],
+        )
+        .or("auto"),
         text("address", "Address"),
         text("task", "TaskName"),
         choice("on_update", "OnUpdate", &ON_UPDATE).or("require_healthy"),
-        choice("provider", "Provider", &["consul", "nomad"]).or("consul"),
+        choice("provider", "Provider", &["", "consul", "nomad"]).or("consul"),
         text("cluster", "Cluster").or("default").later(),
         text("kind", "Kind").later(),
     ],

@@ -45,7 +45,7 @@ pub(super) static TASK: Schema = Schema {
 /// Unset `cpu` is 100 unless `cores` is set.
 pub(super) static RESOURCES: Schema = Schema {
     attributes: &[
-        whole("cpu", "CPU", 1, i32::MAX as i64).or_null(),
+        whole("cpu", "CPU", 0, i32::MAX as i64).or_null(),
         whole("cores", "Cores", 0, 4096).later(),
         whole("memory", "MemoryMB", 1, i32::MAX as i64).or_whole(300),
         whole("memory_max", "MemoryMaxMB", -1, i32::MAX as i64).or_null(),
@@ -72,7 +72,7 @@ static DEVICE: Schema = Schema {
 
 static NUMA: Schema = Schema {
     attributes: &[
-        choice("affinity", "Affinity", &["none", "prefer", "require"]).or("none"),
+        choice("affinity", "Affinity", &["", "none", "prefer", "require"]).or("none"),
         texts("devices", "Devices"),
     ],
     blocks: &[],

@@ -3,12 +3,22 @@
 use serde_json::Value;
 
 use super::super::Object;
-use super::object;
+use super::{object, objects, set_default};
 
 pub(super) fn settle(service: &mut Object) {
     let Some(connect) = object(service, "Connect") else { return };
     if let Some(task) = object(connect, "SidecarTask") {
         super::material::resources(task);
+        if let Some(resources) = object(task, "Resources") {
+            super::asked(resources);
+        }
+    }
+    if let Some(gateway) = object(connect, "Gateway")
+        && let Some(ingress) = object(gateway, "Ingress")
+    {
+        for listener in objects(ingress, "Listeners") {
+            set_default(listener, "Protocol", "tcp");
+        }
     }
     let Some(sidecar) = object(connect, "SidecarService") else { return };
     let Some(proxy) = object(sidecar, "Proxy") else { return };

@@ -41,13 +41,13 @@ fn operator(one: &mut Object) {
 }
 
 fn distinct(constraint: &mut Object) {
-    if let Some(property) = constraint.remove("@distinct_property") {
-        constraint.insert("Operand".to_owned(), "distinct_property".into());
-        constraint.insert("LTarget".to_owned(), property);
-    }
     if let Some(hosts) = constraint.remove("@distinct_hosts") {
         constraint.insert("Operand".to_owned(), "distinct_hosts".into());
         constraint.insert("RTarget".to_owned(), hosts.to_string().into());
+    }
+    if let Some(property) = constraint.remove("@distinct_property").filter(|name| *name != "") {
+        constraint.insert("Operand".to_owned(), "distinct_property".into());
+        constraint.insert("LTarget".to_owned(), property);
     }
 }
 

@@ -22,12 +22,18 @@ pub(super) fn settle(task: &mut Object) {
             }
             _ => "local/".to_owned(),
         };
-        set_default(artifact, "RelativeDest", destination);
+        // An empty one is said: the task's own folder.
+        artifact.entry("RelativeDest").or_insert_with(|| destination.into());
     }
     if let Some(logs) = object(task, "LogConfig")
         && logs.get("Enabled") == Some(&Value::Bool(false))
     {
         logs.insert("Disabled".to_owned(), true.into());
+    }
+    if let Some(plugin) = object(task, "CSIPluginConfig") {
+        set_default(plugin, "MountDir", "/csi");
+        set_default(plugin, "StagePublishBaseDir", "/local/csi");
+        plugin.retain(|name, value| name != "HealthTimeout" || *value != 0);
     }
     resources(task);
 }

@@ -63,15 +63,22 @@ fn settle(service: &mut Object, job: &str, group: &str, task: Option<&str>) {
     if let Some(task) = task {
         set_default(service, "TaskName", task);
     }
-    for (name, default) in
-        [("AddressMode", "auto"), ("Provider", "consul"), ("OnUpdate", "require_healthy")]
-    {
+    for (name, default) in [
+        ("AddressMode", "auto"),
+        ("Provider", "consul"),
+        ("OnUpdate", "require_healthy"),
+        ("Cluster", "default"),
+    ] {
         set_default(service, name, default);
     }
     let name = text(service, "Name").to_owned();
     let task = text(service, "TaskName").to_owned();
     let on_update = text(service, "OnUpdate").to_owned();
     let restart = service.get("CheckRestart").cloned();
+    if let Some(weights) = super::object(service, "Weights") {
+        // A weight of zero is one that was not said.
+        weights.retain(|_, weight| *weight != 0);
+    }
     for check in objects(service, "Checks") {
         set_default(check, "Name", format!("service: \"{name}\" check"));
         set_default(check, "TaskName", task.as_str());
