@@ -8,6 +8,12 @@
 #[path = "../tests/end_to_end/agent.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod agent;
+#[path = "deploy/docker.rs"]
+#[expect(dead_code, reason = "the other bench uses more of it")]
+mod docker;
+#[path = "deploy/jobs.rs"]
+#[expect(dead_code, reason = "the other bench uses more of it")]
+mod jobs;
 #[path = "../tests/end_to_end/repository.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod repository;

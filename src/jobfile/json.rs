@@ -384,9 +384,9 @@ mod tests {
             let is_number = attribute["value"].is_number();
             let fails = attribute["fails"].is_string();
             let source = attribute["source"].as_str().unwrap_or("");
-            let plain =
-                !(source.contains('{') && source.contains(['$', '%'])) && !(long && is_number);
-            let value = if plain && !fails { text } else { "null".to_owned() };
+            let is_template = source.contains('{') && source.contains(['$', '%']);
+            let left_out = is_template || (long && is_number) || fails;
+            let value = if left_out { "null".to_owned() } else { text };
             let _ = write!(
                 out,
                 "{}@{}-{}={value} ",

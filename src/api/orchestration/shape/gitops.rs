@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use model::{JobId, Revision};
 use model::wire::{BrokenFile, GitopsStatus, HeldRemoval, JobOutcome, RepoView, RevisionEntry};
+use model::{JobId, Revision};
 use state::{RepoRecord, State};
 
 use crate::control::RepoPoll;

@@ -43,7 +43,9 @@ pub(crate) fn job_stub(state: &State, record: &JobRecord, meta: bool) -> JobList
 
 fn status_description(record: &JobRecord, job: &model::Job) -> String {
     match (record.stop_reason.as_str(), job.starts_by_itself()) {
-        ("", false) => "kept and not started: periodic and parameterized jobs do not run yet".to_owned(),
+        ("", false) => {
+            "kept and not started: periodic and parameterized jobs do not run yet".to_owned()
+        }
         (reason, _) => reason.to_owned(),
     }
 }

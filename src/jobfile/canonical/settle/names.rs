@@ -59,7 +59,7 @@ fn settle(service: &mut Object, job: &str, group: &str, task: Option<&str>) {
         .replace("${TASKGROUP}", group)
         .replace("${TASK}", task.unwrap_or("group"))
         .replace("${BASE}", &format!("{job}-{group}-{}", task.unwrap_or("group")));
-    service.insert("Name".to_owned(), if name.is_empty() { base } else { name.clone() }.into());
+    service.insert("Name".to_owned(), if name.is_empty() { base } else { name }.into());
     if let Some(task) = task {
         set_default(service, "TaskName", task);
     }
