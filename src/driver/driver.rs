@@ -14,10 +14,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::{AllocId, DriverInfo, JobId, LogConfig, PortAssignment, Resources};
+use model::{AllocId, Dns, DriverInfo, JobId, LogConfig, PortAssignment, Resources};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -39,6 +40,84 @@ pub struct TaskDirs {
     pub secrets: PathBuf,
     /// Where `<task>.stdout.N` and `<task>.stderr.N` are written.
     pub logs: PathBuf,
+}
+
+/// Whether mounts that appear on one side later are seen on the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagation {
+    /// Never.
+    #[default]
+    Private,
+    /// What the node mounts below it later appears in the task.
+    HostToTask,
+    /// Both ways. Gives the task a say in the node's mounts.
+    Bidirectional,
+}
+
+/// A directory of the node that the task is to see. The node decided that it may; the driver only mounts it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// The path on the node. Absolute.
+    pub source: PathBuf,
+    /// The path in the task; relative ones are from the task's directory.
+    pub target: String,
+    /// Whether the task may only read.
+    pub read_only: bool,
+    /// What becomes of later mounts.
+    pub propagation: Propagation,
+}
+
+/// The network that all tasks of an allocation share, apart from the node's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupNetwork {
+    /// A file that stands for the namespace, to be joined with `setns`.
+    pub namespace: PathBuf,
+    /// The container that holds the namespace, for drivers whose daemon joins containers only.
+    pub container: Option<String>,
+    /// The host name in it; the driver's choice when empty.
+    pub hostname: String,
+    /// Address of the allocation in it; empty without one.
+    pub address: String,
+}
+
+/// Takes in what a driver is doing for a task, as events of the task: a kind in Nomad's words, such as `Driver`, and a
+/// message. Cheap; what it says is lost if nobody listens.
+#[derive(Clone, Default)]
+pub struct Progress(Option<Arc<dyn Fn(&'static str, String) + Send + Sync>>);
+
+impl Progress {
+    /// Tells `listener`.
+    pub fn to(listener: impl Fn(&'static str, String) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(listener)))
+    }
+
+    /// Says what is being done.
+    pub fn say(&self, kind: &'static str, message: impl Into<String>) {
+        if let Some(listener) = &self.0 {
+            listener(kind, message.into());
+        }
+    }
+}
+
+/// What a task uses now. All from its start, or at this moment; what a driver cannot tell is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskStats {
+    /// Processor time, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Of it, in the kernel.
+    pub system_nanos: u64,
+    /// Times that it was held back because it used more than its share.
+    pub throttled_periods: u64,
+    /// How long it was held back, in nanoseconds.
+    pub throttled_nanos: u64,
+    /// Memory that nobody could take from it, in bytes.
+    pub rss_bytes: u64,
+    /// Memory with what the kernel keeps of files for it, in bytes.
+    pub memory_bytes: u64,
+    /// The most memory it ever used, in bytes.
+    pub memory_peak_bytes: u64,
+    /// Its processes.
+    pub processes: u64,
 }
 
 /// A task, ready to run: every reference is resolved.
@@ -70,6 +149,14 @@ pub struct TaskSpec {
     pub log: LogConfig,
     /// Marks for drivers that can carry them; ours (`herder.*`) are added by the driver.
     pub labels: BTreeMap<String, String>,
+    /// Directories of the node that it sees beside its own.
+    pub volumes: Vec<Volume>,
+    /// The group's own network; `None` for the node's.
+    pub network: Option<GroupNetwork>,
+    /// Name resolution, where it is not the node's.
+    pub dns: Option<Dns>,
+    /// Who hears what is being done for it.
+    pub progress: Progress,
 }
 
 /// Without what may be secret: the environment and the driver's settings.
@@ -263,6 +350,11 @@ pub trait Driver: Send + Sync {
         args: &[String],
         timeout: Duration,
     ) -> Result<ExecOutput, DriverError>;
+
+    /// What the task uses now; `None` where the driver cannot tell, or the task does not run.
+    async fn stats(&self, _handle: &TaskHandle) -> Result<Option<TaskStats>, DriverError> {
+        Ok(None)
+    }
 
     /// Everything on this machine that carries our mark, whether or not the node remembers it. What an agent began to
     /// start and did not live to see is waited for. A list that cannot be had whole is an error and never a shorter one.

@@ -16,8 +16,8 @@ mod settings;
 
 pub use docker::{Docker, DockerOptions};
 pub use driver::{
-    Attached, Driver, DriverError, ExecOutput, MAX_EXEC_OUTPUT, Ours, TaskDirs, TaskHandle,
-    TaskSpec,
+    Attached, Driver, DriverError, ExecOutput, GroupNetwork, MAX_EXEC_OUTPUT, Ours, Progress,
+    Propagation, TaskDirs, TaskHandle, TaskSpec, TaskStats, Volume,
 };
 pub use exit::ExitStatus;
 pub use logs::{

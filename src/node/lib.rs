@@ -23,6 +23,7 @@ mod fingerprint;
 mod health;
 mod lifecycle;
 mod options;
+mod prepare;
 mod record;
 mod reports;
 mod restart;

@@ -160,6 +160,8 @@ pub(crate) enum Event {
     Started(TaskHandle),
     /// [`Op::Start`] did not.
     StartFailed {
+        /// The event that tells of it, in Nomad's words.
+        kind: &'static str,
         /// Why.
         message: String,
         /// Whether another attempt may work.
@@ -293,8 +295,9 @@ impl Lifecycle {
                 run.running(now);
                 run.note("Started", "Task started by client", now);
             }
-            Event::StartFailed { message, recoverable } => {
-                self.start_failed(rules, name, &message, recoverable, now);
+            Event::StartFailed { kind, message, recoverable } => {
+                run.note(kind, &message, now);
+                self.start_failed(rules, name, recoverable, now);
             }
             Event::StartAborted => run.killed(now),
             Event::StartLost => run.phase = Phase::Recovering,
@@ -307,6 +310,13 @@ impl Lifecycle {
                     run.note("Restart Signaled", &reason, now);
                 }
             }
+        }
+    }
+
+    /// Writes down what is being done for a task.
+    pub(crate) fn note(&mut self, name: &str, kind: &str, message: &str, now: Timestamp) {
+        if let Some(run) = self.tasks.get_mut(name) {
+            run.note(kind, message, now);
         }
     }
 

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver::Driver;
+use driver::{Driver, Progress};
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use model::{Allocation, DesiredStatus, Group, JobVersion, TaskRunState, Timestamp, Update};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::checks::CheckRun;
@@ -29,6 +29,9 @@ use crate::{AllocReport, Assignment, Options};
 
 /// How long a stopping agent waits for starts that are under way, so that their handles are written down.
 const FINISH_STARTS: Duration = Duration::from_secs(2);
+
+/// How much of what drivers say may wait to be written down.
+const NOTES: usize = 32;
 
 /// What all runners of a node share.
 pub(crate) struct Shared {
@@ -72,6 +75,13 @@ enum Done {
     Overtaken,
 }
 
+/// Something that is being done for a task, in words.
+struct Note {
+    task: String,
+    kind: &'static str,
+    message: String,
+}
+
 /// The act under way for a task.
 struct Current {
     abort: AbortHandle,
@@ -94,6 +104,8 @@ pub(crate) struct Runner {
     ops: FuturesUnordered<BoxFuture<'static, Done>>,
     current: BTreeMap<String, Current>,
     checks: BTreeMap<String, CheckRun>,
+    /// What drivers and stages say while a task is being started.
+    notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
     reported: Option<AllocReport>,
     gone: bool,
 }
@@ -112,6 +124,7 @@ impl Runner {
             ops: FuturesUnordered::new(),
             current: BTreeMap::new(),
             checks: BTreeMap::new(),
+            notes: mpsc::channel(NOTES),
             reported: None,
             gone: false,
         };
@@ -136,6 +149,7 @@ impl Runner {
                     Ok(()) => self.take_wanted(),
                     Err(_) => break,
                 },
+                Some(note) = self.notes.1.recv() => self.write_down(&note),
                 Some(done) = self.ops.next() => self.take(done),
                 () = sleep => {}
             }
@@ -178,7 +192,11 @@ impl Runner {
                     && let Err(problem) = saved
                 {
                     // Started without a record, it could be started twice after a crash.
-                    let event = Event::StartFailed { message: problem.clone(), recoverable: true };
+                    let event = Event::StartFailed {
+                        kind: "Setup Failure",
+                        message: problem.clone(),
+                        recoverable: true,
+                    };
                     self.take(Done::Task { task, generation, event });
                     return;
                 }
@@ -187,6 +205,7 @@ impl Runner {
                     alloc: self.record.alloc.clone(),
                     job: self.record.job.clone(),
                     handle: self.handle(&task),
+                    progress: self.progress(&task),
                     task: task.clone(),
                     cancel: CancellationToken::new(),
                 };
@@ -205,7 +224,24 @@ impl Runner {
         }
     }
 
+    fn progress(&self, task: &str) -> Progress {
+        let (notes, task) = (self.notes.0.clone(), task.to_owned());
+        Progress::to(move |kind, message| {
+            // A burst that nobody could read anyway is cut short.
+            let _ = notes.try_send(Note { task: task.clone(), kind, message });
+        })
+    }
+
+    fn write_down(&mut self, note: &Note) {
+        let now = self.shared.now();
+        self.record.lifecycle.note(&note.task, note.kind, &note.message, now);
+    }
+
     fn take(&mut self, done: Done) {
+        // What was said on the way comes before what came of it.
+        while let Ok(note) = self.notes.1.try_recv() {
+            self.write_down(&note);
+        }
         let now = self.shared.now();
         match done {
             Done::Overtaken => {}

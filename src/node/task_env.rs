@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use driver::{Driver, TaskDirs, TaskSpec};
+use driver::{Driver, Progress, TaskDirs, TaskSpec};
 use model::{
     Allocation, Group, Job, LogConfig, Node, Task, TaskPaths, environment, interpolate, lookup,
 };
 use serde_json::Value;
+
+use crate::prepare::Prepared;
 
 /// The deepest nesting of settings that is resolved; what is deeper stays as it is.
 const MAX_DEPTH: u32 = 64;
@@ -48,18 +50,19 @@ fn has_own_network(group: &Group, task: &Task) -> bool {
     !matches!(task.driver.as_str(), "raw_exec" | "exec" | "java") && !on_host
 }
 
-/// What the driver needs to start a task.
+/// What the driver needs to start a task: `env` is the task's environment, and what was prepared goes over it.
+#[expect(clippy::too_many_arguments, reason = "each is a part of what a task is made of")]
 pub(crate) fn task_spec(
     alloc: &Allocation,
     job: &Job,
     group: &Group,
     task: &Task,
     node: &Node,
-    driver: &dyn Driver,
+    mut env: BTreeMap<String, String>,
+    prepared: Prepared,
     dirs: TaskDirs,
 ) -> TaskSpec {
-    let paths = task_paths(driver, &dirs);
-    let env = env_of(alloc, job, group, Some((task, &paths)), node);
+    env.extend(prepared.env);
     let resolve = |text: &str| interpolate(text, |reference| lookup(&env, node, reference));
     let driver_config = task
         .config
@@ -79,6 +82,10 @@ pub(crate) fn task_spec(
         kill_signal: task.kill_signal.clone(),
         log: LogConfig::clone(&task.log_config),
         labels: BTreeMap::new(),
+        volumes: prepared.volumes,
+        dns: group.network().and_then(|network| network.dns.clone()),
+        network: prepared.network,
+        progress: Progress::default(),
         env,
     }
 }
@@ -141,7 +148,11 @@ mod tests {
         let group = Group { tasks: vec![task.clone()], ..Group::default() };
         let driver = FakeDriver::default();
         let dirs = TaskDirs { secrets: "/s".into(), ..TaskDirs::default() };
-        let spec = task_spec(&alloc, &Job::default(), &group, &task, &node, &driver, dirs);
+        let job = Job::default();
+        let paths = task_paths(&driver, &dirs);
+        let env = env_of(&alloc, &job, &group, Some((&task, &paths)), &node);
+        let prepared = Prepared::default();
+        let spec = task_spec(&alloc, &job, &group, &task, &node, env, prepared, dirs);
         assert_eq!(
             spec.driver_config["args"],
             json!(["0.0.0.0:20001", {"rack": "r1"}, 3, "${unknown}"])

@@ -279,6 +279,10 @@ mod tests {
             kill_signal: String::new(),
             log: LogConfig::default(),
             labels: [(TASK.to_owned(), "evil".to_owned())].into(),
+            volumes: Vec::new(),
+            network: None,
+            dns: None,
+            progress: crate::Progress::default(),
         }
     }
 

@@ -126,6 +126,10 @@ impl Place {
             kill_signal: String::new(),
             log: LogConfig::default(),
             labels: BTreeMap::new(),
+            volumes: Vec::new(),
+            network: None,
+            dns: None,
+            progress: driver::Progress::default(),
         }
     }
 

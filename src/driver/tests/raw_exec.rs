@@ -185,6 +185,10 @@ fn spec(root: &Path, config: Value) -> TaskSpec {
         kill_signal: String::new(),
         log: LogConfig::default(),
         labels: BTreeMap::new(),
+        volumes: Vec::new(),
+        network: None,
+        dns: None,
+        progress: driver::Progress::default(),
     }
 }
 

@@ -35,12 +35,10 @@ impl Lifecycle {
         &mut self,
         rules: Rules<'_>,
         name: &str,
-        message: &str,
         recoverable: bool,
         now: Timestamp,
     ) {
         let Some(run) = self.tasks.get_mut(name) else { return };
-        run.note("Driver Failure", message, now);
         if run.stopping.take().is_some() {
             run.killed(now);
             return;

@@ -302,7 +302,11 @@ fn an_unrecoverable_start_is_never_tried_again() {
     let Some(Action::Begin { task, generation, .. }) = actions.first() else {
         panic!("{actions:?}")
     };
-    let event = Event::StartFailed { message: "no image".into(), recoverable: false };
+    let event = Event::StartFailed {
+        kind: "Driver Failure",
+        message: "no image".into(),
+        recoverable: false,
+    };
     sim.life.handle(rules, task, Some(*generation), event, at(1));
     sim.run(100);
     assert_eq!(sim.status(), ClientStatus::Failed);

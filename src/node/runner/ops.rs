@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver::{Attached, Driver, DriverError, TaskHandle};
+use driver::{Attached, Driver, DriverError, Progress, TaskHandle};
 use model::{Allocation, JobVersion};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::lifecycle::{Event, Op, Recovery};
-use crate::task_env::task_spec;
+use crate::prepare::{Preparing, Unprepared, prepare};
+use crate::task_env::{env_of, task_paths, task_spec};
 
 /// How long a start that was told to give up may still finish; one that does is stopped in the usual way.
 const FINISH_CANCELLED: Duration = Duration::from_secs(5);
@@ -21,6 +22,7 @@ pub(super) struct OpContext {
     pub job: Arc<JobVersion>,
     pub task: String,
     pub handle: Option<TaskHandle>,
+    pub progress: Progress,
     pub cancel: CancellationToken,
 }
 
@@ -29,6 +31,7 @@ impl OpContext {
         let Some(driver) = self.driver() else {
             return match op {
                 Op::Start => Event::StartFailed {
+                    kind: "Driver Failure",
                     message: format!("this node has no driver for task `{}`", self.task),
                     recoverable: false,
                 },
@@ -144,7 +147,11 @@ impl OpContext {
     }
 
     async fn try_start(&self, driver: &dyn Driver) -> Event {
-        let never = |message: String| Event::StartFailed { message, recoverable: false };
+        let never = |message: String| Event::StartFailed {
+            kind: "Driver Failure",
+            message,
+            recoverable: false,
+        };
         let Some(group) = self.job.job.group(&self.alloc.group) else {
             return never(format!("the job has no group `{}`", self.alloc.group));
         };
@@ -157,12 +164,33 @@ impl OpContext {
             Ok(Ok(dirs)) => dirs,
             Ok(Err(error)) => {
                 let recoverable = matches!(error, crate::DirError::System { .. });
-                return Event::StartFailed { message: error.to_string(), recoverable };
+                let message = error.to_string();
+                return Event::StartFailed { kind: "Setup Failure", message, recoverable };
             }
             Err(_) => return never("the task's directories could not be made".to_owned()),
         };
         let node = &self.shared.options.node;
-        let spec = task_spec(&self.alloc, &self.job.job, group, task, node, driver, dirs);
+        let job = &self.job.job;
+        let paths = task_paths(driver, &dirs);
+        let env = env_of(&self.alloc, job, group, Some((task, &paths)), node);
+        let preparing = Preparing {
+            shared: &self.shared,
+            alloc: &self.alloc,
+            job,
+            group,
+            task,
+            dirs: &dirs,
+            env: &env,
+            progress: &self.progress,
+        };
+        let prepared = match prepare(&preparing).await {
+            Ok(prepared) => prepared,
+            Err(Unprepared { kind, message, recoverable }) => {
+                return Event::StartFailed { kind, message, recoverable };
+            }
+        };
+        let mut spec = task_spec(&self.alloc, job, group, task, node, env, prepared, dirs);
+        spec.progress = self.progress.clone();
         match driver.start(&spec).await {
             Ok(handle) => Event::Started(handle),
             Err(error) => start_failed(&error),
@@ -171,5 +199,9 @@ impl OpContext {
 }
 
 fn start_failed(error: &DriverError) -> Event {
-    Event::StartFailed { message: error.to_string(), recoverable: error.is_recoverable() }
+    Event::StartFailed {
+        kind: "Driver Failure",
+        message: error.to_string(),
+        recoverable: error.is_recoverable(),
+    }
 }
