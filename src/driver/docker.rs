@@ -167,6 +167,10 @@ impl Driver for Docker {
         ["/alloc", "/local", "/secrets"].map(PathBuf::from)
     }
 
+    fn own_root(&self) -> bool {
+        true
+    }
+
     async fn start(&self, spec: &TaskSpec) -> Result<TaskHandle, DriverError> {
         let problems = self.validate(&spec.driver_config);
         if !problems.is_empty() {

@@ -317,6 +317,12 @@ pub trait Driver: Send + Sync {
         [dirs.alloc_dir.clone(), dirs.local.clone(), dirs.secrets.clone()]
     }
 
+    /// Whether tasks have a root of their own, so that the way to their directories on the node may be closed to their
+    /// users.
+    fn own_root(&self) -> bool {
+        false
+    }
+
     /// Starts the task and returns once it runs. What an attempt that was cut short left behind is found and replaced or
     /// taken over, so that no task runs twice.
     async fn start(&self, spec: &TaskSpec) -> Result<TaskHandle, DriverError>;

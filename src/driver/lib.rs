@@ -7,20 +7,28 @@
 //! What never belongs here: restarts, health, templates, when a task runs (all in `node`), and interpolation. A
 //! [`TaskSpec`] arrives fully resolved.
 
+mod cgroup;
 mod docker;
 mod driver;
+mod exec;
 mod exit;
+mod isolate;
+mod java;
 mod logs;
 mod raw_exec;
 mod settings;
+mod shim;
 
 pub use docker::{Docker, DockerOptions};
 pub use driver::{
     Attached, Driver, DriverError, ExecOutput, GroupNetwork, MAX_EXEC_OUTPUT, Ours, Progress,
     Propagation, TaskDirs, TaskHandle, TaskSpec, TaskStats, Volume,
 };
+pub use exec::{Exec, IsolationOptions};
 pub use exit::ExitStatus;
+pub use java::Java;
 pub use logs::{
     LogChunk, LogError, LogFile, LogFollower, LogStart, LogStream, LogWriter, log_files, read_logs,
 };
-pub use raw_exec::{RawExec, RawExecOptions, SHIM_ARG, shim_main};
+pub use raw_exec::{RawExec, RawExecOptions};
+pub use shim::{SHIM_ARG, shim_main};

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Handle;
 use super::api::{Api, Endpoint, refusal};
-use crate::raw_exec::Proc;
+use crate::shim::Proc;
 use crate::{DriverError, ExecOutput, MAX_EXEC_OUTPUT};
 
 /// Runs a command to its end or to `timeout`.

@@ -1,7 +1,8 @@
 //! What a task says to `raw_exec`, and the environment its process gets.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -40,7 +41,7 @@ const DENIED: [&str; 23] = [
 pub(super) struct Config {
     pub(super) command: String,
     pub(super) args: Vec<String>,
-    pub(super) work_dir: Option<PathBuf>,
+    work_dir: Option<PathBuf>,
     pub(super) oom_score_adj: Option<i32>,
     denied: Vec<String>,
 }
@@ -71,16 +72,31 @@ impl Config {
     /// The host's variables that are not denied, and the task's own over them.
     pub(super) fn environment(
         &self,
-        host: impl Iterator<Item = (String, String)>,
+        denied: &[String],
         task: &BTreeMap<String, String>,
     ) -> BTreeMap<String, String> {
-        let denied: Vec<&str> =
-            DENIED.into_iter().chain(self.denied.iter().map(String::as_str)).collect();
-        let mut env: BTreeMap<_, _> =
-            host.filter(|(name, _)| !denied.iter().any(|deny| matches(deny, name))).collect();
+        let denied: Vec<String> = denied.iter().chain(&self.denied).cloned().collect();
+        let mut env = host_environment(std::env::vars_os(), &denied);
         env.extend(task.iter().map(|(name, value)| (name.clone(), value.clone())));
         env
     }
+
+    /// Where the command runs: in the task's directory unless `work_dir` names another, relative to it or absolute.
+    pub(super) fn work_dir(&self, task_dir: &Path) -> PathBuf {
+        self.work_dir.as_ref().map_or_else(|| task_dir.to_owned(), |dir| task_dir.join(dir))
+    }
+}
+
+/// The agent's variables that a task may have. What is not UTF-8 cannot be meant for a task.
+pub(crate) fn host_environment(
+    host: impl IntoIterator<Item = (OsString, OsString)>,
+    denied: &[String],
+) -> BTreeMap<String, String> {
+    let denied: Vec<&str> = DENIED.into_iter().chain(denied.iter().map(String::as_str)).collect();
+    host.into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| !denied.iter().any(|deny| matches(deny, name)))
+        .collect()
 }
 
 /// Whether a name is meant by a pattern that may begin and end with `*`. Case does not count.
@@ -130,7 +146,6 @@ mod tests {
 
     #[test]
     fn credentials_of_the_agent_stay_with_it() {
-        let (config, _) = parse(&values(json!({"command": "x", "denied_envvars": ["foo_*"]})));
         let host = [
             "PATH",
             "VAULT_TOKEN",
@@ -148,10 +163,9 @@ mod tests {
             "sops_age_key",
             "DOCKER_AUTH_CONFIG",
         ];
-        let host = host.into_iter().map(|name| (name.to_owned(), "host".to_owned()));
-        let task = BTreeMap::from([("HOME".to_owned(), "task".to_owned())]);
-        let env = config.environment(host, &task);
-        let expected = [("HOME", "task"), ("PATH", "host")];
+        let host = host.into_iter().map(|name| (name.into(), "host".into()));
+        let env = host_environment(host, &["foo_*".to_owned()]);
+        let expected = [("HOME", "host"), ("PATH", "host")];
         assert_eq!(env, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use nix::unistd::{Gid, Uid, User};
@@ -13,27 +13,28 @@ use super::record::CommandSpec;
 
 /// Why a command does not run.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) message: String,
+pub(crate) struct Failure {
+    pub(crate) message: String,
     /// Whether every further attempt would fail the same way.
-    pub(super) never: bool,
+    pub(crate) never: bool,
 }
 
 impl Failure {
-    fn never(message: impl Into<String>) -> Self {
+    pub(crate) fn never(message: impl Into<String>) -> Self {
         Self { message: message.into(), never: true }
     }
 
-    pub(super) fn system(doing: &str, error: &io::Error) -> Self {
+    pub(crate) fn system(doing: &str, error: &io::Error) -> Self {
         Self { message: format!("cannot {doing}: {error}"), never: false }
     }
 
-    /// What the kernel said to the attempt to run it.
-    pub(super) fn of_exec(spec: &CommandSpec, error: &io::Error) -> Self {
+    /// What the kernel said to the attempt to run it. With a root of its own, whether its directory is there was seen
+    /// before.
+    pub(crate) fn of_exec(spec: &CommandSpec, error: &io::Error, own_root: bool) -> Self {
         let command = &spec.command;
         let cwd = spec.cwd.display();
         match error.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) if !spec.cwd.is_dir() => {
+            Some(libc::ENOENT | libc::ENOTDIR) if !own_root && !spec.cwd.is_dir() => {
                 Self::never(format!("`work_dir` {cwd} is not a directory"))
             }
             Some(libc::ENOENT) => Self::never(format!(
@@ -103,19 +104,23 @@ fn resolve(spec: &CommandSpec) -> Result<PathBuf, Failure> {
     }))
 }
 
+/// A user of this machine, by name or number.
+pub(crate) fn user_of(name: &str) -> Result<User, Failure> {
+    let user = match name.parse() {
+        Ok(id) => User::from_uid(Uid::from_raw(id)),
+        Err(_) => User::from_name(name),
+    };
+    user.map_err(|error| Failure::system("look up the task's user", &error.into()))?
+        .ok_or_else(|| Failure::never(format!("user `{name}` does not exist on this node")))
+}
+
 /// Runs the command as another user, with that user's groups. To be called last: what the command does before it is
 /// run, it does in the order in which it was told to, and as this user it may do less. Empty means no change.
 pub(super) fn switch_user(command: &mut Command, name: &str) -> Result<(), Failure> {
     if name.is_empty() {
         return Ok(());
     }
-    let user = match name.parse() {
-        Ok(id) => User::from_uid(Uid::from_raw(id)),
-        Err(_) => User::from_name(name),
-    };
-    let user = user
-        .map_err(|error| Failure::system("look up the task's user", &error.into()))?
-        .ok_or_else(|| Failure::never(format!("user `{name}` does not exist on this node")))?;
+    let user = user_of(name)?;
     if user.uid == Uid::effective() {
         return Ok(());
     }
@@ -144,14 +149,10 @@ fn become_user(command: &mut Command, name: CString, uid: Uid, gid: Gid) {
     }
 }
 
-/// Where the command runs: in the task's directory unless `work_dir` names another, relative to it or absolute.
-pub(super) fn work_dir(task_dir: &Path, dir: Option<&Path>) -> PathBuf {
-    dir.map_or_else(|| task_dir.to_owned(), |dir| task_dir.join(dir))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::*;
 

@@ -65,6 +65,16 @@ impl Proc {
         Some(Stat::read(pid).ok()??.proc)
     }
 
+    /// Its number.
+    pub(crate) const fn pid(self) -> i32 {
+        self.pid
+    }
+
+    /// Whether it is surely there.
+    pub(crate) fn is_there(self) -> bool {
+        self.looks_alive().unwrap_or(false)
+    }
+
     /// Whether this very process still runs. One that ended and was not yet collected does not; one that cannot be
     /// looked at counts as running, because an agent without descriptors must not take its tasks for dead.
     pub(super) fn is_alive(self) -> bool {
@@ -193,8 +203,18 @@ pub(super) fn marked_leader(stat: &Stat) -> Option<String> {
 /// alone could be another's by now.
 pub(super) fn members(record: &ShimRecord, state_dir: &Path) -> io::Result<Vec<Proc>> {
     let living = living()?;
+    let mut members = match &record.isolated {
+        // Nothing leaves its control group, whoever its parent is by now.
+        Some(isolated) => {
+            let inside = isolated.cgroup.processes()?;
+            let processes = living.iter().map(|stat| stat.proc);
+            processes.filter(|process| inside.contains(&process.pid)).collect()
+        }
+        None => Vec::new(),
+    };
     if living.iter().any(|stat| stat.proc == record.shim) {
-        return Ok(descendants(&living, record.shim.pid));
+        members.extend(descendants(&living, record.shim.pid));
+        return Ok(members);
     }
     let marked = |pid| is_marked(pid, state_dir);
     let ours = |stat: &&Stat| {
@@ -203,7 +223,17 @@ pub(super) fn members(record: &ShimRecord, state_dir: &Path) -> io::Result<Vec<P
                 && stat.proc.ticks >= record.task.ticks
                 && marked(stat.proc.pid))
     };
-    Ok(living.iter().filter(ours).map(|stat| stat.proc).collect())
+    members.extend(living.iter().filter(ours).map(|stat| stat.proc));
+    Ok(members)
+}
+
+/// The living processes of a run, without its shim and what only holds its surroundings.
+pub(super) fn family(record: &ShimRecord) -> io::Result<Vec<Proc>> {
+    let living = living()?;
+    let mut family: Vec<Proc> =
+        living.iter().map(|stat| stat.proc).filter(|proc| *proc == record.task).collect();
+    family.extend(descendants(&living, record.task.pid));
+    Ok(family)
 }
 
 fn is_marked(pid: i32, state_dir: &Path) -> bool {

@@ -12,6 +12,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::process::{self, Proc};
+use super::processes::Run;
 use super::record::{MAX_MESSAGE, Report, ShimRecord, ShimSpec, StateDir};
 use super::{KILL_LIMIT, SHIM_ARG};
 use crate::{DriverError, ExitStatus};
@@ -49,7 +50,7 @@ pub(super) fn start(
             DriverError::failed(format!("start the task's shim {}", program.display()), error)
         })?;
     match converse(&mut child, &message) {
-        Ok(Report::Started(record)) => Ok((record, child)),
+        Ok(Report::Started(record)) => Ok((*record, child)),
         Ok(Report::Failed { message, never }) => {
             let _ = child.wait();
             Err(if never { DriverError::StartNever(message) } else { DriverError::Start(message) })
@@ -119,15 +120,15 @@ fn converse(child: &mut Child, message: &[u8]) -> Result<Report, String> {
 }
 
 /// Waits for the end of a run. Holds nothing but descriptors, so it may be dropped at any time.
-pub(super) async fn wait(state: &super::State) -> Result<ExitStatus, DriverError> {
-    let record = &state.record;
-    if !state.is_this_boot() {
-        return Ok(recorded(state)
+pub(super) async fn wait(run: &Run) -> Result<ExitStatus, DriverError> {
+    let record = &run.record;
+    if !run.is_this_boot() {
+        return Ok(recorded(run)
             .await
             .unwrap_or_else(|| ExitStatus::unknown("the machine was restarted while it ran")));
     }
     until_ended(record.shim).await;
-    if let Some(status) = recorded(state).await {
+    if let Some(status) = recorded(run).await {
         return Ok(status);
     }
     if !record.task.is_alive() {
@@ -138,9 +139,9 @@ pub(super) async fn wait(state: &super::State) -> Result<ExitStatus, DriverError
 }
 
 /// The end that a shim wrote down, which is read until it can be: an exit code is not lost for want of descriptors.
-async fn recorded(state: &super::State) -> Option<ExitStatus> {
+async fn recorded(run: &Run) -> Option<ExitStatus> {
     loop {
-        match state.dir().exit(state.record.shim) {
+        match run.dir().exit(run.record.shim) {
             Ok(found) => return found,
             Err(_) => tokio::time::sleep(POLL).await,
         }

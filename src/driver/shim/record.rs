@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process::Proc;
 use crate::ExitStatus;
+use crate::isolate::{Isolated, Isolation};
 
 /// The most that one message or file may hold, in bytes.
 pub(super) const MAX_MESSAGE: u64 = 4 * 1024 * 1024;
@@ -31,34 +32,56 @@ const RESERVED: usize = 1024;
 
 /// A command and what surrounds it. Sent through a pipe and never stored, for it holds secrets.
 #[derive(Default, Serialize, Deserialize)]
-pub(super) struct CommandSpec {
-    pub(super) command: String,
-    pub(super) args: Vec<String>,
-    pub(super) env: BTreeMap<String, String>,
-    pub(super) cwd: PathBuf,
-    pub(super) task_dir: PathBuf,
+pub(crate) struct CommandSpec {
+    pub(crate) command: String,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: BTreeMap<String, String>,
+    /// Where it runs; a path in its own root if it has one.
+    pub(crate) cwd: PathBuf,
+    /// The task's directory on the node.
+    pub(crate) task_dir: PathBuf,
     /// Empty for the agent's own user.
-    pub(super) user: String,
-    pub(super) oom_score_adj: Option<i32>,
+    pub(crate) user: String,
+    pub(crate) oom_score_adj: Option<i32>,
     /// Where the herder binary is, for `command = "herder"`.
-    pub(super) own_dir: Option<PathBuf>,
+    pub(crate) own_dir: Option<PathBuf>,
+    /// The surroundings of a task that runs, for a command beside it.
+    #[serde(default)]
+    pub(crate) isolated: Option<Isolated>,
+}
+
+/// What a driver of processes wants to run.
+#[derive(Default)]
+pub struct Plan {
+    pub(crate) command: CommandSpec,
+    /// How it is kept apart from the node; `None` for not at all.
+    pub(crate) isolation: Option<Isolation>,
 }
 
 /// What the shim is to run.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct ShimSpec {
+    #[serde(default = "raw_exec")]
+    pub(super) driver: String,
     pub(super) task_id: String,
     pub(super) command: CommandSpec,
     pub(super) task: String,
     pub(super) logs: PathBuf,
     pub(super) log: LogConfig,
+    #[serde(default)]
+    pub(super) isolation: Option<Isolation>,
+}
+
+/// Who wrote records that do not say so.
+fn raw_exec() -> String {
+    "raw_exec".to_owned()
 }
 
 /// What the shim answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Report {
     /// The task runs.
-    Started(ShimRecord),
+    Started(Box<ShimRecord>),
     /// It could not be started.
     Failed {
         /// Why, in words.
@@ -81,6 +104,11 @@ pub(super) struct ShimRecord {
     pub(super) cwd: PathBuf,
     #[serde(default)]
     pub(super) user: String,
+    #[serde(default = "raw_exec")]
+    pub(super) driver: String,
+    /// What holds the task's surroundings, if it has its own.
+    #[serde(default)]
+    pub(super) isolated: Option<Isolated>,
 }
 
 /// The end of one run; the shim tells it from other runs in the same place.

@@ -3,23 +3,27 @@
 //! It is the same binary as the agent, called with [`SHIM_ARG`] before anything else is set up: one thread, no runtime,
 //! one buffer. It adopts what the task leaves behind, so that all of it can be found and ended.
 
-mod pump;
-
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use nix::fcntl::OFlag;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::Mode;
 
 use super::launch::{self, Failure};
 use super::process::{self, Proc};
-use super::record::{MARK, MAX_MESSAGE, Report, ShimRecord, ShimSpec, StateDir};
+use super::pump;
+use super::record::{CommandSpec, MARK, MAX_MESSAGE, Report, ShimRecord, ShimSpec, StateDir};
+use crate::cgroup::Hierarchy;
 use crate::exit;
+use crate::isolate::{self, Entrance, Isolated, Isolation};
 use crate::logs::{LogStream, LogWriter};
 
 /// The first argument that makes the binary a shim instead of herder.
@@ -36,21 +40,47 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Becomes a command in a task's surroundings.
+/// Becomes a command in a task's surroundings, or stays beside it where those are other processes' than its own.
 fn exec() -> ExitCode {
-    let failure =
-        detach().map_err(|error| Failure::system("begin a session", &error)).and_then(|()| {
-            let spec =
-                read_message().map_err(|error| Failure::system("read the command", &error))?;
-            let mut command = launch::command(&spec)?;
-            launch::switch_user(&mut command, &spec.user)?;
-            let error = command.stdin(Stdio::null()).exec();
-            Err::<(), _>(Failure::of_exec(&spec, &error))
+    let read = || read_message().map_err(|error| Failure::system("read the command", &error));
+    let done = detach()
+        .map_err(|error| Failure::system("begin a session", &error))
+        .and_then(|()| read())
+        .and_then(|spec: CommandSpec| match spec.isolated.clone() {
+            Some(isolated) => exec_inside(&spec, &isolated),
+            None => Err(exec_here(&spec)),
         });
-    if let Err(failure) = failure {
-        eprintln!("herder: {}", failure.message);
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("herder: {}", failure.message);
+            ExitCode::from(127)
+        }
     }
-    ExitCode::from(127)
+}
+
+/// Returns only if the command cannot be run.
+fn exec_here(spec: &CommandSpec) -> Failure {
+    let prepared = launch::command(spec).and_then(|mut command| {
+        launch::switch_user(&mut command, &spec.user)?;
+        Ok(command)
+    });
+    match prepared {
+        Ok(mut command) => Failure::of_exec(spec, &command.stdin(Stdio::null()).exec(), false),
+        Err(failure) => failure,
+    }
+}
+
+/// The code as shells give it.
+fn exec_inside(spec: &CommandSpec, isolated: &Isolated) -> Result<u8, Failure> {
+    isolate::join_processes(isolated)
+        .map_err(|error| Failure::system("join the task's processes", &error))?;
+    let mut entrance = Entrance::new(spec, isolated, || Ok(()))?;
+    let spawned = entrance.command().stdin(Stdio::null()).spawn();
+    let mut child = spawned.map_err(|error| entrance.failure(spec, &error))?;
+    let status = child.wait().map_err(|error| Failure::system("wait for the command", &error))?;
+    let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1);
+    Ok(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
 fn run(state: StateDir) -> ExitCode {
@@ -61,12 +91,12 @@ fn run(state: StateDir) -> ExitCode {
     });
     match started {
         Ok((record, pump)) => {
-            report(&Report::Started(record.clone()));
+            report(&Report::Started(Box::new(record.clone())));
             // From here on nobody listens, and the agent must not find a pipe of its own kept open.
             if silence().is_err() {
                 return ExitCode::FAILURE;
             }
-            let status = pump.run();
+            let status = pump.run(record.isolated.as_ref());
             match state.write_exit(record.shim, status) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
@@ -119,6 +149,75 @@ fn set_handler(which: Signal, to: SigHandler) -> nix::Result<()> {
     unsafe { signal(which, to) }.map(|_| ())
 }
 
+/// A task's surroundings, taken down if its start comes to nothing.
+struct Surroundings(Option<Isolated>);
+
+impl Surroundings {
+    fn of(isolation: Option<&Isolation>) -> Result<Self, Failure> {
+        let Some(isolation) = isolation else { return Ok(Self(None)) };
+        let plan = &isolation.group;
+        let trees = Hierarchy::of_this_machine().map_err(Failure::never)?;
+        let cgroup = trees
+            .create(&plan.parent, &plan.instance, &plan.name, &plan.limits)
+            .map_err(|error| Failure::system("make the task's control group", &error))?;
+        match isolate::hold(isolation, &cgroup) {
+            Ok(holder) => Ok(Self(Some(Isolated {
+                holder,
+                cgroup,
+                own_processes: isolation.own_processes,
+                capabilities: isolation.capabilities.clone(),
+            }))),
+            Err(failure) => {
+                let _ = cgroup.remove();
+                Err(failure)
+            }
+        }
+    }
+}
+
+impl Drop for Surroundings {
+    fn drop(&mut self) {
+        let Some(isolated) = &self.0 else { return };
+        process::kill_all(process::own_descendants, super::KILL_LIMIT);
+        let _ = isolated.cgroup.remove();
+    }
+}
+
+/// A command that is ready but for its standard streams.
+enum Prepared {
+    Here(Command),
+    Inside(Entrance),
+}
+
+impl Prepared {
+    fn new(spec: &CommandSpec, isolated: Option<&Isolated>) -> Result<Self, Failure> {
+        let adjust = spec.oom_score_adj;
+        let session = move || begin_session(adjust);
+        if let Some(isolated) = isolated {
+            return Ok(Self::Inside(Entrance::new(spec, isolated, session)?));
+        }
+        let mut command = launch::command(spec)?;
+        in_new_process(&mut command, session);
+        launch::switch_user(&mut command, &spec.user)?;
+        Ok(Self::Here(command))
+    }
+
+    fn command(&mut self) -> &mut Command {
+        match self {
+            Self::Here(command) => command,
+            Self::Inside(entrance) => entrance.command(),
+        }
+    }
+
+    fn spawn(mut self, spec: &CommandSpec) -> Result<std::process::Child, Failure> {
+        let spawned = self.command().spawn();
+        spawned.map_err(|error| match self {
+            Self::Here(_) => Failure::of_exec(spec, &error, false),
+            Self::Inside(entrance) => entrance.failure(spec, &error),
+        })
+    }
+}
+
 fn start(
     spec: &ShimSpec,
     state: &StateDir,
@@ -126,7 +225,10 @@ fn start(
 ) -> Result<(ShimRecord, pump::Pump), Failure> {
     let storing = |error: io::Error| Failure::system("write the task's state", &error);
     state.reserve_exit().map_err(storing)?;
-    let mut command = launch::command(&spec.command)?;
+    give_secrets(&spec.command)?;
+    let mut surroundings = Surroundings::of(spec.isolation.as_ref())?;
+    let mut prepared = Prepared::new(&spec.command, surroundings.0.as_ref())?;
+    let command = prepared.command();
     command.env(MARK, state.path()).stdin(Stdio::null());
     let mut streams = Vec::new();
     if spec.log.disabled {
@@ -144,11 +246,8 @@ fn start(
             streams.push(pump::Stream::new(OwnedFd::from(read), writer).map_err(pipe)?);
         }
     }
-    in_own_session(&mut command, spec.command.oom_score_adj);
-    launch::switch_user(&mut command, &spec.command.user)?;
-    let child = command.spawn().map_err(|error| Failure::of_exec(&spec.command, &error))?;
-    // The write ends must live in the task alone, or the end of its output would never be seen.
-    drop(command);
+    // The write ends must live in the task alone, or the end of its output would never be seen: they go with the command.
+    let child = prepared.spawn(&spec.command)?;
     let pid = i32::try_from(child.id()).unwrap_or(0);
     let me = Proc::now(i32::try_from(std::process::id()).unwrap_or(0));
     // Not collected yet, so it is in /proc even if it has already ended.
@@ -163,34 +262,64 @@ fn start(
         started_at: exit::now(),
         cwd: spec.command.cwd.clone(),
         user: spec.command.user.clone(),
+        driver: spec.driver.clone(),
+        isolated: surroundings.0.clone(),
     };
     if let Err(error) = state.write_record(&record) {
         // Without the record no later agent finds the task: better not to have started it.
         let _ = task.signal(Signal::SIGKILL);
         return Err(storing(error));
     }
+    surroundings.0 = None;
     Ok((record, pump::Pump::new(pid, children, streams)))
 }
 
+/// Lets the task's user, and nobody else, into what was made for its secrets.
+fn give_secrets(spec: &CommandSpec) -> Result<(), Failure> {
+    if spec.user.is_empty() || !nix::unistd::Uid::effective().is_root() {
+        return Ok(());
+    }
+    let user = launch::user_of(&spec.user)?;
+    for name in ["secrets", "private"] {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match nix::fcntl::open(&spec.task_dir.join(name), flags, Mode::empty()) {
+            Ok(dir) => nix::unistd::fchown(&dir, Some(user.uid), Some(user.gid))
+                .map_err(|error| Failure::system("hand over the task's secrets", &error.into()))?,
+            Err(nix::errno::Errno::ENOENT) => {}
+            Err(error) => {
+                return Err(Failure::system("open the task's secrets", &error.into()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn begin_session(oom_score_adj: Option<i32>) -> io::Result<()> {
+    nix::unistd::setsid()?;
+    for restored in
+        [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGPIPE, Signal::SIGCHLD]
+    {
+        set_handler(restored, SigHandler::SigDfl)?;
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    // A crash would write the task's memory, with all its secrets, where it stands. A task that wants that says so itself.
+    let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, hard)?;
+    if let Some(adjust) = oom_score_adj {
+        std::fs::write("/proc/self/oom_score_adj", adjust.to_string())?;
+    }
+    Ok(())
+}
+
 #[expect(unsafe_code, reason = "pre_exec, in a process of one thread that is small to fork")]
-fn in_own_session(command: &mut Command, oom_score_adj: Option<i32>) {
-    let before = move || -> io::Result<()> {
-        nix::unistd::setsid()?;
-        for restored in
-            [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGPIPE, Signal::SIGCHLD]
-        {
-            set_handler(restored, SigHandler::SigDfl)?;
-        }
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
-        if let Some(adjust) = oom_score_adj {
-            std::fs::write("/proc/self/oom_score_adj", adjust.to_string())?;
-        }
-        Ok(())
-    };
+fn in_new_process(
+    command: &mut Command,
+    work: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
     // SAFETY: this process has one thread, so no lock can be held by another one at the fork, and the closure may
     // allocate and open files.
     unsafe {
-        command.pre_exec(before);
+        command.pre_exec(work);
     }
 }
 

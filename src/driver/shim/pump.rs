@@ -11,9 +11,10 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::super::process;
+use super::process;
 use crate::ExitStatus;
 use crate::exit;
+use crate::isolate::Isolated;
 use crate::logs::LogWriter;
 
 /// What one read takes at most. Memory that is never filled is never used.
@@ -79,7 +80,7 @@ impl Pump {
     }
 
     /// Goes on until the task has ended and its output is written.
-    pub(super) fn run(mut self) -> ExitStatus {
+    pub(super) fn run(mut self, isolated: Option<&Isolated>) -> ExitStatus {
         let mut buffer = vec![0; BUFFER];
         let mut ended: Option<Ended> = None;
         loop {
@@ -88,7 +89,7 @@ impl Pump {
                 && (!open || Instant::now() >= end.until)
             {
                 if end.killed {
-                    return self.finish(end.status.clone());
+                    return self.finish(end.status.clone(), isolated);
                 }
                 // A task is its main process, as in a container; what outlives it would never be ended.
                 process::kill_all(process::own_descendants, DRAIN);
@@ -143,10 +144,15 @@ impl Pump {
         }
     }
 
-    fn finish(&self, mut status: ExitStatus) -> ExitStatus {
+    fn finish(&self, mut status: ExitStatus, isolated: Option<&Isolated>) -> ExitStatus {
         let dropped: u64 = self.streams.iter().map(|stream| stream.writer.dropped()).sum();
         if dropped > 0 {
             status.message = format!("{dropped} bytes of output were lost: the disk refused them");
+        }
+        if let Some(isolated) = isolated {
+            status.oom = isolated.cgroup.oom_kills() > 0 && !status.is_success();
+            // Whoever finds the end written down need not look for this.
+            let _ = isolated.cgroup.remove();
         }
         status
     }

@@ -1,0 +1,430 @@
+//! The driver of every kind of process. What tells the kinds apart is a [`Kind`]; all the rest is here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use model::DriverInfo;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::process::{self, Proc};
+use super::record::{CommandSpec, Plan, ShimRecord, ShimSpec, StateDir};
+use super::{KILL_LIMIT, SHIM_ARG, agent, command, record, tree};
+use crate::{
+    Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskDirs, TaskHandle, TaskSpec,
+    TaskStats, exit,
+};
+
+/// What every driver of processes is set up with.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// The program that is called with [`SHIM_ARG`].
+    pub(crate) shim: PathBuf,
+    /// The directory that `command = "herder"` is looked for in, after the task's PATH.
+    pub(crate) own_dir: Option<PathBuf>,
+    /// Only tasks whose directories are below it are listed as ours.
+    pub(crate) root: PathBuf,
+}
+
+impl Setup {
+    /// The running binary itself as the shim, also when its file was replaced.
+    pub(crate) fn new(root: PathBuf) -> Self {
+        let own_dir =
+            std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_path_buf()));
+        Self { shim: "/proc/self/exe".into(), own_dir, root }
+    }
+}
+
+/// What tells one driver of processes from another.
+pub trait Kind: Send + Sync + 'static {
+    /// The name that job files use.
+    const NAME: &'static str;
+
+    /// Whether it works here. May block for a moment.
+    fn info(&self) -> DriverInfo;
+
+    /// What is wrong with the settings, each in words.
+    fn validate(&self, config: &BTreeMap<String, Value>) -> Vec<String>;
+
+    /// What is to run, and how it is kept apart. Looks at no disk but the task's.
+    ///
+    /// # Errors
+    /// When the settings are wrong, or the driver is off.
+    fn plan(&self, spec: &TaskSpec) -> Result<Plan, DriverError>;
+
+    /// Where the task finds its directories.
+    fn paths_in_task(&self, dirs: &TaskDirs) -> [PathBuf; 3] {
+        [dirs.alloc_dir.clone(), dirs.local.clone(), dirs.secrets.clone()]
+    }
+
+    /// Whether tasks have a root of their own.
+    fn own_root(&self) -> bool {
+        false
+    }
+
+    /// Removes what nobody uses any more. Called now and then; may block for a moment.
+    fn tidy(&self) {}
+}
+
+/// A driver of processes. Dropping it leaves its tasks alone.
+#[derive(Debug)]
+pub struct Processes<K> {
+    pub(crate) kind: Arc<K>,
+    setup: Setup,
+    /// Shims that this process started and has to collect.
+    children: Arc<Mutex<Vec<std::process::Child>>>,
+}
+
+/// One run of a task: what a handle holds. Never the environment: it is read from the running task where it is needed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Run {
+    #[serde(flatten)]
+    pub(super) record: ShimRecord,
+    state_dir: PathBuf,
+    task_dir: PathBuf,
+}
+
+impl<K: Kind> Processes<K> {
+    pub(crate) fn of(kind: K, setup: Setup) -> Self {
+        Self { kind: Arc::new(kind), setup, children: Arc::default() }
+    }
+
+    /// Collects the shims of this process that have ended, so that none stays behind as a zombie.
+    fn collect(&self) {
+        if let Ok(mut children) = self.children.lock() {
+            children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        }
+    }
+
+    fn shim_spec(&self, spec: &TaskSpec, mut plan: Plan) -> ShimSpec {
+        plan.command.own_dir.clone_from(&self.setup.own_dir);
+        ShimSpec {
+            driver: K::NAME.to_owned(),
+            task_id: TaskHandle::id(spec.alloc, &spec.task),
+            task: spec.task.clone(),
+            logs: spec.dirs.logs.clone(),
+            log: spec.log.clone(),
+            command: plan.command,
+            isolation: plan.isolation,
+        }
+    }
+
+    fn run_of(&self, handle: &TaskHandle) -> Result<Run, DriverError> {
+        let wrong =
+            |problem: String| DriverError::Handle { task_id: handle.task_id.clone(), problem };
+        if handle.driver != K::NAME {
+            return Err(wrong(format!("it is of the driver {}", handle.driver)));
+        }
+        Run::deserialize(&handle.state).map_err(|error| wrong(error.to_string()))
+    }
+}
+
+impl Run {
+    fn handle(self) -> TaskHandle {
+        TaskHandle {
+            driver: self.record.driver.clone(),
+            task_id: self.record.task_id.clone(),
+            state: serde_json::to_value(self).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn dir(&self) -> StateDir {
+        StateDir::at(self.state_dir.clone())
+    }
+
+    /// Whether the processes are of this boot; pids and ticks of another one mean nothing.
+    pub(super) fn is_this_boot(&self) -> bool {
+        self.record.boot_id == process::boot_id()
+    }
+
+    fn task_runs(&self) -> bool {
+        self.is_this_boot() && self.record.task.is_alive()
+    }
+
+    /// Kills everything of this run and waits until it is gone. Blocks.
+    fn kill(&self) -> bool {
+        !self.is_this_boot()
+            || process::kill_all(|| process::members(&self.record, &self.state_dir), KILL_LIMIT)
+    }
+}
+
+/// Runs what may block on a thread for that.
+async fn blocking<T: Send + 'static>(
+    doing: &'static str,
+    work: impl FnOnce() -> Result<T, DriverError> + Send + 'static,
+) -> Result<T, DriverError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(DriverError::failed(doing, error)))
+}
+
+#[async_trait]
+impl<K: Kind> Driver for Processes<K> {
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+
+    async fn fingerprint(&self) -> DriverInfo {
+        self.collect();
+        let kind = self.kind.clone();
+        let looked = blocking("look for what the driver needs", move || {
+            kind.tidy();
+            Ok(kind.info())
+        });
+        looked.await.unwrap_or_else(|error| DriverInfo {
+            description: error.to_string(),
+            ..DriverInfo::default()
+        })
+    }
+
+    fn validate(&self, config: &BTreeMap<String, Value>) -> Vec<String> {
+        self.kind.validate(config)
+    }
+
+    fn paths_in_task(&self, dirs: &TaskDirs) -> [PathBuf; 3] {
+        self.kind.paths_in_task(dirs)
+    }
+
+    fn own_root(&self) -> bool {
+        self.kind.own_root()
+    }
+
+    async fn start(&self, spec: &TaskSpec) -> Result<TaskHandle, DriverError> {
+        self.collect();
+        let plan = self.kind.plan(spec)?;
+        let message = self.shim_spec(spec, plan);
+        let task_dir = spec.dirs.task_dir.clone();
+        let dir = StateDir::of_task(&task_dir);
+        let program = self.setup.shim.clone();
+        let children = self.children.clone();
+        let record = blocking("start the task's shim", {
+            let dir = dir.clone();
+            move || {
+                let (record, child) = agent::start(&program, &dir, &message)?;
+                // Here and not by whoever waits, who may have given up by now.
+                if let Ok(mut children) = children.lock() {
+                    children.push(child);
+                }
+                Ok(record)
+            }
+        })
+        .await?;
+        Ok(Run { record, state_dir: dir.path().to_owned(), task_dir }.handle())
+    }
+
+    async fn reattach(&self, handle: &TaskHandle) -> Result<Attached, DriverError> {
+        let run = self.run_of(handle)?;
+        blocking("look for the task", move || {
+            // The shim writes the end before it ends: a shim that is gone has left a record, or was killed.
+            if run.is_this_boot() && run.record.shim.is_alive() {
+                return Ok(Attached::Running);
+            }
+            let exit = run.dir().exit(run.record.shim).map_err(|error| {
+                let doing = format!("read how task {} ended", run.record.task_id);
+                DriverError::failed(doing, error)
+            })?;
+            Ok(match exit {
+                Some(status) => Attached::Exited(status),
+                None if run.task_runs() => Attached::Running,
+                None => Attached::Gone,
+            })
+        })
+        .await
+    }
+
+    async fn wait(&self, handle: &TaskHandle) -> Result<ExitStatus, DriverError> {
+        let run = self.run_of(handle)?;
+        let status = agent::wait(&run).await;
+        self.collect();
+        status
+    }
+
+    async fn signal(&self, handle: &TaskHandle, signal: &str) -> Result<(), DriverError> {
+        let run = self.run_of(handle)?;
+        let number =
+            exit::parse_signal(signal).ok_or_else(|| DriverError::Signal(signal.to_owned()))?;
+        let failed =
+            |error| DriverError::failed(format!("send {number} to {}", handle.task_id), error);
+        if run.is_this_boot() && run.record.task.signal(number).map_err(failed)? {
+            return Ok(());
+        }
+        Err(DriverError::NotRunning(handle.task_id.clone()))
+    }
+
+    async fn stop(
+        &self,
+        handle: &TaskHandle,
+        signal: &str,
+        timeout: Duration,
+    ) -> Result<ExitStatus, DriverError> {
+        let run = self.run_of(handle)?;
+        // A job file cannot make a task immortal: what is no signal, or cannot be sent, is no reason not to kill.
+        let number = exit::parse_signal(signal).unwrap_or(nix::sys::signal::Signal::SIGINT);
+        if run.is_this_boot() {
+            if let Err(error) = run.record.task.signal_group(number) {
+                tracing::warn!(task = handle.task_id, %number, %error, "a signal was not sent");
+            }
+            if let Ok(status) = tokio::time::timeout(timeout, agent::wait(&run)).await {
+                self.collect();
+                return status;
+            }
+        }
+        let killing = run.clone();
+        blocking("kill the task", move || Ok(killing.kill())).await?;
+        let status = tokio::time::timeout(KILL_LIMIT, agent::wait(&run)).await;
+        self.collect();
+        status.unwrap_or_else(|_| {
+            let doing = format!("killing task {}", handle.task_id);
+            Err(DriverError::Timeout { doing, limit: KILL_LIMIT })
+        })
+    }
+
+    async fn destroy(&self, handle: &TaskHandle) -> Result<(), DriverError> {
+        let run = self.run_of(handle)?;
+        let task_id = handle.task_id.clone();
+        let killing = run.clone();
+        let gone = blocking("kill the task", move || Ok(killing.kill())).await?;
+        let ended = tokio::time::timeout(KILL_LIMIT, agent::wait(&run)).await;
+        self.collect();
+        if !gone || ended.is_err() {
+            return Err(DriverError::Timeout {
+                doing: format!("killing task {task_id}"),
+                limit: KILL_LIMIT,
+            });
+        }
+        blocking("remove the task's state", move || {
+            let dir = run.dir();
+            // A later run of the task may have the directory by now.
+            let failed =
+                |error| DriverError::failed(format!("remove {}", dir.path().display()), error);
+            match dir.record().map_err(failed)? {
+                Some(record) if record.shim != run.record.shim => Ok(()),
+                _ => {
+                    if let Some(isolated) = &run.record.isolated {
+                        isolated.cgroup.remove().map_err(failed)?;
+                    }
+                    dir.remove().map_err(failed)
+                }
+            }
+        })
+        .await
+    }
+
+    async fn exec(
+        &self,
+        handle: &TaskHandle,
+        command: &str,
+        args: &[String],
+        timeout: Duration,
+    ) -> Result<ExecOutput, DriverError> {
+        let run = self.run_of(handle)?;
+        let (command, args) = (command.to_owned(), args.to_vec());
+        let own_dir = self.setup.own_dir.clone();
+        let spec = blocking("read the task's environment", move || {
+            let env = process::environment(run.record.task.pid);
+            // Looked at afterwards: if it runs still, what was read was its own.
+            if !run.task_runs() {
+                return Err(DriverError::NotRunning(run.record.task_id));
+            }
+            let Run { task_dir, record, .. } = run;
+            let ShimRecord { cwd, user, isolated, .. } = record;
+            Ok(CommandSpec {
+                command,
+                args,
+                env,
+                cwd,
+                task_dir,
+                user,
+                oom_score_adj: None,
+                own_dir,
+                isolated,
+            })
+        })
+        .await?;
+        command::run(&self.setup.shim, &spec, timeout).await
+    }
+
+    async fn stats(&self, handle: &TaskHandle) -> Result<Option<TaskStats>, DriverError> {
+        let run = self.run_of(handle)?;
+        let failed =
+            |error| DriverError::failed(format!("read what task {} uses", handle.task_id), error);
+        let task_id = handle.task_id.clone();
+        let look = move || {
+            if !run.task_runs() {
+                return Ok(None);
+            }
+            match &run.record.isolated {
+                Some(isolated) => isolated.cgroup.stats().map(Some),
+                None => tree::stats(&run.record).map(Some),
+            }
+        };
+        tokio::task::spawn_blocking(look)
+            .await
+            .map_err(|error| DriverError::failed(format!("look at task {task_id}"), error))?
+            .map_err(failed)
+    }
+
+    async fn list_ours(&self) -> Result<Vec<Ours>, DriverError> {
+        let root = self.setup.root.clone();
+        let failed = |error| DriverError::failed("look through the processes", error);
+        blocking("look through the processes", move || list(&root, K::NAME).map_err(failed)).await
+    }
+}
+
+/// Shims, tasks whose shim is gone, and ends that were written down, below `root`, of one driver. Blocks.
+fn list(root: &Path, driver: &str) -> std::io::Result<Vec<Ours>> {
+    let mut found: BTreeMap<PathBuf, Option<Proc>> =
+        record::state_dirs(root)?.into_iter().map(|dir| (dir, None)).collect();
+    for stat in process::all()? {
+        let (dir, shim) = match process::arguments(stat.proc.pid).as_slice() {
+            [_, first, mode, dir] if first == SHIM_ARG.as_bytes() && mode == b"run" => {
+                (String::from_utf8(dir.clone()).ok(), Some(stat.proc))
+            }
+            _ => (process::marked_leader(&stat), None),
+        };
+        if let Some(dir) = dir.map(PathBuf::from).filter(|dir| dir.starts_with(root)) {
+            let known = found.entry(dir).or_default();
+            *known = known.or(shim);
+        }
+    }
+    let mut ours = Vec::new();
+    for (dir, shim) in found {
+        ours.extend(ours_in(dir, shim, driver)?);
+    }
+    Ok(ours)
+}
+
+/// The run in a state directory. A shim that has written nothing yet is about to start its task, or to give up.
+fn ours_in(state_dir: PathBuf, shim: Option<Proc>, driver: &str) -> std::io::Result<Option<Ours>> {
+    let dir = StateDir::at(state_dir.clone());
+    let deadline = Instant::now() + agent::START_LIMIT;
+    let record = loop {
+        let awaited = shim.is_some_and(Proc::is_alive);
+        match dir.record()? {
+            Some(record) => break record,
+            None if !awaited => return Ok(None),
+            None if Instant::now() >= deadline => {
+                // Whoever started it has given it up by now, or is dead.
+                let rest = || {
+                    let shim = shim.into_iter().filter(|shim| shim.is_alive());
+                    Ok(shim.chain(process::marked(&state_dir)?).collect())
+                };
+                process::kill_all(rest, KILL_LIMIT);
+                return Ok(None);
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    if record.driver != driver {
+        return Ok(None);
+    }
+    let Some((alloc, task)) = record.task_id.split_once('/') else { return Ok(None) };
+    let (Ok(alloc), task) = (alloc.parse(), task.to_owned()) else { return Ok(None) };
+    let Some(task_dir) = state_dir.parent().map(Path::to_owned) else { return Ok(None) };
+    let run = Run { record, state_dir, task_dir };
+    let running = run.task_runs();
+    Ok(Some(Ours { handle: run.handle(), alloc, task, running }))
+}
