@@ -3,4 +3,5 @@
 mod file;
 mod settings;
 
+pub(crate) use file::PluginBlock;
 pub(crate) use settings::{RepoSettings, Settings};

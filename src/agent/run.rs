@@ -9,7 +9,9 @@ use anyhow::Context as _;
 use api::{AgentInfo, App};
 use catalog::{Catalog, CatalogHandle, Change, Changes};
 use consensus::{Consensus, Subscription, SubscriptionError};
-use driver::{Docker, DockerOptions, Driver, RawExec, RawExecOptions};
+use driver::{
+    Docker, DockerOptions, Driver, Exec, IsolationOptions, Java, RawExec, RawExecOptions,
+};
 use model::{ClientStatus, Node, NodeId};
 use node::{NodeRuntime, NodeSettings};
 use server::{Server, ServerOptions};
@@ -20,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::AgentArguments;
-use crate::config::Settings;
+use crate::config::{PluginBlock, Settings};
 use crate::directory::{self, AgentFile};
 use crate::task_logs::NodeLogs;
 use crate::upstream::InProcess;
@@ -208,11 +210,40 @@ fn drivers(settings: &Settings, node: NodeId) -> Vec<Arc<dyn Driver>> {
     options.allow_privileged = docker.allow_privileged.unwrap_or(false);
     options.allow_caps.clone_from(&docker.allow_caps);
     options.volumes_enabled = docker.volumes.enabled.unwrap_or(false);
-    let mut drivers: Vec<Arc<dyn Driver>> = vec![Arc::new(RawExec::new(raw_exec))];
+    let mut drivers: Vec<Arc<dyn Driver>> = vec![
+        Arc::new(RawExec::new(raw_exec)),
+        Arc::new(Exec::new(isolation(settings, node, &settings.exec))),
+        Arc::new(Java::new(isolation(settings, node, &settings.java))),
+    ];
     if docker.enabled != Some(false) {
         drivers.push(Arc::new(Docker::new(options)));
     }
     drivers
+}
+
+/// How the tasks of `exec` or `java` are kept apart here.
+fn isolation(settings: &Settings, node: NodeId, plugin: &PluginBlock) -> IsolationOptions {
+    let (client, config) = (&settings.client, &plugin.config);
+    let mut options = IsolationOptions::new(settings.data_dir.join("alloc"), node.to_string());
+    options.enabled = config.enabled.unwrap_or(true);
+    if let Some(parent) = &client.cgroup_parent {
+        options.cgroup_parent.clone_from(parent);
+    }
+    if !client.chroot_env.is_empty() {
+        options.lent.clone_from(&client.chroot_env);
+    }
+    if !config.allow_caps.is_empty() {
+        options.allow_caps.clone_from(&config.allow_caps);
+    }
+    if let Some(denied) = &config.denied_users {
+        options.denied_users.clone_from(denied);
+    }
+    if let Some(most) = config.max_processes {
+        options.max_processes = most;
+    }
+    options.host_pid = config.default_pid_mode.as_deref() == Some("host");
+    options.host_ipc = config.default_ipc_mode.as_deref() == Some("host");
+    options
 }
 
 /// How this node describes itself, now and again.

@@ -27,8 +27,8 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
-    Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskDirs, TaskHandle, TaskSpec,
-    exit,
+    Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskDirs, TaskHandle, TaskRoot,
+    TaskSpec, exit,
 };
 use api::{Api, Endpoint, encode};
 use follow::Follower;
@@ -167,8 +167,8 @@ impl Driver for Docker {
         ["/alloc", "/local", "/secrets"].map(PathBuf::from)
     }
 
-    fn own_root(&self) -> bool {
-        true
+    fn root(&self) -> TaskRoot {
+        TaskRoot::Image
     }
 
     async fn start(&self, spec: &TaskSpec) -> Result<TaskHandle, DriverError> {

@@ -120,6 +120,18 @@ pub struct TaskStats {
     pub processes: u64,
 }
 
+/// What a task sees as `/`. It decides to whom the task's directories on the node must be open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TaskRoot {
+    /// The node's own root: the task's user walks the whole way to its directories.
+    #[default]
+    Node,
+    /// The task's directory, entered by somebody who may: its user needs only what is inside.
+    TaskDir,
+    /// An image's: `local`, `secrets` and `alloc` are mounted one by one, for users that the node does not know.
+    Image,
+}
+
 /// A task, ready to run: every reference is resolved.
 #[derive(Clone)]
 pub struct TaskSpec {
@@ -317,10 +329,9 @@ pub trait Driver: Send + Sync {
         [dirs.alloc_dir.clone(), dirs.local.clone(), dirs.secrets.clone()]
     }
 
-    /// Whether tasks have a root of their own, so that the way to their directories on the node may be closed to their
-    /// users.
-    fn own_root(&self) -> bool {
-        false
+    /// What tasks see as `/`.
+    fn root(&self) -> TaskRoot {
+        TaskRoot::Node
     }
 
     /// Starts the task and returns once it runs. What an attempt that was cut short left behind is found and replaced or

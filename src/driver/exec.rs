@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::cgroup::Hierarchy;
 use crate::shim::{CommandSpec, Kind, Plan, Processes, Setup};
-use crate::{DriverError, TaskDirs, TaskSpec, isolate};
+use crate::{DriverError, TaskDirs, TaskRoot, TaskSpec, isolate};
 
 pub(crate) use config::{Asked, read_asked};
 pub(crate) use surroundings::{environment, isolation};
@@ -193,8 +193,8 @@ impl Kind for Isolating {
         ["/alloc", "/local", "/secrets"].map(PathBuf::from)
     }
 
-    fn own_root(&self) -> bool {
-        true
+    fn root(&self) -> TaskRoot {
+        TaskRoot::TaskDir
     }
 
     fn tidy(&self) {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::exec::{IsolationOptions, environment, isolation};
 use crate::shim::{CommandSpec, Kind, Plan, Processes};
-use crate::{DriverError, TaskDirs, TaskSpec, isolate};
+use crate::{DriverError, TaskDirs, TaskRoot, TaskSpec, isolate};
 use version::Version;
 
 const NAME: &str = "java";
@@ -129,7 +129,7 @@ impl Kind for Machine {
         ["/alloc", "/local", "/secrets"].map(PathBuf::from)
     }
 
-    fn own_root(&self) -> bool {
-        true
+    fn root(&self) -> TaskRoot {
+        TaskRoot::TaskDir
     }
 }

@@ -22,7 +22,7 @@ mod shim;
 pub use docker::{Docker, DockerOptions};
 pub use driver::{
     Attached, Driver, DriverError, ExecOutput, GroupNetwork, MAX_EXEC_OUTPUT, Ours, Progress,
-    Propagation, TaskDirs, TaskHandle, TaskSpec, TaskStats, Volume,
+    Propagation, TaskDirs, TaskHandle, TaskRoot, TaskSpec, TaskStats, Volume,
 };
 pub use exec::{Exec, IsolationOptions};
 pub use exit::ExitStatus;

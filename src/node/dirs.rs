@@ -6,12 +6,14 @@
 //!                       <task>/{local,secrets,private,tmp}
 //! ```
 
+mod memory;
+
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use driver::TaskDirs;
+use driver::{TaskDirs, TaskRoot};
 use model::AllocId;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
@@ -44,6 +46,19 @@ pub enum DirError {
         /// Why.
         source: Errno,
     },
+}
+
+/// What a task's directories have to be like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// What the task sees as `/`.
+    pub root: TaskRoot,
+    /// Whether no task of the group walks the node's own way to its directories.
+    pub closed: bool,
+    /// Whether the task runs as another user than the agent.
+    pub other_user: bool,
+    /// Megabytes for `secrets`; 0 for the default.
+    pub secrets_mb: u64,
 }
 
 /// Where allocations live.
@@ -82,7 +97,12 @@ impl Dirs {
     }
 
     /// Makes the shared directories and those of a task; what is there already is kept. Blocks on the disk.
-    pub(crate) fn make(&self, alloc: AllocId, task: &str) -> Result<TaskDirs, DirError> {
+    pub(crate) fn make(
+        &self,
+        alloc: AllocId,
+        task: &str,
+        room: Room,
+    ) -> Result<TaskDirs, DirError> {
         check_name(task)?;
         std::fs::create_dir_all(&self.base).map_err(|error| DirError::System {
             act: "make",
@@ -92,17 +112,26 @@ impl Dirs {
         let base = Place::open(&self.base)?;
         // Those who may look up one allocation's files by its id need not be able to list all of them.
         base.mode(0o711)?;
-        let root = base.child(&alloc.to_string(), 0o755)?;
+        let root = base.child(&alloc.to_string(), if room.closed { 0o700 } else { 0o711 })?;
         let shared = root.child("alloc", 0o755)?;
         shared.child("logs", 0o755)?;
         // Tasks run as whatever user their job names, so these are open to all within the allocation.
         shared.child("data", 0o777)?;
         shared.child("tmp", 0o1777)?;
         let own = root.child(task, 0o755)?;
+        // What is in it but the task's own is somebody else's to rename or remove.
+        own.mode(match room.root {
+            TaskRoot::Node if !room.other_user => 0o755,
+            TaskRoot::Node | TaskRoot::TaskDir => 0o1777,
+            TaskRoot::Image => 0o700,
+        })?;
         own.child("local", 0o777)?;
         own.child("tmp", 0o1777)?;
-        own.child("secrets", 0o700)?;
-        own.child("private", 0o700)?;
+        let mode = if room.root == TaskRoot::Image { 0o777 } else { 0o700 };
+        for (name, megabytes) in [("secrets", room.secrets_mb), ("private", 0)] {
+            own.child(name, 0o700)?;
+            memory::mount(&own, name, mode, megabytes)?;
+        }
         Ok(self.of_task(alloc, task))
     }
 
@@ -131,10 +160,12 @@ impl Dirs {
                     root.unlink(&child, false)?;
                     continue;
                 }
+                memory::unmount(&root, &child)?;
                 let inner = root.enter(&child)?;
                 inner.mode(0o700)?;
                 for (grandchild, is_dir) in inner.entries()? {
                     if is_dir {
+                        memory::unmount(&inner, &grandchild)?;
                         // A directory that may not be written to cannot be moved.
                         inner.enter(&grandchild)?.mode(0o700)?;
                         let place = loop {
@@ -273,8 +304,8 @@ mod tests {
     fn makes_nomads_layout_with_closed_secrets() {
         let data = tempfile::tempdir().expect("a directory");
         let dirs = Dirs::new(data.path());
-        let made = dirs.make(alloc(), "web").expect("directories");
-        dirs.make(alloc(), "web").expect("a second time");
+        let made = dirs.make(alloc(), "web", Room::default()).expect("directories");
+        dirs.make(alloc(), "web", Room::default()).expect("a second time");
         let mode = |path: &Path| path.metadata().expect("is there").permissions().mode() & 0o7777;
         assert_eq!(mode(&made.secrets), 0o700);
         assert_eq!(mode(&made.task_dir.join("private")), 0o700);
@@ -289,7 +320,10 @@ mod tests {
         let data = tempfile::tempdir().expect("a directory");
         let dirs = Dirs::new(data.path());
         for name in ["", ".", "..", "../x", "a/b", "alloc", "a\0b", ".hidden", &"x".repeat(200)] {
-            assert!(matches!(dirs.make(alloc(), name), Err(DirError::Name(_))), "{name:?}");
+            assert!(
+                matches!(dirs.make(alloc(), name, Room::default()), Err(DirError::Name(_))),
+                "{name:?}"
+            );
         }
     }
 
@@ -300,11 +334,11 @@ mod tests {
         let kept = outside.path().join("kept");
         std::fs::write(&kept, "x").expect("a file");
         let dirs = Dirs::new(data.path());
-        let made = dirs.make(alloc(), "web").expect("directories");
+        let made = dirs.make(alloc(), "web", Room::default()).expect("directories");
         // A task replaced its directory by a way out.
         std::fs::remove_dir_all(&made.local).expect("removed");
         symlink(outside.path(), &made.local).expect("a link");
-        let error = dirs.make(alloc(), "web").expect_err("refused");
+        let error = dirs.make(alloc(), "web", Room::default()).expect_err("refused");
         assert!(matches!(error, DirError::NotADirectory { .. }), "{error}");
         symlink("/", made.task_dir.join("root")).expect("a link");
         dirs.remove(alloc()).expect("removed");
@@ -328,7 +362,7 @@ mod tests {
     fn depth_does_not_matter() {
         let data = tempfile::tempdir().expect("a directory");
         let dirs = Dirs::new(data.path());
-        let made = dirs.make(alloc(), "web").expect("directories");
+        let made = dirs.make(alloc(), "web", Room::default()).expect("directories");
         let mut place = Place::open(&made.local).expect("open");
         for depth in 0..3000 {
             let child = place.child("d", if depth % 100 == 0 { 0o500 } else { 0o755 });

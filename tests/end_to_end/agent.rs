@@ -240,6 +240,16 @@ impl Drop for Agent {
         }
         crate::docker::remove_containers_of(&self.data_dir());
         kill_what_lives_in(&self.data_dir());
+        unmount_what_lies_in(&self.data_dir());
+    }
+}
+
+/// Takes off what the agent mounted, so that the directory can be removed.
+fn unmount_what_lies_in(dir: &Path) {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new);
+    for point in points.filter(|point| point.starts_with(dir)) {
+        let _ = Command::new("umount").arg("-l").arg(point).stderr(Stdio::null()).status();
     }
 }
 

@@ -9,6 +9,7 @@ mod chaos;
 mod commands;
 mod deletion;
 mod docker;
+mod exec;
 mod job_commands;
 mod job_files;
 mod job_safety;

@@ -53,6 +53,10 @@ pub(crate) struct ClientBlock {
     pub(crate) max_dynamic_port: Option<u16>,
     pub(crate) cpu_total_compute: Option<u64>,
     pub(crate) memory_total_mb: Option<u64>,
+    /// The control group that the agents of this machine make theirs in.
+    pub(crate) cgroup_parent: Option<String>,
+    /// What tasks of `exec` and `java` see of the node, and where.
+    pub(crate) chroot_env: BTreeMap<PathBuf, PathBuf>,
     pub(crate) reserved: Reserved,
 }
 
@@ -85,8 +89,14 @@ pub(crate) struct PluginConfig {
     pub(crate) enabled: Option<bool>,
     pub(crate) endpoint: Option<String>,
     pub(crate) allow_privileged: Option<bool>,
-    /// Capabilities that job files may add beside those that Docker grants anyway.
+    /// Capabilities that job files may add beside those that Docker grants anyway; for `exec` and `java`, all they may.
     pub(crate) allow_caps: Vec<String>,
+    /// Users that job files may not name.
+    pub(crate) denied_users: Option<Vec<String>>,
+    /// Processes and threads of one task.
+    pub(crate) max_processes: Option<u64>,
+    pub(crate) default_pid_mode: Option<String>,
+    pub(crate) default_ipc_mode: Option<String>,
     pub(crate) volumes: Volumes,
 }
 

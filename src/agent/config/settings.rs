@@ -31,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) reserved_ports: Vec<u16>,
     pub(crate) raw_exec: bool,
     pub(crate) docker: PluginBlock,
+    pub(crate) exec: PluginBlock,
+    pub(crate) java: PluginBlock,
     pub(crate) repos: Vec<RepoSettings>,
     pub(crate) stop_tasks: bool,
 }
@@ -108,10 +110,29 @@ impl Settings {
                 .and_then(|plugin| plugin.config.enabled)
                 .unwrap_or(dev),
             docker: file.plugin.get("docker").cloned().unwrap_or_default(),
+            exec: isolating("exec", &file.plugin)?,
+            java: isolating("java", &file.plugin)?,
             repos,
             stop_tasks: arguments.stop_tasks,
         })
     }
+}
+
+/// The settings of a driver that keeps tasks apart, checked.
+fn isolating(name: &str, plugins: &BTreeMap<String, PluginBlock>) -> anyhow::Result<PluginBlock> {
+    let plugin = plugins.get(name).cloned().unwrap_or_default();
+    let modes = [
+        ("default_pid_mode", &plugin.config.default_pid_mode),
+        ("default_ipc_mode", &plugin.config.default_ipc_mode),
+    ];
+    for (key, mode) in modes {
+        if let Some(mode) = mode
+            && !matches!(mode.as_str(), "private" | "host")
+        {
+            bail!("plugin \"{name}\": {key} is `{mode}`; write \"private\" or \"host\"");
+        }
+    }
+    Ok(plugin)
 }
 
 fn repositories(

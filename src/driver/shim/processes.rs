@@ -14,8 +14,8 @@ use super::process::{self, Proc};
 use super::record::{CommandSpec, Plan, ShimRecord, ShimSpec, StateDir};
 use super::{KILL_LIMIT, SHIM_ARG, agent, command, record, tree};
 use crate::{
-    Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskDirs, TaskHandle, TaskSpec,
-    TaskStats, exit,
+    Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskDirs, TaskHandle, TaskRoot,
+    TaskSpec, TaskStats, exit,
 };
 
 /// What every driver of processes is set up with.
@@ -60,9 +60,9 @@ pub trait Kind: Send + Sync + 'static {
         [dirs.alloc_dir.clone(), dirs.local.clone(), dirs.secrets.clone()]
     }
 
-    /// Whether tasks have a root of their own.
-    fn own_root(&self) -> bool {
-        false
+    /// What tasks see as `/`.
+    fn root(&self) -> TaskRoot {
+        TaskRoot::Node
     }
 
     /// Removes what nobody uses any more. Called now and then; may block for a moment.
@@ -188,8 +188,8 @@ impl<K: Kind> Driver for Processes<K> {
         self.kind.paths_in_task(dirs)
     }
 
-    fn own_root(&self) -> bool {
-        self.kind.own_root()
+    fn root(&self) -> TaskRoot {
+        self.kind.root()
     }
 
     async fn start(&self, spec: &TaskSpec) -> Result<TaskHandle, DriverError> {

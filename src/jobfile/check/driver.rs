@@ -36,7 +36,7 @@ const FORMS: [(&str, Form); 15] = [
 
 pub(super) fn check(rules: &Rules<'_>, path: &str, group: &Group, task: &Task) {
     let is_docker = task.driver == "docker";
-    if !is_docker && !matches!(task.driver.as_str(), "exec" | "raw_exec") {
+    if !is_docker && !matches!(task.driver.as_str(), "exec" | "java" | "raw_exec") {
         return;
     }
     for (name, form) in FORMS {

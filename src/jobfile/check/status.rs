@@ -73,7 +73,6 @@ fn instead(parent: &str, name: &str) -> &'static str {
         ("resources", "cores") => {
             "no core is kept for the task alone, and placement counts no CPU for it"
         }
-        ("resources", "secrets") => "the `secrets` folder is as large as the disk lets it be",
         ("resources", "device") => {
             "the task is placed without looking for the device, and does not get it"
         }

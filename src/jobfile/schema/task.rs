@@ -50,7 +50,7 @@ pub(super) static RESOURCES: Schema = Schema {
         whole("memory", "MemoryMB", 1, i32::MAX as i64).or_whole(300),
         whole("memory_max", "MemoryMaxMB", -1, i32::MAX as i64).or_null(),
         whole("disk", "DiskMB", 0, i32::MAX as i64).or_null().gone(),
-        whole("secrets", "SecretsMB", 0, i32::MAX as i64).or_null().later(),
+        whole("secrets", "SecretsMB", 0, i32::MAX as i64).or_null(),
         whole("iops", "IOPS", 0, i32::MAX as i64).or_null().gone(),
     ],
     blocks: &[

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver::{Attached, Driver, DriverError, Progress, TaskHandle};
-use model::{Allocation, JobVersion};
+use driver::{Attached, Driver, DriverError, Progress, TaskHandle, TaskRoot};
+use model::{Allocation, Group, JobVersion, Task};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use crate::dirs::Room;
 use crate::lifecycle::{Event, Op, Recovery};
 use crate::prepare::{Preparing, Unprepared, prepare};
 use crate::task_env::{env_of, task_paths, task_spec};
@@ -146,6 +147,16 @@ impl OpContext {
         Ok(())
     }
 
+    fn room(&self, group: &Group, task: &Task, driver: &dyn Driver) -> Room {
+        let root = |task: &Task| self.shared.drivers.get(&task.driver).map(|driver| driver.root());
+        Room {
+            root: driver.root(),
+            closed: !group.tasks.iter().any(|task| root(task) == Some(TaskRoot::Node)),
+            other_user: !task.user.is_empty(),
+            secrets_mb: task.resources.secrets_mb,
+        }
+    }
+
     async fn try_start(&self, driver: &dyn Driver) -> Event {
         let never = |message: String| Event::StartFailed {
             kind: "Driver Failure",
@@ -159,7 +170,8 @@ impl OpContext {
             return never(format!("the group has no task `{}`", self.task));
         };
         let (shared, alloc, name) = (self.shared.clone(), self.alloc.id, self.task.clone());
-        let made = tokio::task::spawn_blocking(move || shared.dirs.make(alloc, &name)).await;
+        let room = self.room(group, task, driver);
+        let made = tokio::task::spawn_blocking(move || shared.dirs.make(alloc, &name, room)).await;
         let dirs = match made {
             Ok(Ok(dirs)) => dirs,
             Ok(Err(error)) => {
