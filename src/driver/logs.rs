@@ -12,6 +12,8 @@ mod directory;
 #[cfg(test)]
 mod interleaving;
 mod reader;
+#[cfg(test)]
+mod small_disk;
 mod writer;
 
 use std::io;

@@ -140,7 +140,7 @@ impl LogCursor {
             offset: 0,
             total: 0,
             gap: None,
-            looks: 0,
+            looks: THOROUGH - 1,
         })
     }
 
@@ -283,6 +283,7 @@ impl LogCursor {
             _ => {}
         }
         (self.index, self.file, self.offset) = (Some(index), Some(file), 0);
+        self.looks = THOROUGH - 1;
         Ok(())
     }
 
