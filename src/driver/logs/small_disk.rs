@@ -73,7 +73,8 @@ fn full_while_rotating(dir: &Path) {
         .with_max_size(16 * 1024);
     let (filler, mut written, mut told) = (dir.join("filler"), 0, 0);
     for round in 0..2 {
-        fs::write(&filler, vec![0; 20 * 1024]).expect("there is room for it");
+        // Takes what there is, if that is less.
+        let _ = fs::write(&filler, vec![0; 20 * 1024]);
         let before = log.dropped();
         for line in 0..4000 {
             let line = format!("line {line} of round {round}\n");
