@@ -2,5 +2,6 @@
 
 mod file;
 mod settings;
+mod shipping;
 
 pub(crate) use settings::{RepoSettings, Settings};

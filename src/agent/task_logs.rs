@@ -1,12 +1,17 @@
-//! The API's way to the logs of the tasks on this node.
+//! Ways to the logs of the tasks on this node: the API's, and that of whoever they are sent to.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use api::{LogError, LogOrigin, LogOutput, LogPiece, LogPieces, LogRequest, TaskLogs};
 use async_trait::async_trait;
+use consensus::Consensus;
 use driver::{LogStart, LogStream};
-use node::NodeRuntime;
+use model::TaskRunState;
+use node::{LogSource, LogSources, NodeRuntime, Shipping};
+
+use crate::config::Settings;
 
 /// How often a reader at the end asks whether the task is over.
 const OVER: Duration = Duration::from_secs(1);
@@ -66,4 +71,37 @@ impl TaskLogs for NodeLogs {
         });
         Ok(Box::pin(pieces))
     }
+}
+
+/// Begins to send the logs of this node's tasks to where the settings say. What is sent says which job and commit it is
+/// of; a task that the servers have not heard of yet waits until they have.
+pub(crate) fn ship(
+    settings: &Settings,
+    node: &Arc<NodeRuntime>,
+    consensus: &Consensus,
+) -> anyhow::Result<Shipping> {
+    let (node, consensus) = (Arc::downgrade(node), consensus.clone());
+    let sources: LogSources = Arc::new(move || {
+        let Some(node) = node.upgrade() else { return Vec::new() };
+        let state = consensus.state();
+        let mut sources = Vec::new();
+        for report in node.statuses() {
+            let Some(alloc) = state.alloc(report.alloc) else { continue };
+            for (task, status) in &report.tasks {
+                let Some(dir) = node.log_dir(report.alloc, task) else { continue };
+                sources.push(LogSource {
+                    alloc: report.alloc,
+                    job: alloc.job.to_string(),
+                    group: alloc.group.to_string(),
+                    task: task.clone(),
+                    commit: alloc.origin.commit.to_string(),
+                    dir,
+                    over: status.state == TaskRunState::Dead,
+                });
+            }
+        }
+        sources
+    });
+    Shipping::start(&settings.log_shipping, &settings.data_dir, &settings.name, &sources)
+        .context("starting to send logs")
 }

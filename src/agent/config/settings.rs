@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use gitrepo::{Credentials, RepoConfig, SecretSource};
+use node::LogReceiver;
 use server::{Budget, IntakeOptions};
 
 use super::file::{ClientBlock, File, PluginBlock, RepoBlock};
@@ -32,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) raw_exec: bool,
     pub(crate) docker: PluginBlock,
     pub(crate) repos: Vec<RepoSettings>,
+    pub(crate) log_shipping: Vec<LogReceiver>,
     pub(crate) stop_tasks: bool,
 }
 
@@ -109,6 +111,7 @@ impl Settings {
                 .unwrap_or(dev),
             docker: file.plugin.get("docker").cloned().unwrap_or_default(),
             repos,
+            log_shipping: super::shipping::receivers(&file.log_shipping)?,
             stop_tasks: arguments.stop_tasks,
         })
     }

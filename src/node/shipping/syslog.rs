@@ -80,7 +80,7 @@ pub(super) fn message(facility: Facility, node: &str, record: &Record) -> Vec<u8
     let mut out = format!("<{}>1 {time} ", u32::from(facility.0) * 8 + severity);
     header(&mut out, node, 255);
     header(&mut out, &source.task, 48);
-    header(&mut out, &source.alloc.short().to_string(), 128);
+    header(&mut out, &source.alloc.short(), 128);
     header(&mut out, record.stream.as_str(), 32);
     out.push('[');
     out.push_str(ELEMENT);
