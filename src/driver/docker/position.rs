@@ -44,6 +44,8 @@ struct Feed {
     mark: Mark,
     /// Pieces up to this mark were written before; `None` once one beyond it has come.
     replay: Option<Mark>,
+    /// Whether the mark's own piece is among those asked for.
+    expected: bool,
     /// Of the pieces beyond the mark, bytes that are in the log already.
     skip: u64,
 }
@@ -69,7 +71,7 @@ impl Feed {
             None => 0,
         };
         let mark = mark.unwrap_or_default();
-        Ok(Self { writer, mark, replay: Some(mark), skip })
+        Ok(Self { writer, mark, replay: Some(mark), expected: false, skip })
     }
 
     fn take(&mut self, piece: &[u8]) {
@@ -82,6 +84,12 @@ impl Feed {
             if at == replay.at && replay.same > 0 {
                 replay.same -= 1;
                 return;
+            }
+            // The daemon has removed the piece at the mark, and so perhaps others behind it. Which of those are in the log
+            // is not known any more: better some twice than some not at all.
+            if self.expected && replay.same == self.mark.same {
+                self.writer.write_note("output was lost here");
+                self.skip = 0;
             }
             self.replay = None;
         }
@@ -137,10 +145,12 @@ impl Sink {
     /// From when on pieces have to be asked for, in seconds since the epoch; 0 for all. To be called before each request.
     pub(super) fn rewind(&mut self) -> i32 {
         let last = self.stdout.mark.at.max(self.stderr.mark.at);
+        let since = (last / 1_000_000_000 - OVERLAP_SECS).max(0);
         for feed in [&mut self.stdout, &mut self.stderr] {
             feed.replay = Some(feed.mark);
+            feed.expected = feed.mark.same > 0 && feed.mark.at / 1_000_000_000 >= since;
         }
-        i32::try_from((last / 1_000_000_000 - OVERLAP_SECS).max(0)).unwrap_or(0)
+        i32::try_from(since).unwrap_or(0)
     }
 
     /// Takes one piece as the daemon sent it, with its time in front.
@@ -249,6 +259,42 @@ mod tests {
                 assert_eq!(written(dir.path()), all, "{stored_after} {died_after}");
             }
         }
+    }
+
+    #[test]
+    fn what_the_daemon_removed_meanwhile_is_told() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut first = open(dir.path());
+        feed(&mut first, &PIECES[..2]);
+        first.save();
+        first.take(LogStream::Stdout, PIECES[2].as_bytes());
+        drop(first);
+        // While no agent was there, the files with the first four pieces were rotated away.
+        let mut second = open(dir.path());
+        feed(&mut second, &PIECES[4..]);
+        let all = "one\ntwo\nthree\n\n[herder: output was lost here]\nfive\nsix\n";
+        assert_eq!(written(dir.path()), all);
+        // It is told once.
+        drop(second);
+        let mut third = open(dir.path());
+        feed(&mut third, &PIECES[4..]);
+        assert_eq!(written(dir.path()), all);
+    }
+
+    #[test]
+    fn a_quiet_stream_has_lost_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut first = open(dir.path());
+        feed(&mut first, &PIECES[..1]);
+        first.take(LogStream::Stderr, b"2026-11-20T20:01:00Z error\n");
+        drop(first);
+        // Its last piece is too old to be asked for again.
+        let mut second = open(dir.path());
+        second.rewind();
+        second.take(LogStream::Stderr, b"2026-11-20T20:01:00Z error\n");
+        second.take(LogStream::Stdout, b"2026-11-20T20:01:01Z two\n");
+        assert_eq!(written(dir.path()), "one\ntwo\n");
+        assert_eq!(fs::read_to_string(dir.path().join("web.stderr.0")).expect("reads"), "error\n");
     }
 
     #[test]
