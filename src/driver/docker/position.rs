@@ -74,22 +74,25 @@ impl Feed {
         Ok(Self { writer, mark, replay: Some(mark), expected: false, skip })
     }
 
-    fn take(&mut self, piece: &[u8]) {
+    /// Takes a piece. True if something before it is missing, which the log then says.
+    fn take(&mut self, piece: &[u8]) -> bool {
+        let mut lost = false;
         let (at, data) = stamped(piece);
         let at = at.unwrap_or(self.mark.at);
         if let Some(replay) = &mut self.replay {
             if at < replay.at {
-                return;
+                return false;
             }
             if at == replay.at && replay.same > 0 {
                 replay.same -= 1;
-                return;
+                return false;
             }
             // The daemon has removed the piece at the mark, and so perhaps others behind it. Which of those are in the log
             // is not known any more: better some twice than some not at all.
             if self.expected && replay.same == self.mark.same {
                 self.writer.write_note("output was lost here");
                 self.skip = 0;
+                lost = true;
             }
             self.replay = None;
         }
@@ -101,6 +104,7 @@ impl Feed {
         let skip = usize::try_from(self.skip).unwrap_or(usize::MAX).min(data.len());
         self.skip -= skip as u64;
         self.writer.write(data.get(skip..).unwrap_or_default());
+        lost
     }
 
     fn stored(&self) -> Mark {
@@ -160,10 +164,10 @@ impl Sink {
             LogStream::Stderr => &mut self.stderr,
         };
         let file = feed.writer.position().0;
-        feed.take(piece);
+        let lost = feed.take(piece);
         self.dirty = true;
-        // The file that a stored position names must not be rotated away.
-        if feed.writer.position().0 != file {
+        // The file that a stored position names must not be rotated away, and our own words are no piece to be skipped.
+        if lost || feed.writer.position().0 != file {
             self.save();
         }
     }
@@ -287,6 +291,7 @@ mod tests {
         let mut first = open(dir.path());
         feed(&mut first, &PIECES[..1]);
         first.take(LogStream::Stderr, b"2026-11-20T20:01:00Z error\n");
+        first.save();
         drop(first);
         // Its last piece is too old to be asked for again.
         let mut second = open(dir.path());
