@@ -2,6 +2,7 @@
 
 mod file;
 mod settings;
+mod shipping;
 
 pub(crate) use file::PluginBlock;
 pub(crate) use settings::{RepoSettings, Settings};

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::arguments::AgentArguments;
 use crate::config::{PluginBlock, Settings};
 use crate::directory::{self, AgentFile};
-use crate::task_logs::NodeLogs;
+use crate::task_logs::{self, NodeLogs};
 use crate::upstream::InProcess;
 use crate::{clock, follow, logging};
 
@@ -112,6 +112,7 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     let node = Arc::new(NodeRuntime::start(options, upstream.clone(), stop_node.clone()).await?);
     faces.spawn(keep_registered(describe, server.clone(), Node::clone(&me), stop_faces.clone()));
 
+    let shipping = task_logs::ship(&settings, &node, &consensus)?;
     let info = Arc::new(info(&settings, &me, http_address));
     let logs = Arc::new(NodeLogs(Arc::clone(&node)));
     let app = App::new(Arc::new(server.clone()), handle, info, logs.clone());
@@ -150,6 +151,7 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
     }
+    shipping.stop();
     // Whoever looks for this agent from now on must not find it.
     if let Err(error) = std::fs::remove_file(settings.data_dir.join("agent.json")) {
         tracing::debug!(%error, "agent.json could not be removed");

@@ -1,11 +1,20 @@
-//! The API's way to the logs of the tasks on this node.
+//! Ways to the logs of the tasks on this node: the API's, and that of whoever they are sent to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use api::{LogError, LogOrigin, LogOutput, LogPiece, LogPieces, LogRequest, TaskLogs};
 use async_trait::async_trait;
+use consensus::Consensus;
 use driver::{LogStart, LogStream};
-use node::NodeRuntime;
+use model::TaskRunState;
+use node::{LogSource, LogSources, NodeRuntime, Shipping};
+
+use crate::config::Settings;
+
+/// How often a reader at the end asks whether the task is over.
+const OVER: Duration = Duration::from_secs(1);
 
 /// Reads the files that drivers write.
 pub(crate) struct NodeLogs(pub(crate) Arc<NodeRuntime>);
@@ -24,21 +33,75 @@ impl TaskLogs for NodeLogs {
             LogOutput::Stdout => LogStream::Stdout,
             LogOutput::Stderr => LogStream::Stderr,
         };
-        let start = match request.origin {
-            LogOrigin::Start => LogStart::Offset(request.offset),
-            LogOrigin::End => LogStart::TailBytes(request.offset),
+        let start = match (request.lines, request.origin) {
+            (Some(lines), _) => LogStart::TailLines(lines),
+            (None, LogOrigin::Start) => LogStart::Offset(request.offset),
+            (None, LogOrigin::End) => LogStart::TailBytes(request.offset),
         };
         let follower = driver::read_logs(&dir, &request.task, stream, start, request.follow)
             .await
             .map_err(|error| LogError::Unreadable(error.to_string()))?;
-        let pieces = futures_util::stream::try_unfold(follower, |mut follower| async move {
-            let chunk = follower.next().await.map_err(std::io::Error::other)?;
-            Ok(chunk.map(|chunk| {
-                let piece =
-                    LogPiece { file: chunk.file, offset: chunk.offset, data: chunk.data.into() };
-                (piece, follower)
-            }))
+        let node = Arc::clone(&self.0);
+        let (alloc, task) = (request.alloc, request.task);
+        let pieces = futures_util::stream::try_unfold(follower, move |mut follower| {
+            let (node, task) = (Arc::clone(&node), task.clone());
+            async move {
+                let chunk = loop {
+                    tokio::select! {
+                        biased;
+                        chunk = follower.next() => break chunk,
+                        // What a task has written is in its log before it counts as over.
+                        () = tokio::time::sleep(OVER) => {
+                            if node.is_over(alloc, &task) {
+                                follower.finish();
+                            }
+                        }
+                    }
+                };
+                Ok(chunk.map_err(std::io::Error::other)?.map(|chunk| {
+                    let piece = LogPiece {
+                        file: chunk.file,
+                        offset: chunk.offset,
+                        data: chunk.data.into(),
+                        missing: chunk.gap.map(|gap| gap.to_string()),
+                    };
+                    (piece, follower)
+                }))
+            }
         });
         Ok(Box::pin(pieces))
     }
+}
+
+/// Begins to send the logs of this node's tasks to where the settings say. What is sent says which job and commit it is
+/// of; a task that the servers have not heard of yet waits until they have.
+pub(crate) fn ship(
+    settings: &Settings,
+    node: &Arc<NodeRuntime>,
+    consensus: &Consensus,
+) -> anyhow::Result<Shipping> {
+    let (node, consensus) = (Arc::downgrade(node), consensus.clone());
+    let sources: LogSources = Arc::new(move || {
+        let Some(node) = node.upgrade() else { return Vec::new() };
+        let state = consensus.state();
+        let mut sources = Vec::new();
+        for report in node.statuses() {
+            let Some(alloc) = state.alloc(report.alloc) else { continue };
+            for (task, status) in &report.tasks {
+                let Some(dir) = node.log_dir(report.alloc, task) else { continue };
+                sources.push(LogSource {
+                    alloc: report.alloc,
+                    job: alloc.job.to_string(),
+                    group: alloc.group.to_string(),
+                    task: task.clone(),
+                    commit: alloc.origin.commit.to_string(),
+                    dir,
+                    over: status.state == TaskRunState::Dead,
+                });
+            }
+        }
+        sources
+    });
+    Shipping::start(&settings.log_shipping, &settings.data_dir, &settings.name, &sources)
+        .context("starting to send logs")
 }

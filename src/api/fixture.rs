@@ -356,7 +356,12 @@ impl TaskLogs for TwoLines {
             return Err(LogError::NotFound("nothing was written".to_owned()));
         }
         let piece = |offset, data: &'static str| {
-            Ok(LogPiece { file: "main.stdout.0".to_owned(), offset, data: data.into() })
+            Ok(LogPiece {
+                file: "main.stdout.0".to_owned(),
+                offset,
+                data: data.into(),
+                missing: None,
+            })
         };
         Ok(futures_util::stream::iter([piece(0, "one\n"), piece(4, "two\n")]).boxed())
     }

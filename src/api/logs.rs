@@ -37,6 +37,8 @@ pub struct LogRequest {
     pub origin: LogOrigin,
     /// Where to begin, in bytes.
     pub offset: u64,
+    /// Begin so many lines before the end instead.
+    pub lines: Option<u32>,
     /// Whether to go on when the end is reached, until the task is over.
     pub follow: bool,
 }
@@ -50,6 +52,8 @@ pub struct LogPiece {
     pub offset: u64,
     /// The bytes.
     pub data: Bytes,
+    /// What is missing before them because it was rotated away, in words.
+    pub missing: Option<String>,
 }
 
 /// A log as it is read. Dropping it ends the reading.

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
-use client::{Client, Listing, LogOrigin, LogQuery, LogSource};
+use client::{Listing, LogOrigin, LogQuery, LogSource};
 use model::wire::{AllocListStub, AllocationView};
 use model::{ClientStatus, DesiredStatus, TaskRunState};
 
 use crate::connection::Connection;
 use crate::failure::Failure;
+use crate::job_logs;
 use crate::output::{self, BOLD, styled};
 
 /// `herder alloc …`.
@@ -44,13 +45,16 @@ pub struct LogsArguments {
     /// Standard error instead of standard output
     #[arg(long)]
     stderr: bool,
-    /// Begin at the end
+    /// Begin with the last lines, ten unless -n says how many
     #[arg(long)]
     tail: bool,
+    /// Begin this many lines before the end
+    #[arg(short = 'n', value_name = "LINES", conflicts_with = "bytes")]
+    lines: Option<u32>,
     /// Begin this many bytes before the end
     #[arg(short = 'c', value_name = "BYTES")]
     bytes: Option<u64>,
-    /// Take an allocation of this job that runs
+    /// Show the logs of all allocations of this job that run, each line with the allocation and task it is of
     #[arg(long)]
     job: bool,
     #[command(flatten)]
@@ -235,11 +239,11 @@ fn describe(connection: &Connection, alloc: &AllocationView) {
 /// `herder alloc logs` and `herder logs`.
 pub(crate) fn logs(arguments: &LogsArguments) -> Result<ExitCode, Failure> {
     let client = arguments.connection.client()?;
-    let alloc = if arguments.job {
-        running_alloc(&client, &arguments.alloc)?
-    } else {
-        client.allocation(client.alloc_id(&arguments.alloc)?)?.into_value()
-    };
+    if arguments.job {
+        let query = query(arguments, arguments.task.clone().unwrap_or_default());
+        return job_logs::show(&client, &arguments.alloc, &query);
+    }
+    let alloc = client.allocation(client.alloc_id(&arguments.alloc)?)?.into_value();
     let task = match (&arguments.task, alloc.stub.task_states.len()) {
         (Some(task), _) => task.clone(),
         (None, 1) => alloc.stub.task_states.keys().next().cloned().unwrap_or_default(),
@@ -257,15 +261,7 @@ pub(crate) fn logs(arguments: &LogsArguments) -> Result<ExitCode, Failure> {
             .into());
         }
     };
-    let from_end = arguments.tail || arguments.bytes.is_some();
-    let query = LogQuery {
-        task,
-        source: if arguments.stderr { LogSource::Stderr } else { LogSource::Stdout },
-        follow: arguments.follow,
-        origin: if from_end { LogOrigin::End } else { LogOrigin::Start },
-        // Nomad's tail shows the last screenful.
-        offset: arguments.bytes.unwrap_or(if from_end { 2_000 } else { 0 }),
-    };
+    let query = query(arguments, task);
     let mut reader = client.logs(alloc.stub.id, &query)?;
     let mut out = std::io::stdout().lock();
     let mut buffer = vec![0; 64 * 1024];
@@ -280,13 +276,15 @@ pub(crate) fn logs(arguments: &LogsArguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn running_alloc(client: &Client, job: &str) -> Result<AllocationView, Failure> {
-    let allocs = client.job_allocations(job)?.into_value();
-    let newest = allocs
-        .iter()
-        .filter(|alloc| alloc.client_status == ClientStatus::Running)
-        .chain(&allocs)
-        .next()
-        .ok_or_else(|| anyhow!("job `{job}` has no allocations"))?;
-    Ok(client.allocation(newest.id)?.into_value())
+/// What of a log the flags ask for.
+fn query(arguments: &LogsArguments, task: String) -> LogQuery {
+    let from_end = arguments.bytes.is_some();
+    LogQuery {
+        task,
+        source: if arguments.stderr { LogSource::Stderr } else { LogSource::Stdout },
+        follow: arguments.follow,
+        origin: if from_end { LogOrigin::End } else { LogOrigin::Start },
+        offset: arguments.bytes.unwrap_or(0),
+        lines: arguments.lines.or(if arguments.tail && !from_end { Some(10) } else { None }),
+    }
 }

@@ -16,6 +16,7 @@ mod init;
 mod inputs;
 mod inspect;
 mod job;
+mod job_logs;
 mod node;
 mod output;
 mod plan;

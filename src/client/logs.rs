@@ -29,6 +29,8 @@ pub struct LogQuery {
     pub origin: LogOrigin,
     /// Where to begin, in bytes.
     pub offset: u64,
+    /// Begin so many lines before the end instead.
+    pub lines: Option<u32>,
     /// Whether to go on when the end is reached.
     pub follow: bool,
 }
@@ -62,6 +64,9 @@ impl Client {
             ("offset", query.offset.to_string()),
             ("follow", query.follow.to_string()),
         ];
+        if let Some(lines) = query.lines {
+            asked.push(("lines", lines.to_string()));
+        }
         if !query.task.is_empty() {
             asked.push(("task", query.task.clone()));
         }

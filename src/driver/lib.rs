@@ -28,7 +28,8 @@ pub use exec::{Exec, IsolationOptions};
 pub use exit::ExitStatus;
 pub use java::Java;
 pub use logs::{
-    LogChunk, LogError, LogFile, LogFollower, LogStart, LogStream, LogWriter, log_files, read_logs,
+    LogChunk, LogCursor, LogError, LogFile, LogFollower, LogGap, LogPosition, LogStart, LogStream,
+    LogWriter, log_files, read_logs,
 };
 pub use raw_exec::{RawExec, RawExecOptions};
 pub use shim::{SHIM_ARG, shim_main};

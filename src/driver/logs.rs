@@ -3,15 +3,25 @@
 //! The writer is used by the shim, which must stay small and outlives agents, and by the docker driver. The reader is
 //! for people: from an offset or the last lines, across rotations, and on as the task writes.
 
+//!
+//! The directory may hold what a task has put there. So both keep the directory open, name files beneath it, and touch
+//! only regular files that have one name: no link, pipe or exchanged directory leads them anywhere else.
+
+mod cursor;
+mod directory;
+#[cfg(test)]
+mod interleaving;
 mod reader;
+#[cfg(test)]
+mod small_disk;
 mod writer;
 
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-pub use reader::{LogChunk, LogFollower, LogStart, read_logs};
+pub use cursor::{LogChunk, LogCursor, LogGap, LogPosition, LogStart};
+use directory::LogDir;
+pub use reader::{LogFollower, read_logs};
 pub use writer::LogWriter;
 
 /// One of a task's two outputs.
@@ -76,31 +86,14 @@ pub struct LogFile {
 pub fn log_files(dir: &Path, task: &str, stream: LogStream) -> Result<Vec<LogFile>, LogError> {
     let prefix = prefix(task, stream)?;
     let failed = |source| LogError::Io { path: dir.to_owned(), source };
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
+    let open = match LogDir::open(dir) {
+        Ok(open) => open,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failed(error)),
     };
-    let mut files = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        let Some(digits) = name.to_str().and_then(|name| name.strip_prefix(&prefix)) else {
-            continue;
-        };
-        // `+1` and `01` parse as numbers too and are not ours.
-        let Ok(index) = digits.parse::<u64>() else { continue };
-        if index.to_string() != digits {
-            continue;
-        }
-        // The file may be rotated away between listing and asking.
-        let Ok(meta) = entry.metadata() else { continue };
-        if meta.is_file() {
-            files.push(LogFile { index, size: meta.len(), path: entry.path() });
-        }
-    }
-    files.sort_by_key(|file| file.index);
-    Ok(files)
+    let files = open.files(&prefix).map_err(failed)?;
+    let named = |(index, size)| LogFile { index, size, path: dir.join(format!("{prefix}{index}")) };
+    Ok(files.into_iter().map(named).collect())
 }
 
 /// The start of a stream's file names, checked: what comes from a request must not leave the directory.
@@ -111,17 +104,10 @@ fn prefix(task: &str, stream: LogStream) -> Result<String, LogError> {
     Ok(format!("{task}.{}.", stream.as_str()))
 }
 
-/// Opens a log without following a link that the task may have put in its place, and without waiting for a pipe.
-fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

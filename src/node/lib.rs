@@ -29,6 +29,7 @@ mod reports;
 mod restart;
 mod runner;
 mod runtime;
+mod shipping;
 mod task_env;
 mod upstream;
 
@@ -38,4 +39,8 @@ pub use model::AllocReport;
 pub use options::{Clock, Options, system_clock};
 pub use record::RecordError;
 pub use runtime::{NodeError, NodeRuntime};
+pub use shipping::{
+    Facility, LogReceiver, LogSource, LogSources, OtlpOptions, Shipping, SyslogAddress,
+    SyslogOptions,
+};
 pub use upstream::{Assignment, Upstream, UpstreamError};

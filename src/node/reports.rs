@@ -49,6 +49,11 @@ impl Reports {
         inner.unsent.remove(&alloc);
     }
 
+    /// The newest report of one allocation.
+    pub(crate) fn of(&self, alloc: AllocId) -> Option<AllocReport> {
+        self.lock().latest.get(&alloc).cloned()
+    }
+
     /// The newest report of each allocation.
     pub(crate) fn latest(&self) -> Vec<AllocReport> {
         self.lock().latest.values().cloned().collect()

@@ -113,9 +113,15 @@ impl NodeRuntime {
 
     /// Where a task's log files are: `<task>.stdout.N`, `<task>.stderr.N`. `None` if this node knows no such task.
     pub fn log_dir(&self, alloc: AllocId, task: &str) -> Option<PathBuf> {
-        let known = self.shared.reports.latest();
-        let report = known.iter().find(|report| report.alloc == alloc)?;
+        let report = self.shared.reports.of(alloc)?;
         report.tasks.contains_key(task).then(|| self.shared.dirs.logs(alloc))
+    }
+
+    /// Whether a task has ended for good, or is not known here any more.
+    pub fn is_over(&self, alloc: AllocId, task: &str) -> bool {
+        let report = self.shared.reports.of(alloc);
+        let task = report.as_ref().and_then(|report| report.tasks.get(task));
+        task.is_none_or(|task| task.state == TaskRunState::Dead)
     }
 
     /// What this node last said of each of its allocations, whether or not a server heard it.

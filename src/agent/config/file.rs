@@ -25,6 +25,7 @@ pub(crate) struct File {
     pub(crate) dns: DnsBlock,
     pub(crate) plugin: BTreeMap<String, PluginBlock>,
     pub(crate) repo: BTreeMap<String, RepoBlock>,
+    pub(crate) log_shipping: LogShippingBlock,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -104,6 +105,30 @@ pub(crate) struct PluginConfig {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Volumes {
     pub(crate) enabled: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogShippingBlock {
+    pub(crate) syslog: Option<SyslogBlock>,
+    pub(crate) otlp: Option<OtlpBlock>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SyslogBlock {
+    /// `udp://HOST:PORT`, `tcp://HOST:PORT` or `unix:///PATH`.
+    pub(crate) address: String,
+    pub(crate) facility: Option<String>,
+    pub(crate) format: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OtlpBlock {
+    pub(crate) endpoint: String,
+    /// A file with a header in each line.
+    pub(crate) headers_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use gitrepo::{Credentials, RepoConfig, SecretSource};
+use node::LogReceiver;
 use server::{Budget, IntakeOptions};
 
 use super::file::{ClientBlock, File, PluginBlock, RepoBlock};
@@ -34,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) exec: PluginBlock,
     pub(crate) java: PluginBlock,
     pub(crate) repos: Vec<RepoSettings>,
+    pub(crate) log_shipping: Vec<LogReceiver>,
     pub(crate) stop_tasks: bool,
 }
 
@@ -113,6 +115,7 @@ impl Settings {
             exec: isolating("exec", &file.plugin)?,
             java: isolating("java", &file.plugin)?,
             repos,
+            log_shipping: super::shipping::receivers(&file.log_shipping)?,
             stop_tasks: arguments.stop_tasks,
         })
     }

@@ -45,7 +45,7 @@ pub(super) async fn logs(
     })?;
     let stop = ask.stopping.0.clone();
     let (kind, body) = if plain {
-        let bytes = pieces.map(|piece| piece.map(|piece| piece.data));
+        let bytes = pieces.map(|piece| piece.map(plain_bytes));
         ("text/plain; charset=utf-8", Body::from_stream(bytes.take_until(stop.cancelled_owned())))
     } else {
         (
@@ -85,7 +85,9 @@ fn request(alloc: &Allocation, ask: &Ask) -> Result<LogRequest, Refusal> {
         Some(_) => return Err(Refusal::invalid("log origin must be start or end")),
     };
     let offset = ask.number("offset")?.unwrap_or_default();
-    Ok(LogRequest { alloc: alloc.id, task, output, origin, offset, follow: ask.switch("follow")? })
+    let lines = ask.number("lines")?.map(|lines| u32::try_from(lines).unwrap_or(u32::MAX));
+    let follow = ask.switch("follow")?;
+    Ok(LogRequest { alloc: alloc.id, task, output, origin, offset, lines, follow })
 }
 
 /// The files are on the allocation's own node, so its agent must answer.
@@ -129,11 +131,51 @@ fn frames(
     })
 }
 
+/// The bytes as they are; a line of our own stands where some are missing.
+fn plain_bytes(piece: LogPiece) -> Bytes {
+    let Some(missing) = piece.missing else { return piece.data };
+    let mut bytes = format!("\n[herder: {missing}]\n").into_bytes();
+    bytes.extend_from_slice(&piece.data);
+    bytes.into()
+}
+
 fn frame(piece: &LogPiece) -> Bytes {
     let frame = serde_json::json!({
         "Offset": piece.offset,
         "Data": STANDARD.encode(&piece.data),
         "File": piece.file,
     });
-    Bytes::from(format!("{frame}\n"))
+    match &piece.missing {
+        None => Bytes::from(format!("{frame}\n")),
+        Some(missing) => {
+            let event = serde_json::json!({"File": piece.file, "FileEvent": missing});
+            Bytes::from(format!("{event}\n{frame}\n"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_where_it_is_missing() {
+        let missing = Some("12 bytes were rotated away before they were read".to_owned());
+        let data = Bytes::from_static(b"on\n");
+        let piece = LogPiece { file: "web.stdout.7".to_owned(), offset: 0, data, missing };
+        let framed = frame(&piece);
+        let lines: Vec<serde_json::Value> = framed
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).expect("JSON"))
+            .collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0]["FileEvent"], "12 bytes were rotated away before they were read");
+        assert_eq!(
+            lines[1],
+            serde_json::json!({"File": "web.stdout.7", "Offset": 0, "Data": "b24K"})
+        );
+        let plain = plain_bytes(piece);
+        assert_eq!(plain, "\n[herder: 12 bytes were rotated away before they were read]\non\n");
+    }
 }

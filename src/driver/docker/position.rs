@@ -44,6 +44,8 @@ struct Feed {
     mark: Mark,
     /// Pieces up to this mark were written before; `None` once one beyond it has come.
     replay: Option<Mark>,
+    /// Whether the mark's own piece is among those asked for.
+    expected: bool,
     /// Of the pieces beyond the mark, bytes that are in the log already.
     skip: u64,
 }
@@ -69,19 +71,28 @@ impl Feed {
             None => 0,
         };
         let mark = mark.unwrap_or_default();
-        Ok(Self { writer, mark, replay: Some(mark), skip })
+        Ok(Self { writer, mark, replay: Some(mark), expected: false, skip })
     }
 
-    fn take(&mut self, piece: &[u8]) {
+    /// Takes a piece. True if something before it is missing, which the log then says.
+    fn take(&mut self, piece: &[u8]) -> bool {
+        let mut lost = false;
         let (at, data) = stamped(piece);
         let at = at.unwrap_or(self.mark.at);
         if let Some(replay) = &mut self.replay {
             if at < replay.at {
-                return;
+                return false;
             }
             if at == replay.at && replay.same > 0 {
                 replay.same -= 1;
-                return;
+                return false;
+            }
+            // The daemon has removed the piece at the mark, and so perhaps others behind it. Which of those are in the log
+            // is not known any more: better some twice than some not at all.
+            if self.expected && replay.same == self.mark.same {
+                self.writer.write_note("output was lost here");
+                self.skip = 0;
+                lost = true;
             }
             self.replay = None;
         }
@@ -93,6 +104,7 @@ impl Feed {
         let skip = usize::try_from(self.skip).unwrap_or(usize::MAX).min(data.len());
         self.skip -= skip as u64;
         self.writer.write(data.get(skip..).unwrap_or_default());
+        lost
     }
 
     fn stored(&self) -> Mark {
@@ -137,10 +149,12 @@ impl Sink {
     /// From when on pieces have to be asked for, in seconds since the epoch; 0 for all. To be called before each request.
     pub(super) fn rewind(&mut self) -> i32 {
         let last = self.stdout.mark.at.max(self.stderr.mark.at);
+        let since = (last / 1_000_000_000 - OVERLAP_SECS).max(0);
         for feed in [&mut self.stdout, &mut self.stderr] {
             feed.replay = Some(feed.mark);
+            feed.expected = feed.mark.same > 0 && feed.mark.at / 1_000_000_000 >= since;
         }
-        i32::try_from((last / 1_000_000_000 - OVERLAP_SECS).max(0)).unwrap_or(0)
+        i32::try_from(since).unwrap_or(0)
     }
 
     /// Takes one piece as the daemon sent it, with its time in front.
@@ -150,10 +164,10 @@ impl Sink {
             LogStream::Stderr => &mut self.stderr,
         };
         let file = feed.writer.position().0;
-        feed.take(piece);
+        let lost = feed.take(piece);
         self.dirty = true;
-        // The file that a stored position names must not be rotated away.
-        if feed.writer.position().0 != file {
+        // The file that a stored position names must not be rotated away, and our own words are no piece to be skipped.
+        if lost || feed.writer.position().0 != file {
             self.save();
         }
     }
@@ -249,6 +263,43 @@ mod tests {
                 assert_eq!(written(dir.path()), all, "{stored_after} {died_after}");
             }
         }
+    }
+
+    #[test]
+    fn what_the_daemon_removed_meanwhile_is_told() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut first = open(dir.path());
+        feed(&mut first, &PIECES[..2]);
+        first.save();
+        first.take(LogStream::Stdout, PIECES[2].as_bytes());
+        drop(first);
+        // While no agent was there, the files with the first four pieces were rotated away.
+        let mut second = open(dir.path());
+        feed(&mut second, &PIECES[4..]);
+        let all = "one\ntwo\nthree\n\n[herder: output was lost here]\nfive\nsix\n";
+        assert_eq!(written(dir.path()), all);
+        // It is told once.
+        drop(second);
+        let mut third = open(dir.path());
+        feed(&mut third, &PIECES[4..]);
+        assert_eq!(written(dir.path()), all);
+    }
+
+    #[test]
+    fn a_quiet_stream_has_lost_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut first = open(dir.path());
+        feed(&mut first, &PIECES[..1]);
+        first.take(LogStream::Stderr, b"2026-11-20T20:01:00Z error\n");
+        first.save();
+        drop(first);
+        // Its last piece is too old to be asked for again.
+        let mut second = open(dir.path());
+        second.rewind();
+        second.take(LogStream::Stderr, b"2026-11-20T20:01:00Z error\n");
+        second.take(LogStream::Stdout, b"2026-11-20T20:01:01Z two\n");
+        assert_eq!(written(dir.path()), "one\ntwo\n");
+        assert_eq!(fs::read_to_string(dir.path().join("web.stderr.0")).expect("reads"), "error\n");
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! Writes a stream into numbered files of bounded size.
 
-use std::fs::{self, File, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use model::LogConfig;
 
-use super::{LogError, LogStream, log_files, open, prefix};
+use super::directory::{LogDir, is_foreign};
+use super::{LogError, LogStream, prefix};
+
+/// How many names that something stands in the place of are passed over at once.
+const TAKEN: u64 = 1024;
 
 /// Appends a task's output to its newest file and keeps the newest `max_files`.
 ///
@@ -14,13 +20,18 @@ use super::{LogError, LogStream, log_files, open, prefix};
 /// something can be written again.
 #[derive(Debug)]
 pub struct LogWriter {
-    dir: PathBuf,
+    path: PathBuf,
     prefix: String,
     max_size: u64,
     max_files: u64,
+    dir: Option<LogDir>,
     index: u64,
     size: u64,
     file: Option<File>,
+    /// Where each file begins, counted from the stream's first byte.
+    begins: BTreeMap<u64, u64>,
+    /// What of a note is still to be written.
+    note: Vec<u8>,
     /// Bytes lost since the last note.
     unnoted: u64,
     dropped: u64,
@@ -34,16 +45,36 @@ impl LogWriter {
         stream: LogStream,
         config: &LogConfig,
     ) -> Result<Self, LogError> {
-        let last = log_files(dir, task, stream)?.pop();
-        let max_size = config.max_file_size_mb.max(1).saturating_mul(1024 * 1024);
+        let failed = |source| LogError::Io { path: dir.to_owned(), source };
+        let prefix = prefix(task, stream)?;
+        let open = match LogDir::open(dir) {
+            Ok(open) => Some(open),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let mut begins = BTreeMap::new();
+        let (mut index, mut size) = (0, 0);
+        if let Some(open) = &open {
+            let stored = open.offsets(&prefix);
+            let mut begin = 0;
+            for (found, length) in open.files(&prefix).map_err(failed)? {
+                begin = stored.get(&found).copied().unwrap_or(begin);
+                begins.insert(found, begin);
+                begin = begin.saturating_add(length);
+                (index, size) = (found, length);
+            }
+        }
         Ok(Self {
-            dir: dir.to_owned(),
-            prefix: prefix(task, stream)?,
-            max_size,
+            path: dir.to_owned(),
+            prefix,
+            max_size: config.max_file_size_mb.max(1).saturating_mul(1024 * 1024),
             max_files: u64::from(config.max_files.max(1)),
-            index: last.as_ref().map_or(0, |file| file.index),
-            size: last.map_or(0, |file| file.size),
+            dir: open,
+            index,
+            size,
             file: None,
+            begins,
+            note: Vec::new(),
             unnoted: 0,
             dropped: 0,
         })
@@ -66,19 +97,40 @@ impl LogWriter {
         self.dropped
     }
 
-    /// Appends `bytes`, or drops what the disk does not take.
+    /// Appends `bytes`, or drops what the disk does not take. With no bytes, only tries to note what was dropped.
     pub fn write(&mut self, bytes: &[u8]) {
-        if self.unnoted > 0 && !bytes.is_empty() {
-            let note = format!("\n[herder: {} bytes of output were lost here]\n", self.unnoted);
-            if self.append(note.as_bytes()).is_err() {
-                self.lose(bytes.len() as u64);
-                return;
-            }
-            self.unnoted = 0;
+        if self.write_notes().is_err() {
+            self.lose(bytes.len() as u64);
+            return;
         }
         if let Err((written, _)) = self.append(bytes) {
             self.lose((bytes.len() - written) as u64);
         }
+    }
+
+    /// Says in the log that something is missing there which never came here, in a line of its own.
+    pub fn write_note(&mut self, words: &str) {
+        if self.note.is_empty() {
+            self.note = format!("\n[herder: {words}]\n").into_bytes();
+        }
+        let _ = self.write_notes();
+    }
+
+    /// Writes what is to be said of losses. A note that the disk took half of goes on where it broke off.
+    fn write_notes(&mut self) -> Result<(), ()> {
+        while !self.note.is_empty() || self.unnoted > 0 {
+            if self.note.is_empty() {
+                let words = format!("{} bytes of output were lost here", self.unnoted);
+                self.note = format!("\n[herder: {words}]\n").into_bytes();
+                self.unnoted = 0;
+            }
+            let note = std::mem::take(&mut self.note);
+            if let Err((written, _)) = self.append(&note) {
+                self.note = note.get(written..).unwrap_or_default().to_owned();
+                return Err(());
+            }
+        }
+        Ok(())
     }
 
     fn lose(&mut self, bytes: u64) {
@@ -90,26 +142,19 @@ impl LogWriter {
         let mut rest = bytes;
         while !rest.is_empty() {
             let done = bytes.len() - rest.len();
-            let room = self.max_size.saturating_sub(self.size);
-            let fits = usize::try_from(room).unwrap_or(usize::MAX).min(rest.len());
-            let part = if fits == rest.len() { fits } else { whole_lines(rest, fits, self.size) };
-            if part == 0 {
-                self.rotate().map_err(|error| (done, error))?;
-                continue;
-            }
-            let wrote = self
-                .current()
-                .and_then(|file| file.write(rest.get(..part).unwrap_or(rest)))
-                .and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) });
+            let wrote = self.append_some(rest);
             match wrote {
-                Ok(n) => {
-                    self.size += n as u64;
-                    rest = rest.get(n..).unwrap_or_default();
-                }
+                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    // Somebody may have removed the directory; look again next time.
-                    self.file = None;
+                    use io::ErrorKind::{NotFound, QuotaExceeded, StorageFull};
+                    if !matches!(error.kind(), StorageFull | QuotaExceeded) {
+                        self.file = None;
+                    }
+                    // Somebody removed the directory; look again next time. One that was renamed is still ours.
+                    if error.kind() == NotFound {
+                        self.dir = None;
+                    }
                     return Err((done, error));
                 }
             }
@@ -117,31 +162,97 @@ impl LogWriter {
         Ok(())
     }
 
-    fn current(&mut self) -> io::Result<&mut File> {
-        if self.file.is_none() {
-            let path = self.path(self.index);
-            let file = open(&path, OpenOptions::new().append(true).create(true))?;
-            self.size = file.metadata()?.len();
-            self.file = Some(file);
+    /// Appends a part of `bytes` to the file it belongs in.
+    fn append_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Opened first: only then is it known how much is in it.
+        self.current()?;
+        let room = self.max_size.saturating_sub(self.size);
+        let fits = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+        let part = if fits == bytes.len() { fits } else { whole_lines(bytes, fits, self.size) };
+        if part == 0 {
+            self.rotate()?;
+            return Ok(0);
         }
-        self.file.as_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
+        let mut file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        match file.write(bytes.get(..part).unwrap_or(bytes))? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            n => {
+                self.size += n as u64;
+                Ok(n)
+            }
+        }
+    }
+
+    fn dir(&mut self) -> io::Result<&LogDir> {
+        if self.dir.is_none() {
+            self.dir = Some(LogDir::open(&self.path)?);
+        }
+        self.dir.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Makes sure that the newest file is open and has its name.
+    fn current(&mut self) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            let name = self.name(self.index);
+            match self.dir()?.append(&name) {
+                Ok(file) => {
+                    self.size = file.metadata()?.len();
+                    self.file = Some(file);
+                    return Ok(());
+                }
+                Err(error) if is_foreign(&error) => return self.rotate(),
+                Err(error) => return Err(error),
+            }
+        };
+        // Somebody removed it, or gave it a second name to have it kept or written to: the next one is ours again.
+        if file.metadata()?.nlink() == 1 { Ok(()) } else { self.rotate() }
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        let next = self.index + 1;
-        let file = open(&self.path(next), OpenOptions::new().append(true).create(true))?;
-        self.size = file.metadata()?.len();
-        self.file = Some(file);
-        self.index = next;
-        // The oldest one goes after the new one is there, so that a reader always finds the next.
-        if let Some(old) = next.checked_sub(self.max_files) {
-            let _ = fs::remove_file(self.path(old));
-        }
+        let begin = self.begins.get(&self.index).copied().unwrap_or(0).saturating_add(self.size);
+        let mut next = self.index;
+        let file = loop {
+            next += 1;
+            let mut begins = self.begins.clone();
+            begins.insert(next, begin);
+            while begins.len() as u64 > self.max_files.saturating_add(1) {
+                begins.pop_first();
+            }
+            let (prefix, name) = (self.prefix.clone(), self.name(next));
+            let dir = self.dir()?;
+            // Before the file is there, so that whoever finds it knows where it begins. It is a hint: a log without it
+            // is as good.
+            let _ = dir.store_offsets(&prefix, &begins);
+            match dir.create(&name) {
+                Ok(file) => {
+                    self.begins = begins;
+                    break file;
+                }
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists
+                        && next - self.index < TAKEN => {}
+                Err(error) => return Err(error),
+            }
+        };
+        (self.file, self.index, self.size) = (Some(file), next, 0);
+        self.prune();
         Ok(())
     }
 
-    fn path(&self, index: u64) -> PathBuf {
-        self.dir.join(format!("{}{index}", self.prefix))
+    /// The old ones go after the new one is there, so that a reader always finds the next.
+    fn prune(&mut self) {
+        let (prefix, kept) = (self.prefix.clone(), self.max_files);
+        let newest = self.index;
+        let Ok(dir) = self.dir() else { return };
+        for (index, _) in dir.files(&prefix).unwrap_or_default() {
+            if index.saturating_add(kept) <= newest {
+                dir.remove(&format!("{prefix}{index}"));
+            }
+        }
+    }
+
+    fn name(&self, index: u64) -> String {
+        format!("{}{index}", self.prefix)
     }
 }
 
@@ -158,6 +269,9 @@ fn whole_lines(bytes: &[u8], fits: usize, size: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use super::super::log_files;
     use super::*;
 
     fn writer(dir: &Path, max_files: u32, size: u64) -> LogWriter {

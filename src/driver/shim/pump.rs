@@ -89,7 +89,8 @@ impl Pump {
                 && (!open || Instant::now() >= end.until)
             {
                 if end.killed {
-                    return self.finish(end.status.clone(), isolated);
+                    let status = end.status.clone();
+                    return self.finish(&mut buffer, status, isolated);
                 }
                 // A task is its main process, as in a container; what outlives it would never be ended.
                 process::kill_all(process::own_descendants, DRAIN);
@@ -144,7 +145,17 @@ impl Pump {
         }
     }
 
-    fn finish(&self, mut status: ExitStatus, isolated: Option<&Isolated>) -> ExitStatus {
+    fn finish(
+        &mut self,
+        buffer: &mut [u8],
+        mut status: ExitStatus,
+        isolated: Option<&Isolated>,
+    ) -> ExitStatus {
+        // A slow disk may have taken all of the time; what the pipes still hold is the task's too.
+        for stream in &mut self.streams {
+            stream.take(buffer);
+            stream.writer.write(&[]);
+        }
         let dropped: u64 = self.streams.iter().map(|stream| stream.writer.dropped()).sum();
         if dropped > 0 {
             status.message = format!("{dropped} bytes of output were lost: the disk refused them");
