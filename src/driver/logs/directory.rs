@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -31,9 +32,10 @@ const DIRECTORY: OFlag =
     OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC).union(OFlag::O_RDONLY);
 
 /// An open directory. Whoever renames or replaces it redirects nobody who holds it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LogDir {
-    fd: OwnedFd,
+    /// Shared: a helper process stays with each task, and what it holds open counts.
+    fd: Arc<OwnedFd>,
 }
 
 impl LogDir {
@@ -41,24 +43,25 @@ impl LogDir {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let beneath = path.ends_with("alloc/logs").then(|| path.ancestors().nth(3)).flatten();
         let Some(base) = beneath.filter(|base| !base.as_os_str().is_empty()) else {
-            return Ok(Self { fd: openat(AT_FDCWD, path, DIRECTORY, Mode::empty())? });
+            let fd = openat(AT_FDCWD, path, DIRECTORY, Mode::empty())?;
+            return Ok(Self { fd: Arc::new(fd) });
         };
         let follow = DIRECTORY.difference(OFlag::O_NOFOLLOW);
         let mut fd = openat(AT_FDCWD, base, follow, Mode::empty())?;
         for part in path.strip_prefix(base).unwrap_or(path) {
             fd = openat(&fd, part, DIRECTORY, Mode::empty())?;
         }
-        Ok(Self { fd })
+        Ok(Self { fd: Arc::new(fd) })
     }
 
     /// Number and size of each file of a stream, oldest first.
     pub(super) fn files(&self, prefix: &str) -> io::Result<Vec<(u64, u64)>> {
         let mut found = BTreeMap::new();
-        for entry in Dir::openat(&self.fd, ".", DIRECTORY, Mode::empty())?.iter() {
+        for entry in Dir::openat(&*self.fd, ".", DIRECTORY, Mode::empty())?.iter() {
             let entry = entry?;
             let Some(index) = number(entry.file_name(), prefix) else { continue };
             // The file may be rotated away between listing and asking.
-            let Ok(stat) = fstatat(&self.fd, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW)
+            let Ok(stat) = fstatat(&*self.fd, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW)
             else {
                 continue;
             };
@@ -75,24 +78,24 @@ impl LogDir {
 
     /// Opens a file to read it.
     pub(super) fn read(&self, name: &str) -> io::Result<File> {
-        regular(openat(&self.fd, name, SAFE | OFlag::O_RDONLY, Mode::empty())?)
+        regular(openat(&*self.fd, name, SAFE | OFlag::O_RDONLY, Mode::empty())?)
     }
 
     /// Opens a file to append to it, or makes it.
     pub(super) fn append(&self, name: &str) -> io::Result<File> {
         let flags = SAFE | OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT;
-        regular(openat(&self.fd, name, flags, Mode::from_bits_truncate(0o644))?)
+        regular(openat(&*self.fd, name, flags, Mode::from_bits_truncate(0o644))?)
     }
 
     /// Makes a file that was not there.
     pub(super) fn create(&self, name: &str) -> io::Result<File> {
         let flags = SAFE | OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_EXCL;
-        Ok(File::from(openat(&self.fd, name, flags, Mode::from_bits_truncate(0o644))?))
+        Ok(File::from(openat(&*self.fd, name, flags, Mode::from_bits_truncate(0o644))?))
     }
 
     /// Removes a name. What it led to stays.
     pub(super) fn remove(&self, name: &str) {
-        let _ = unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir);
+        let _ = unlinkat(&*self.fd, name, UnlinkatFlags::NoRemoveDir);
     }
 
     /// Where files of a stream begin, counted in bytes since its very first one. Empty when nobody has written it down;
@@ -126,7 +129,7 @@ impl LogDir {
         let written = self
             .create(&temporary)?
             .write_all(text.as_bytes())
-            .and_then(|()| Ok(renameat(&self.fd, temporary.as_str(), &self.fd, name.as_str())?));
+            .and_then(|()| Ok(renameat(&*self.fd, temporary.as_str(), &*self.fd, name.as_str())?));
         if written.is_err() {
             self.remove(&temporary);
         }

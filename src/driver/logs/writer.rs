@@ -80,6 +80,18 @@ impl LogWriter {
         })
     }
 
+    /// Writers of a task's two outputs.
+    pub(crate) fn both(
+        dir: &Path,
+        task: &str,
+        config: &LogConfig,
+    ) -> Result<[(LogStream, Self); 2], LogError> {
+        let stdout = Self::new(dir, task, LogStream::Stdout, config)?;
+        let mut stderr = Self::new(dir, task, LogStream::Stderr, config)?;
+        stderr.dir.clone_from(&stdout.dir);
+        Ok([(LogStream::Stdout, stdout), (LogStream::Stderr, stderr)])
+    }
+
     /// A writer whose files hold `bytes` each, for tests of rotation.
     #[cfg(test)]
     pub(crate) fn with_max_size(mut self, bytes: u64) -> Self {

@@ -234,11 +234,11 @@ fn start(
     if spec.log.disabled {
         command.stdout(Stdio::null()).stderr(Stdio::null());
     } else {
-        for stream in [LogStream::Stdout, LogStream::Stderr] {
+        let writers = LogWriter::both(&spec.logs, &spec.task, &spec.log)
+            .map_err(|error| Failure { message: error.to_string(), never: false })?;
+        for (stream, writer) in writers {
             let pipe = |error: io::Error| Failure::system("make a pipe for the output", &error);
             let (read, write) = io::pipe().map_err(pipe)?;
-            let writer = LogWriter::new(&spec.logs, &spec.task, stream, &spec.log)
-                .map_err(|error| Failure { message: error.to_string(), never: false })?;
             match stream {
                 LogStream::Stdout => command.stdout(write),
                 LogStream::Stderr => command.stderr(write),
