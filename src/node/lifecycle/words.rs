@@ -49,6 +49,7 @@ pub(super) fn terminated(status: &ExitStatus, now: Timestamp) -> TaskEvent {
         message,
         exit_code: status.code,
         signal: status.signal,
+        oom_killed: status.oom,
     }
 }
 
