@@ -12,7 +12,9 @@ use model::wire::{
     MemoryStats, ResourceUsage, TaskResourceUsage,
 };
 use model::{AllocId, ClientStatus};
-use node::{AllocUsage, DiskUse, FileError, FileInfo, HostUsage, NodeRuntime, OrderError, TaskUsage};
+use node::{
+    AllocUsage, DiskUse, FileError, FileInfo, HostUsage, NodeRuntime, OrderError, TaskUsage,
+};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
@@ -69,7 +71,10 @@ impl LocalNode for OwnNode {
             Some(alloc) => self.runtime.collect(alloc).await.map_err(of_order),
             None => {
                 let removed = self.runtime.collect_all().await;
-                tracing::info!(removed, "files of allocations that are over were removed on request");
+                tracing::info!(
+                    removed,
+                    "files of allocations that are over were removed on request"
+                );
                 Ok(())
             }
         }
@@ -266,25 +271,55 @@ fn node_figures(facts: &node::Facts, host: &HostUsage, dir: &str) -> Vec<LocalFi
     for (status, name, help) in [
         (ClientStatus::Pending, "nomad_client_allocs_pending", "Allocations that have not started"),
         (ClientStatus::Running, "nomad_client_allocs_running", "Allocations that run"),
-        (ClientStatus::Complete, "nomad_client_allocs_complete", "Allocations that ended well and are still known"),
-        (ClientStatus::Failed, "nomad_client_allocs_failed", "Allocations that failed and are still known"),
+        (
+            ClientStatus::Complete,
+            "nomad_client_allocs_complete",
+            "Allocations that ended well and are still known",
+        ),
+        (
+            ClientStatus::Failed,
+            "nomad_client_allocs_failed",
+            "Allocations that failed and are still known",
+        ),
     ] {
         let count = facts.by_status.get(&status).copied().unwrap_or_default();
         add(name, help, Vec::new(), number(count), false);
     }
     for (name, help, count) in [
-        ("nomad_client_allocs_restart", "Restarts of tasks since the agent's start", facts.restarts),
-        ("nomad_client_allocs_oom_killed", "Tasks ended for want of memory since the agent's start", facts.ooms),
-        ("herder_client_gc_removed", "Allocations whose files were removed to free disk space", facts.collected),
+        (
+            "nomad_client_allocs_restart",
+            "Restarts of tasks since the agent's start",
+            facts.restarts,
+        ),
+        (
+            "nomad_client_allocs_oom_killed",
+            "Tasks ended for want of memory since the agent's start",
+            facts.ooms,
+        ),
+        (
+            "herder_client_gc_removed",
+            "Allocations whose files were removed to free disk space",
+            facts.collected,
+        ),
     ] {
         add(name, help, Vec::new(), number(count), true);
     }
     let pressed = f64::from(u8::from(facts.pressed));
-    add("herder_client_gc_disk_pressure", "Whether the disk is too full and nothing is left to remove", Vec::new(), pressed, false);
+    add(
+        "herder_client_gc_disk_pressure",
+        "Whether the disk is too full and nothing is left to remove",
+        Vec::new(),
+        pressed,
+        false,
+    );
     let used = host.memory_total.saturating_sub(host.memory_available);
     for (name, help, bytes) in [
         ("nomad_client_host_memory_total", "Bytes of memory", host.memory_total),
-        ("nomad_client_host_memory_available", "Bytes of memory that can be had", host.memory_available),
+        (
+            "nomad_client_host_memory_available",
+            "Bytes of memory that can be had",
+            host.memory_available,
+        ),
         ("nomad_client_host_memory_used", "Bytes of memory that cannot be had", used),
         ("nomad_client_host_memory_free", "Bytes of memory that nobody uses", host.memory_free),
         ("nomad_client_uptime", "Seconds since the machine was started", host.uptime),
@@ -298,7 +333,11 @@ fn node_figures(facts: &node::Facts, host: &HostUsage, dir: &str) -> Vec<LocalFi
         ("nomad_client_host_disk_used", "Bytes of it in use", number(seen.used)),
         ("nomad_client_host_disk_available", "Bytes of it that can be had", number(seen.available)),
         ("nomad_client_host_disk_used_percent", "Percent of it in use", seen.used_percent),
-        ("nomad_client_host_disk_inodes_percent", "Percent of its inodes in use", seen.inodes_used_percent),
+        (
+            "nomad_client_host_disk_inodes_percent",
+            "Percent of its inodes in use",
+            seen.inodes_used_percent,
+        ),
     ] {
         add(name, help, at(), value, false);
     }

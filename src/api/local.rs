@@ -189,7 +189,11 @@ mod tests {
             value,
             counter,
         };
-        let all = [figure("a", 1.5, false, "x\"y"), figure("a", 2.0, false, "z"), figure("b", 3.0, true, "z")];
+        let all = [
+            figure("a", 1.5, false, "x\"y"),
+            figure("a", 2.0, false, "z"),
+            figure("b", 3.0, true, "z"),
+        ];
         assert_eq!(
             exposition(&all),
             "# HELP a what it is\n# TYPE a gauge\na{task=\"x\\\"y\"} 1.5\na{task=\"z\"} 2\n\

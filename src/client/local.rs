@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use model::{AllocId, NodeId};
 use model::wire::{AllocFileInfo, AllocResourceUsage, AllocStopResponse, HostStats};
+use model::{AllocId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ClientError;

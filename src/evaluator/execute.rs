@@ -356,7 +356,9 @@ impl<'a> Pass<'a, '_> {
     fn makes_room(&mut self, work: &GroupWork<'a>, alloc: &Allocation, index: u32) -> bool {
         let candidates = self.candidates(self.scene.version, &work.name);
         !alloc.client.is_terminal()
-            && work.group.is_some_and(|group| self.fleet.fits_after(&candidates, group, index, alloc))
+            && work
+                .group
+                .is_some_and(|group| self.fleet.fits_after(&candidates, group, index, alloc))
     }
 
     /// Adds an entry unless there is one; returns where it is.

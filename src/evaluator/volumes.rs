@@ -45,8 +45,7 @@ impl Writers {
         for volume in of_host(group).filter(|volume| volume.writes()) {
             if let Some(count) = self.0.get_mut(&*volume.source_of(index)) {
                 count.all = count.all.saturating_sub(1);
-                count.alone =
-                    count.alone.saturating_sub(u32::from(volume.excludes_writers()));
+                count.alone = count.alone.saturating_sub(u32::from(volume.excludes_writers()));
             }
         }
     }

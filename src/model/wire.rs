@@ -39,7 +39,8 @@ pub use gitops::{
 pub use job::{GroupSummary, JobListStub, JobSummary, JobVersions, JobView, SummaryChildren};
 pub use metric::AllocMetric;
 pub use node::{
-    DriverView, HostVolumeView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView, NodeView,
+    DriverView, HostVolumeView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView,
+    NodeView,
 };
 pub use service::{ServiceInstance, ServiceList, ServiceStub};
 pub use usage::{

@@ -257,7 +257,11 @@ impl Place {
             .map_err(|errno| failed("set the mode of", self.path.clone(), errno))
     }
 
-    pub(crate) fn unlink<N: AsRef<OsStr> + ?Sized>(&self, name: &N, directory: bool) -> Result<(), DirError> {
+    pub(crate) fn unlink<N: AsRef<OsStr> + ?Sized>(
+        &self,
+        name: &N,
+        directory: bool,
+    ) -> Result<(), DirError> {
         let name = name.as_ref();
         let flag = if directory { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
         match unlinkat(&self.fd, name, flag) {

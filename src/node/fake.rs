@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use driver::{Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskHandle, TaskSpec, TaskStats};
+use driver::{
+    Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskHandle, TaskSpec, TaskStats,
+};
 use model::{DriverInfo, NodeId};
 use serde_json::Value;
 use tokio::sync::watch;

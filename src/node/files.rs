@@ -120,10 +120,9 @@ fn resolve(dirs: &Dirs, alloc: AllocId, path: &str) -> Result<(Place, PathBuf), 
         return Err(FileError::Hidden("reading a task's secrets is not allowed".to_owned()));
     }
     let root = dirs.enter(alloc, &[]).map_err(|error| match error {
-        DirError::System { source: Errno::ENOENT, .. } => FileError::NotFound(format!(
-            "allocation {} has no files on this node",
-            alloc.short()
-        )),
+        DirError::System { source: Errno::ENOENT, .. } => {
+            FileError::NotFound(format!("allocation {} has no files on this node", alloc.short()))
+        }
         error => FileError::Failed(error.to_string()),
     })?;
     Ok((root, parts))
@@ -209,8 +208,15 @@ mod tests {
             assert!(matches!(stat(&dirs, alloc, path), Err(FileError::Hidden(_))), "{path}");
         }
         for path in [
-            "../x", "web/local/../../../../outside", "web/local/out/outside", "web/local/token",
-            "web/local/near", "web/local/pipe", "web/local", "web/local/a/b", "a\0b",
+            "../x",
+            "web/local/../../../../outside",
+            "web/local/out/outside",
+            "web/local/token",
+            "web/local/near",
+            "web/local/pipe",
+            "web/local",
+            "web/local/a/b",
+            "a\0b",
         ] {
             assert!(matches!(read(&dirs, alloc, path), Err(FileError::Refused(_))), "{path}");
         }

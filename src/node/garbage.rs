@@ -64,7 +64,10 @@ pub(crate) fn stock(all: &[(AllocId, Known)]) -> Stock {
     let mut over: Vec<(Timestamp, AllocId)> = all
         .iter()
         .filter(|(alloc, known)| {
-            known.client.is_terminal() && known.clean && !known.collected && !awaited.contains(alloc)
+            known.client.is_terminal()
+                && known.clean
+                && !known.collected
+                && !awaited.contains(alloc)
         })
         .map(|(alloc, known)| (known.finished_at, *alloc))
         .collect();
@@ -131,7 +134,9 @@ async fn look(shared: &Arc<Shared>) {
         tried.extend(going.iter().copied());
         let removals = going.into_iter().map(|alloc| async move {
             match collect(shared, alloc).await {
-                Ok(()) => tracing::info!(%alloc, ?why, "files of an allocation that is over were removed"),
+                Ok(()) => {
+                    tracing::info!(%alloc, ?why, "files of an allocation that is over were removed")
+                }
                 Err(error) => tracing::warn!(%alloc, %error, "files that could go are still there"),
             }
         });

@@ -50,7 +50,15 @@ impl Record {
         job: Arc<JobVersion>,
         lifecycle: Lifecycle,
     ) -> Self {
-        Self { version: VERSION, alloc, job, lifecycle, gate: None, checks: BTreeMap::new(), collected: false }
+        Self {
+            version: VERSION,
+            alloc,
+            job,
+            lifecycle,
+            gate: None,
+            checks: BTreeMap::new(),
+            collected: false,
+        }
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, RecordError> {

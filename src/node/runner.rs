@@ -14,7 +14,9 @@ use std::time::Duration;
 use driver::{Driver, Progress};
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use model::{AllocId, Allocation, DesiredStatus, Group, JobVersion, TaskRunState, Timestamp, Update};
+use model::{
+    AllocId, Allocation, DesiredStatus, Group, JobVersion, TaskRunState, Timestamp, Update,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -78,9 +80,8 @@ impl Shared {
         order: Order,
         answered: oneshot::Receiver<Result<(), OrderError>>,
     ) -> Result<(), OrderError> {
-        let unknown = || {
-            OrderError::NotFound(format!("allocation {} is not on this node", alloc.short()))
-        };
+        let unknown =
+            || OrderError::NotFound(format!("allocation {} is not on this node", alloc.short()));
         let orders = self.ledger.orders(alloc).ok_or_else(unknown)?;
         orders.send(order).await.map_err(|_| unknown())?;
         answered.await.unwrap_or_else(|_| Err(unknown()))

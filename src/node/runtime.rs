@@ -18,8 +18,8 @@ use crate::ledger::Ledger;
 use crate::lifecycle::Lifecycle;
 use crate::record::{self, Record, RecordError, Store};
 use crate::reports::Reports;
-use crate::stats::Samples;
 use crate::runner::{End, Runner, Shared, Wanted};
+use crate::stats::Samples;
 use crate::{AllocReport, Assignment, Options, Upstream};
 
 /// The longest wait between attempts to read the assignments.

@@ -120,8 +120,7 @@ pub(crate) async fn usage(shared: &Shared, alloc: AllocId) -> Option<AllocUsage>
             }
         };
         shared.samples.tasks().insert(key, sample);
-        let usage =
-            TaskUsage { stats: sample.1, cpu: cpu_use(before, sample, mhz), at: sample.0 };
+        let usage = TaskUsage { stats: sample.1, cpu: cpu_use(before, sample, mhz), at: sample.0 };
         Some((name, usage))
     });
     let tasks = futures_util::future::join_all(looks).await.into_iter().flatten().collect();

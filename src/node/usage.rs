@@ -165,7 +165,8 @@ mod tests {
         let data = tempfile::tempdir().expect("a directory");
         let dirs = Dirs::new(data.path());
         let made = dirs.make(AllocId::default(), "web").expect("directories");
-        let count = || measure(dirs.enter(AllocId::default(), &[]).expect("open")).expect("counted");
+        let count =
+            || measure(dirs.enter(AllocId::default(), &[]).expect("open")).expect("counted");
         let empty = count();
         assert!(empty.whole);
         std::fs::write(made.local.join("a"), vec![1; 1 << 20]).expect("a file");

@@ -4,8 +4,8 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
-use model::wire::AllocStopResponse;
 use model::AllocId;
+use model::wire::AllocStopResponse;
 use serde::Deserialize;
 
 use super::allocations::{alloc_id, missing};
@@ -62,7 +62,8 @@ pub(super) async fn stats(
 }
 
 pub(super) async fn host(State(app): State<App>, ask: Ask) -> Answer {
-    if let Some(node) = ask.filled("node_id").filter(|node| *node != app.agent.node.id.to_string()) {
+    if let Some(node) = ask.filled("node_id").filter(|node| *node != app.agent.node.id.to_string())
+    {
         return Err(Refusal::not_found(format!("node `{node}` is not this agent's; ask its own")));
     }
     json(&app.local.host().await, ask.pretty())

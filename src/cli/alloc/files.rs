@@ -29,8 +29,7 @@ pub(crate) fn files(arguments: &FilesArguments) -> Result<ExitCode, Failure> {
     let id = client.alloc_id(&arguments.alloc)?;
     let info = client.file_info(id, &arguments.path)?;
     if arguments.stat || info.is_dir {
-        let files =
-            if arguments.stat { vec![info] } else { client.files(id, &arguments.path)? };
+        let files = if arguments.stat { vec![info] } else { client.files(id, &arguments.path)? };
         return arguments.connection.show(&files, || {
             output::table(
                 &["Mode", "Size", "Modified Time", "Name"],

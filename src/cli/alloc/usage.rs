@@ -36,9 +36,7 @@ pub(super) fn in_detail(task: &TaskResourceUsage) {
     output::heading("Memory Stats");
     output::table(
         &["RSS", "Cache", "Usage", "Max Usage"],
-        [[memory.rss, memory.cache, memory.usage, memory.max_usage]
-            .map(output::bytes)
-            .to_vec()],
+        [[memory.rss, memory.cache, memory.usage, memory.max_usage].map(output::bytes).to_vec()],
     );
     output::heading("CPU Stats");
     output::table(

@@ -27,12 +27,12 @@ pub(super) async fn inherit(task: &Preparing<'_>) -> Result<(), Unprepared> {
         // It ran elsewhere, or is forgotten: the disk starts empty.
         Ok(false) => return Ok(()),
         Err(_) => {
-            let words = format!("allocation {} still runs, and its data is waited for", previous.short());
+            let words =
+                format!("allocation {} still runs, and its data is waited for", previous.short());
             return Err(Unprepared::setup(words, true));
         }
     }
-    let (dirs, alloc, name) =
-        (task.shared.dirs.clone(), task.alloc.id, task.task.name.clone());
+    let (dirs, alloc, name) = (task.shared.dirs.clone(), task.alloc.id, task.task.name.clone());
     let moved = tokio::task::spawn_blocking(move || take_over(&dirs, previous, alloc, &name)).await;
     let words = |problem: &str| {
         format!("the data of allocation {} could not be taken over: {problem}", previous.short())
@@ -51,12 +51,7 @@ pub(super) async fn inherit(task: &Preparing<'_>) -> Result<(), Unprepared> {
 }
 
 /// Moves what is there to be moved; returns what was. Blocks on the disk.
-fn take_over(
-    dirs: &Dirs,
-    from: AllocId,
-    to: AllocId,
-    task: &str,
-) -> Result<Vec<String>, DirError> {
+fn take_over(dirs: &Dirs, from: AllocId, to: AllocId, task: &str) -> Result<Vec<String>, DirError> {
     let mut moved = Vec::new();
     for (parent, name) in [("alloc", "data"), (task, "local")] {
         let (Some(old), Some(new)) =
@@ -78,7 +73,9 @@ fn take(old: &Place, new: &Place, name: &str) -> Result<bool, DirError> {
     }
     match old.move_to(name.as_ref(), new, name) {
         Ok(()) => {}
-        Err(DirError::System { source: Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST, .. }) => {
+        Err(DirError::System {
+            source: Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST, ..
+        }) => {
             return Ok(false);
         }
         Err(error) => return Err(error),

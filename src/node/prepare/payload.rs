@@ -74,7 +74,8 @@ fn put(
 fn replace(place: &Place, name: &str, bytes: &[u8]) -> Result<(), String> {
     const FRESH: &str = ".payload.new";
     place.unlink(FRESH, false).map_err(|error| error.to_string())?;
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mode = Mode::from_bits_truncate(0o644);
     let fd = openat(&place.fd, FRESH, flags, mode).map_err(|errno| errno.to_string())?;
     File::from(fd).write_all(bytes).map_err(|error| error.to_string())?;

@@ -38,7 +38,8 @@ pub(super) async fn volumes(task: &Preparing<'_>) -> Result<Vec<Volume>, Unprepa
         }
         let source = request.source_of(task.alloc.index);
         let Some(offer) = node.host_volumes.get(&*source) else {
-            let words = format!("this node has no host volume `{source}`; add it to its `client` block");
+            let words =
+                format!("this node has no host volume `{source}`; add it to its `client` block");
             return Err(Unprepared::setup(words, false));
         };
         let target = resolve(mount.destination.as_deref().unwrap_or_default());
@@ -56,7 +57,8 @@ async fn volume(
 ) -> Result<Volume, Unprepared> {
     let up = Path::new(&target).components().any(|part| part == Component::ParentDir);
     if target.is_empty() || up {
-        let words = format!("volume `{source}` cannot be mounted at `{target}`: name a path without `..`");
+        let words =
+            format!("volume `{source}` cannot be mounted at `{target}`: name a path without `..`");
         return Err(Unprepared::setup(words, false));
     }
     let propagation = match mount.propagation_mode.as_str() {
@@ -95,7 +97,8 @@ fn directory(path: &Path) -> Result<PathBuf, String> {
             continue;
         }
         let next = at.join(&part);
-        let meta = next.symlink_metadata().map_err(|error| format!("{}: {error}", next.display()))?;
+        let meta =
+            next.symlink_metadata().map_err(|error| format!("{}: {error}", next.display()))?;
         if !meta.is_symlink() {
             at = next;
             continue;
@@ -105,9 +108,13 @@ fn directory(path: &Path) -> Result<PathBuf, String> {
             return Err("it leads through too many symlinks".to_owned());
         }
         if meta.uid() != 0 && meta.uid() != own {
-            return Err(format!("{} is a symlink of another user; it is not followed", next.display()));
+            return Err(format!(
+                "{} is a symlink of another user; it is not followed",
+                next.display()
+            ));
         }
-        let target = std::fs::read_link(&next).map_err(|error| format!("{}: {error}", next.display()))?;
+        let target =
+            std::fs::read_link(&next).map_err(|error| format!("{}: {error}", next.display()))?;
         if target.is_absolute() {
             at = PathBuf::from("/");
         }
@@ -133,7 +140,12 @@ mod tests {
     use super::*;
 
     fn request(read_only: bool) -> VolumeRequest {
-        VolumeRequest { kind: "host".into(), source: "data".into(), read_only, ..Default::default() }
+        VolumeRequest {
+            kind: "host".into(),
+            source: "data".into(),
+            read_only,
+            ..Default::default()
+        }
     }
 
     fn offer(path: &Path) -> HostVolume {

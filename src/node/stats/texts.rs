@@ -60,11 +60,7 @@ pub(crate) fn memory(text: &str) -> Memory {
             .unwrap_or_default()
             .saturating_mul(1024)
     };
-    Memory {
-        total: field("MemTotal"),
-        available: field("MemAvailable"),
-        free: field("MemFree"),
-    }
+    Memory { total: field("MemTotal"), available: field("MemAvailable"), free: field("MemFree") }
 }
 
 /// `/proc/uptime`, in whole seconds.

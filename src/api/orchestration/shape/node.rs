@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use model::Node;
 use model::wire::{
-    DriverView, HostVolumeView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView, NodeView,
+    DriverView, HostVolumeView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView,
+    NodeView,
 };
 
 pub(crate) fn node_stub(node: &Node, resources: bool) -> NodeListStub {

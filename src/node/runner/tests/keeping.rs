@@ -1,7 +1,7 @@
 //! What a node keeps and clears away: files, sticky disks, time limits; and what it is told from outside.
 
 use super::*;
-use crate::{DiskUse, GarbageLimits, OrderError, WhyNoLogs};
+use crate::{GarbageLimits, OrderError, WhyNoLogs};
 
 fn numbered(n: u8, kind: JobType, group: Group) -> Assignment {
     let id = AllocId::new(model::seeded_uuid(&[&[n]]));
