@@ -92,7 +92,7 @@ fn the_oldest_files_go_when_there_are_too_many() {
         let allocs = agent.client().job_allocations(name).expect("an answer").into_value();
         assert_eq!(allocs.len(), 1, "{name}");
     }
-    let metrics = get(agent.http, "/v1/metrics?format=prometheus");
+    let metrics = get(agent.http, "/v1/metrics?format=prometheus").expect("metrics");
     assert!(metrics.contains("nomad_client_allocs_complete 3"), "{metrics}");
 }
 
@@ -203,7 +203,7 @@ fn tasks_are_told_and_asked_over_http() {
     for part in ["Allocated Resources", "10 / ", "Host Resource Utilization"] {
         assert!(words.contains(part), "{part}\n{words}");
     }
-    let metrics = get(agent.http, "/v1/metrics?format=prometheus");
+    let metrics = get(agent.http, "/v1/metrics?format=prometheus").expect("metrics");
     for line in ["nomad_client_allocs_running 1", "nomad_client_allocs_restart_total 1"] {
         assert!(metrics.lines().any(|have| have == line), "{line}\n{metrics}");
     }

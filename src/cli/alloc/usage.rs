@@ -46,7 +46,7 @@ pub(super) fn in_detail(task: &TaskResourceUsage) {
             format!("{:.2}%", cpu.system_mode),
             format!("{:.2}%", cpu.user_mode),
             cpu.throttled_periods.to_string(),
-            model::format_duration(std::time::Duration::from_nanos(cpu.throttled_time)),
+            model::format_duration(std::time::Duration::from_nanos(cpu.throttled_time)).to_string(),
             task.processes.to_string(),
         ]],
     );

@@ -37,7 +37,7 @@ pub(super) fn host(node: &NodeView, host: &HostStats) {
             of(host.memory.used, host.memory.total),
             of(host.alloc_dir_stats.used, host.alloc_dir_stats.size),
             format!("{:.0}%", host.alloc_dir_stats.inodes_used_percent),
-            model::format_duration(std::time::Duration::from_secs(host.uptime)),
+            model::format_duration(std::time::Duration::from_secs(host.uptime)).to_string(),
         ]],
     );
 }
