@@ -182,7 +182,7 @@ mod tests {
         let data = tempfile::tempdir().expect("a directory");
         std::fs::write(data.path().join("outside"), "mine").expect("a file");
         let (dirs, alloc) = (Dirs::new(data.path()), AllocId::default());
-        let made = dirs.make(alloc, "web").expect("directories");
+        let made = dirs.make(alloc, "web", crate::dirs::Room::default()).expect("directories");
         std::fs::write(made.local.join("a"), "text").expect("a file");
         std::fs::write(made.secrets.join("token"), "secret").expect("a file");
         symlink(data.path(), made.local.join("out")).expect("a link");

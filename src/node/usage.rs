@@ -164,7 +164,9 @@ mod tests {
     fn hostile_trees_are_counted_with_bounds() {
         let data = tempfile::tempdir().expect("a directory");
         let dirs = Dirs::new(data.path());
-        let made = dirs.make(AllocId::default(), "web").expect("directories");
+        let made = dirs
+            .make(AllocId::default(), "web", crate::dirs::Room::default())
+            .expect("directories");
         let count =
             || measure(dirs.enter(AllocId::default(), &[]).expect("open")).expect("counted");
         let empty = count();

@@ -120,8 +120,8 @@ mod tests {
         let outside = data.path().join("outside");
         std::fs::write(&outside, "mine").expect("a file");
         let dirs = Dirs::new(data.path());
-        let old = dirs.make(id(1), "web").expect("directories");
-        let new = dirs.make(id(2), "web").expect("directories");
+        let old = dirs.make(id(1), "web", crate::dirs::Room::default()).expect("directories");
+        let new = dirs.make(id(2), "web", crate::dirs::Room::default()).expect("directories");
         let kept = old.alloc_dir.join("data");
         std::fs::write(kept.join("db"), "rows").expect("a file");
         symlink(&outside, kept.join("way out")).expect("a link");
@@ -143,7 +143,7 @@ mod tests {
         assert!(new.local.join("tool").exists() && !kept.exists());
         // Another start of the task finds nothing to move, also when the old one is there again.
         assert!(take_over(&dirs, id(1), id(2), "web").expect("nothing").is_empty());
-        dirs.make(id(1), "web").expect("directories");
+        dirs.make(id(1), "web", crate::dirs::Room::default()).expect("directories");
         std::fs::write(kept.join("db"), "older").expect("a file");
         assert!(take_over(&dirs, id(1), id(2), "web").expect("nothing").is_empty());
         assert_eq!(std::fs::read_to_string(now.join("db")).expect("read"), "rows");
@@ -158,8 +158,8 @@ mod tests {
         let outside = data.path().join("outside");
         std::fs::create_dir(&outside).expect("a directory");
         let dirs = Dirs::new(data.path());
-        let old = dirs.make(id(1), "web").expect("directories");
-        let new = dirs.make(id(2), "web").expect("directories");
+        let old = dirs.make(id(1), "web", crate::dirs::Room::default()).expect("directories");
+        let new = dirs.make(id(2), "web", crate::dirs::Room::default()).expect("directories");
         for tree in [old.alloc_dir.join("data"), old.local.clone()] {
             std::fs::remove_dir(&tree).expect("removed");
             symlink(&outside, &tree).expect("a link");

@@ -96,7 +96,7 @@ mod tests {
         let outside = data.path().join("outside");
         std::fs::write(&outside, "mine").expect("a file");
         let (dirs, alloc) = (Dirs::new(data.path()), AllocId::default());
-        let made = dirs.make(alloc, "web").expect("directories");
+        let made = dirs.make(alloc, "web", crate::dirs::Room::default()).expect("directories");
         let write = |file: &str, payload: &[u8]| put(&dirs, alloc, "web", file, payload);
         write("in/it.json", b"{}").expect("written");
         assert_eq!(std::fs::read(made.local.join("in/it.json")).expect("read"), b"{}");
