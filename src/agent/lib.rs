@@ -8,6 +8,7 @@ mod clock;
 mod config;
 mod directory;
 mod follow;
+mod local_node;
 mod logging;
 mod run;
 mod task_logs;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::arguments::AgentArguments;
 use crate::config::{PluginBlock, Settings};
 use crate::directory::{self, AgentFile};
+use crate::local_node::OwnNode;
 use crate::task_logs::{self, NodeLogs};
 use crate::upstream::InProcess;
 use crate::{clock, follow, logging};
@@ -108,14 +109,21 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     faces.spawn(dns.run(handle.clone(), dns_config, stop_faces.clone()));
 
     let upstream = Arc::new(InProcess::new(server.clone()));
-    let options = node::Options::new(settings.data_dir.clone(), Arc::clone(&me), drivers);
+    let mut options = node::Options::new(settings.data_dir.clone(), Arc::clone(&me), drivers);
+    options.garbage = settings.garbage;
+    options.max_kill_timeout = settings.max_kill_timeout;
     let node = Arc::new(NodeRuntime::start(options, upstream.clone(), stop_node.clone()).await?);
     faces.spawn(keep_registered(describe, server.clone(), Node::clone(&me), stop_faces.clone()));
 
     let shipping = task_logs::ship(&settings, &node, &consensus)?;
     let info = Arc::new(info(&settings, &me, http_address));
     let logs = Arc::new(NodeLogs(Arc::clone(&node)));
-    let app = App::new(Arc::new(server.clone()), handle, info, logs.clone());
+    let own = Arc::new(OwnNode {
+        runtime: Arc::clone(&node),
+        alloc_dir: settings.data_dir.join("alloc").display().to_string(),
+        mhz: me.attributes.get("cpu.frequency").and_then(|mhz| mhz.parse().ok()).unwrap_or(1000.0),
+    });
+    let app = App::new(Arc::new(server.clone()), handle, info, logs.clone()).with_node(own);
     let catalog_address = discovery.local_addr()?;
     faces.spawn(serve(http, api::orchestration(app.clone()), stop_faces.clone()));
     faces.spawn(serve(discovery, api::discovery(app), stop_faces.clone()));
@@ -282,6 +290,7 @@ impl Describe {
                 client.max_dynamic_port.unwrap_or(defaults.dynamic_ports.1),
             ),
             reserved_ports: all.reserved_ports.clone(),
+            host_volumes: all.host_volumes.clone(),
         };
         node::fingerprint(&settings, &self.drivers).await
     }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use consensus::Consensus;
 use driver::{LogStart, LogStream};
 use model::TaskRunState;
-use node::{LogSource, LogSources, NodeRuntime, Shipping};
+use node::{LogSource, LogSources, NodeRuntime, Shipping, WhyNoLogs};
 
 use crate::config::Settings;
 
@@ -22,6 +22,12 @@ pub(crate) struct NodeLogs(pub(crate) Arc<NodeRuntime>);
 #[async_trait]
 impl TaskLogs for NodeLogs {
     async fn read(&self, request: LogRequest) -> Result<LogPieces, LogError> {
+        if self.0.why_no_logs(request.alloc) == WhyNoLogs::Collected {
+            return Err(LogError::NotFound(format!(
+                "the files and logs of allocation {} were removed by its node to free disk space",
+                request.alloc.short()
+            )));
+        }
         let dir = self.0.log_dir(request.alloc, &request.task).ok_or_else(|| {
             LogError::NotFound(format!(
                 "this node has no logs of task `{}` of allocation {}",

@@ -9,6 +9,7 @@ use model::{Node, Timestamp};
 use tokio::sync::Semaphore;
 
 use crate::control::Control;
+use crate::local::{LocalNode, NoNode};
 use crate::logs::TaskLogs;
 use crate::metrics::Metrics;
 
@@ -45,6 +46,7 @@ pub struct App {
     pub(crate) catalog: CatalogHandle,
     pub(crate) agent: Arc<AgentInfo>,
     pub(crate) logs: Arc<dyn TaskLogs>,
+    pub(crate) local: Arc<dyn LocalNode>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) plans: Arc<Semaphore>,
     pub(crate) more_metrics: Arc<dyn Fn() -> String + Send + Sync>,
@@ -65,11 +67,19 @@ impl App {
             catalog,
             agent,
             logs,
+            local: Arc::new(NoNode),
             metrics: Arc::new(Metrics::new()),
             plans: Arc::new(Semaphore::new(PLANS_AT_ONCE)),
             more_metrics: Arc::new(String::new),
             jitter: chance,
         }
+    }
+
+    /// The node of this agent, whose allocations can be looked into and told to do things.
+    #[must_use]
+    pub fn with_node(mut self, node: Arc<dyn LocalNode>) -> Self {
+        self.local = node;
+        self
     }
 
     /// Adds metrics that the API cannot know: `text` gives lines in the Prometheus text format, without `# EOF`.

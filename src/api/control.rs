@@ -4,7 +4,7 @@ mod server;
 
 use async_trait::async_trait;
 use model::wire::{GitopsError, PlanRequest, PlanResponse};
-use model::{CommitId, DeploymentId, JobId, Timestamp};
+use model::{AllocId, CommitId, DeploymentId, JobId, Timestamp};
 use state::State;
 use tokio::sync::watch;
 
@@ -74,6 +74,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// Fails a deployment. Returns the index of the change.
     async fn fail_deployment(&self, id: DeploymentId) -> Result<u64, Refusal>;
+
+    /// Stops an allocation; what is desired brings another one in its place. Returns the index of the change.
+    async fn stop_allocation(&self, id: AllocId) -> Result<u64, Refusal>;
 
     /// Lets removals go on that were held; all if no job is named. Returns the index of the change.
     async fn approve(&self, repo: Option<String>, jobs: Vec<JobId>) -> Result<u64, Refusal>;

@@ -333,6 +333,10 @@ impl Control for Fake {
         Ok(78)
     }
 
+    async fn stop_allocation(&self, _: AllocId) -> Result<u64, Refusal> {
+        Ok(80)
+    }
+
     async fn approve(&self, _: Option<String>, _: Vec<JobId>) -> Result<u64, Refusal> {
         Ok(79)
     }

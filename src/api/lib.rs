@@ -11,6 +11,7 @@ mod discovery;
 #[cfg(test)]
 mod fixture;
 mod guard;
+mod local;
 mod logs;
 mod metrics;
 mod orchestration;
@@ -23,6 +24,7 @@ mod stack;
 pub use app::{AgentInfo, App};
 pub use control::{Control, RaftView, RepoPoll};
 pub use discovery::discovery;
+pub use local::{FilePieces, LocalError, LocalFigure, LocalNode};
 pub use logs::{LogError, LogOrigin, LogOutput, LogPiece, LogPieces, LogRequest, TaskLogs};
 pub use orchestration::orchestration;
 pub use refusal::Refusal;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod allocations;
+mod client;
 mod deployments;
 mod evaluations;
 mod gitops;
@@ -39,7 +40,18 @@ pub fn orchestration(app: App) -> Router {
         .route("/v1/job/{id}/versions", get(jobs::versions))
         .route("/v1/allocations", get(allocations::list))
         .route("/v1/allocation/{id}", get(allocations::one))
+        .route("/v1/allocation/{id}/stop", post(client::stop).put(client::stop))
         .route("/v1/client/fs/logs/{id}", get(logs::logs))
+        .route("/v1/client/fs/ls/{id}", get(client::list))
+        .route("/v1/client/fs/stat/{id}", get(client::stat))
+        .route("/v1/client/fs/cat/{id}", get(client::cat))
+        .route("/v1/client/fs/readat/{id}", get(client::read_at))
+        .route("/v1/client/stats", get(client::host))
+        .route("/v1/client/gc", post(client::collect_all).put(client::collect_all))
+        .route("/v1/client/allocation/{id}/stats", get(client::stats))
+        .route("/v1/client/allocation/{id}/gc", post(client::collect).put(client::collect))
+        .route("/v1/client/allocation/{id}/signal", post(client::signal).put(client::signal))
+        .route("/v1/client/allocation/{id}/restart", post(client::restart).put(client::restart))
         .route("/v1/nodes", get(nodes::list))
         .route("/v1/node/{id}", get(nodes::one))
         .route("/v1/node/{id}/allocations", get(nodes::allocations))

@@ -1,12 +1,16 @@
 //! `herder alloc …`: allocations and their output.
 
+mod act;
+mod files;
+mod usage;
+
 use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use client::{Listing, LogOrigin, LogQuery, LogSource};
-use model::wire::{AllocListStub, AllocationView};
+use model::wire::{AllocListStub, AllocResourceUsage, AllocationView};
 use model::{ClientStatus, DesiredStatus, TaskRunState};
 
 use crate::connection::Connection;
@@ -21,6 +25,14 @@ pub enum AllocCommand {
     Status(StatusArguments),
     /// Show a task's output
     Logs(LogsArguments),
+    /// List a directory of an allocation, or print a file
+    Fs(files::FilesArguments),
+    /// Start tasks again that run
+    Restart(act::RestartArguments),
+    /// Send a signal to tasks that run
+    Signal(act::SignalArguments),
+    /// Stop an allocation; its job brings another one if it wants it
+    Stop(act::StopArguments),
 }
 
 /// Flags of `herder alloc status`.
@@ -28,6 +40,9 @@ pub enum AllocCommand {
 pub struct StatusArguments {
     /// The allocation's ID or the beginning of it; all allocations without it
     alloc: Option<String>,
+    /// Show in detail what its tasks use
+    #[arg(long)]
+    stats: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -64,10 +79,14 @@ pub struct LogsArguments {
 pub(crate) fn run(command: &AllocCommand) -> Result<ExitCode, Failure> {
     match command {
         AllocCommand::Status(arguments) => match &arguments.alloc {
-            Some(alloc) => show(&arguments.connection, alloc),
+            Some(alloc) => show(arguments, alloc),
             None => list(&arguments.connection),
         },
         AllocCommand::Logs(arguments) => logs(arguments),
+        AllocCommand::Fs(arguments) => files::files(arguments),
+        AllocCommand::Restart(arguments) => act::restart(arguments),
+        AllocCommand::Signal(arguments) => act::signal(arguments),
+        AllocCommand::Stop(arguments) => act::stop(arguments),
     }
 }
 
@@ -138,13 +157,24 @@ fn health(alloc: &AllocListStub) -> &'static str {
     }
 }
 
-fn show(connection: &Connection, prefix: &str) -> Result<ExitCode, Failure> {
+fn show(arguments: &StatusArguments, prefix: &str) -> Result<ExitCode, Failure> {
+    let connection = &arguments.connection;
     let client = connection.client()?;
     let alloc = client.allocation(client.alloc_id(prefix)?)?.into_value();
-    connection.show(&alloc, || describe(connection, &alloc))
+    connection.show(&alloc, || {
+        let runs = alloc.stub.client_status == ClientStatus::Running;
+        // What it uses is an extra: its node may not answer.
+        let usage = runs.then(|| client.allocation_usage(alloc.stub.id).ok()).flatten();
+        describe(connection, &alloc, usage.as_ref(), arguments.stats);
+    })
 }
 
-fn describe(connection: &Connection, alloc: &AllocationView) {
+fn describe(
+    connection: &Connection,
+    alloc: &AllocationView,
+    usage: Option<&AllocResourceUsage>,
+    in_detail: bool,
+) {
     let stub = &alloc.stub;
     let optional = |id: Option<String>| id.map(|id| connection.id(id)).unwrap_or_default();
     let status = stub.deployment_status.as_ref();
@@ -215,6 +245,10 @@ fn describe(connection: &Connection, alloc: &AllocationView) {
             ("Finished At", output::date(task.finished_at)),
             ("Total Restarts", task.restarts.to_string()),
         ]);
+        usage::of_task(alloc, name, usage);
+        if in_detail && let Some(task) = usage.and_then(|usage| usage.tasks.get(name)) {
+            usage::in_detail(task);
+        }
         output::heading("Recent Events");
         output::table(
             &["Time", "Type", "Description"],

@@ -1,5 +1,7 @@
 //! `herder node …`.
 
+mod usage;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -84,6 +86,21 @@ fn one(connection: &Connection, prefix: &str) -> Result<ExitCode, Failure> {
             ("Memory", format!("{} MiB", node.node_resources.memory.memory_mb)),
             ("Disk", format!("{} MiB", node.node_resources.disk.disk_mb)),
         ]);
+        usage::allocated(&node, &allocs);
+        // Only the agent that was asked can tell, and only of its own machine.
+        if let Ok(stats) = client.host_usage(node.id) {
+            usage::host(&node, &stats);
+        }
+        if !node.host_volumes.is_empty() {
+            output::heading("Host Volumes");
+            output::table(
+                &["Name", "Read Only", "Path"],
+                node.host_volumes.values().map(|volume| {
+                    let read_only = volume.read_only.to_string();
+                    vec![volume.name.clone(), read_only, volume.path.clone()]
+                }),
+            );
+        }
         output::heading("Drivers");
         output::table(
             &["Driver", "Detected", "Healthy", "Message"],

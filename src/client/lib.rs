@@ -3,6 +3,7 @@
 //! What never belongs here: printing, decisions, and any knowledge of how the server makes its answers.
 
 mod error;
+mod local;
 mod logs;
 mod prefix;
 mod reads;

@@ -160,7 +160,8 @@ impl<'a> Pass<'a, '_> {
         // Once a version found no room anywhere, the next of it will find none either.
         let mut full: Option<u64> = None;
         for want in &work.wants {
-            let spot = if want.only.is_none() && full == Some(want.version.version) {
+            let anywhere = want.only.is_none() && !self.is_bound(work, want);
+            let spot = if anywhere && full == Some(want.version.version) {
                 Err(PlacementFailure { unplaced: 1, ..PlacementFailure::default() })
             } else {
                 self.find(work, want)
@@ -178,7 +179,7 @@ impl<'a> Pass<'a, '_> {
                     self.put(work, want, spot, deployment);
                 }
                 Err(failure) => {
-                    if want.only.is_none() {
+                    if anywhere {
                         full = Some(want.version.version);
                     }
                     if work.stopping {
@@ -228,7 +229,7 @@ impl<'a> Pass<'a, '_> {
             self.leave(alloc);
             match self.find(work, &want) {
                 Ok(spot) => self.put(work, &want, spot, deployment),
-                Err(_) if self.makes_room(work, alloc) => {
+                Err(_) if self.makes_room(work, alloc, *index) => {
                     self.stop(alloc, &format!("alloc is being updated: {reason}"), None);
                 }
                 Err(failure) => {
@@ -254,15 +255,41 @@ impl<'a> Pass<'a, '_> {
             avoid.extend(previous.reschedules.iter().map(|event| event.node));
             avoid.push(previous.node);
         }
-        let request = Request {
+        let mut request = Request {
             id: self.next_id(want.version, &work.name),
             group,
+            index: want.index,
             group_name: &work.name,
             desired: work.desired,
             avoid: &avoid,
             only: want.only,
         };
+        if let (Some((previous, _)), None) = (want.previous, want.only)
+            && let Some(bond) = bond(group)
+        {
+            request.only = Some(previous.node);
+            match self.fleet.place(&candidates, &self.presence, &request) {
+                Ok(spot) => return Ok(spot),
+                Err(mut failure) if bond == Bond::Volume => {
+                    let reason = format!("sticky host volume is on node {}", previous.node_name);
+                    let others = failure.nodes_evaluated.saturating_sub(1);
+                    failure.filtered.insert(reason, others);
+                    return Err(failure);
+                }
+                // Its data is there: the place that it leaves is worth the wait.
+                Err(failure) if self.makes_room(work, previous, want.index) => return Err(failure),
+                Err(_) => request.only = None,
+            }
+        }
         self.fleet.place(&candidates, &self.presence, &request)
+    }
+
+    /// Whether where it may go depends on more than its version.
+    fn is_bound(&self, work: &GroupWork<'a>, want: &Want<'a>) -> bool {
+        want.version.job.group(&work.name).is_some_and(|group| {
+            (want.previous.is_some() && bond(group).is_some())
+                || group.volumes.values().any(|volume| volume.per_alloc)
+        })
     }
 
     fn put(
@@ -326,10 +353,12 @@ impl<'a> Pass<'a, '_> {
     }
 
     /// Whether the replacement would fit on the node once the old one is over.
-    fn makes_room(&mut self, work: &GroupWork<'a>, alloc: &Allocation) -> bool {
+    fn makes_room(&mut self, work: &GroupWork<'a>, alloc: &Allocation, index: u32) -> bool {
         let candidates = self.candidates(self.scene.version, &work.name);
         !alloc.client.is_terminal()
-            && work.group.is_some_and(|group| self.fleet.fits_after(&candidates, group, alloc))
+            && work
+                .group
+                .is_some_and(|group| self.fleet.fits_after(&candidates, group, index, alloc))
     }
 
     /// Adds an entry unless there is one; returns where it is.
@@ -372,6 +401,22 @@ impl<'a> Pass<'a, '_> {
             self.ordinal,
         )
     }
+}
+
+/// What ties a replacement to the node of what it replaces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bond {
+    /// A sticky volume: it goes nowhere else.
+    Volume,
+    /// A sticky disk: it had better go there.
+    Disk,
+}
+
+fn bond(group: &model::Group) -> Option<Bond> {
+    if crate::volumes::of_host(group).any(|volume| volume.sticky) {
+        return Some(Bond::Volume);
+    }
+    group.ephemeral_disk.sticky.then_some(Bond::Disk)
 }
 
 impl Output {

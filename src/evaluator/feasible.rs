@@ -3,9 +3,11 @@
 mod constraint;
 mod version;
 
-use model::{Group, Job, Node};
+use model::{Group, Job, Node, VolumeRequest};
 
 use constraint::Compiled;
+
+use crate::volumes;
 
 /// What a group asks of a node, ready to be checked against many: patterns are compiled once.
 pub(crate) struct Demands {
@@ -13,6 +15,8 @@ pub(crate) struct Demands {
     pool: String,
     drivers: Vec<String>,
     constraints: Vec<Compiled>,
+    /// Host volumes that are the same for all allocations; those of each alone are looked at when it is placed.
+    volumes: Vec<VolumeRequest>,
     /// `distinct_hosts` for the whole job, for the group.
     pub(crate) distinct_hosts: Option<Distinct>,
     /// The limits of `distinct_property`.
@@ -53,6 +57,7 @@ impl Demands {
             pool: job.node_pool.clone(),
             drivers,
             constraints: Vec::new(),
+            volumes: volumes::of_host(group).filter(|volume| !volume.per_alloc).cloned().collect(),
             distinct_hosts: None,
             distinct_properties: Vec::new(),
         };
@@ -114,7 +119,8 @@ impl Demands {
                 _ => return Err(format!("missing driver {driver}")),
             }
         }
-        self.suits(node)
+        self.suits(node)?;
+        self.volumes.iter().try_for_each(|volume| volumes::offered(volume, 0, node))
     }
 }
 

@@ -24,6 +24,7 @@ mod reconcile;
 mod rollout;
 #[cfg(test)]
 mod samples;
+mod volumes;
 
 pub use compare::{Change, compare};
 pub use diff::{changes, changes_of_job, diff_jobs};

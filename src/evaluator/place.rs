@@ -18,6 +18,7 @@ use state::State;
 use crate::feasible::{Demands, Distinct};
 use crate::ports::Ports;
 use crate::rank::{Standing, mix, tie_break};
+use crate::volumes::{Writers, of_host, offered};
 
 /// The best nodes that an explanation names.
 const EXPLAINED: usize = 5;
@@ -30,6 +31,7 @@ struct Room {
     memory: u64,
     disk: u64,
     ports: Ports,
+    writers: Writers,
 }
 
 impl Room {
@@ -52,6 +54,7 @@ impl Room {
                 return Err(name.to_owned());
             }
         }
+        self.writers.admit(need.group, need.index)?;
         need.group.network().map_or(Ok(()), |network| self.ports.fits(&self.node, &network))
     }
 }
@@ -59,6 +62,7 @@ impl Room {
 /// What one allocation of a group takes.
 pub(crate) struct Need<'a> {
     group: &'a Group,
+    index: u32,
     cpu: u64,
     memory: u64,
     disk: u64,
@@ -66,7 +70,7 @@ pub(crate) struct Need<'a> {
 
 impl<'a> Need<'a> {
     /// Tasks that never run at the same time share: the most that runs at once counts.
-    pub(crate) fn of(group: &'a Group) -> Self {
+    pub(crate) fn of(group: &'a Group, index: u32) -> Self {
         let (mut main, mut before, mut after) = ((0, 0), (0, 0), (0, 0));
         for task in &group.tasks {
             let sum = match &task.lifecycle {
@@ -83,6 +87,7 @@ impl<'a> Need<'a> {
         }
         Self {
             group,
+            index,
             cpu: main.0.max(before.0).max(after.0),
             memory: main.1.max(before.1).max(after.1),
             disk: group.ephemeral_disk.size_mb,
@@ -165,6 +170,8 @@ impl Candidates {
 pub(crate) struct Request<'a> {
     pub(crate) id: AllocId,
     pub(crate) group: &'a Group,
+    /// Its index in the group, which names volumes of its own.
+    pub(crate) index: u32,
     pub(crate) group_name: &'a Arc<str>,
     /// Allocations wanted of the group, for anti-affinity.
     pub(crate) desired: u32,
@@ -209,12 +216,19 @@ impl Fleet {
                 memory: 0,
                 disk: 0,
                 ports: Ports::default(),
+                writers: Writers::default(),
             };
             for alloc in self.state.allocs_on_node(node.id) {
                 if alloc.client.is_terminal() {
                     room.ports.wear(&alloc.resources.ports);
                 } else {
                     room.hold(&alloc.resources);
+                    // Mostly a node offers nothing, and nobody has to look which job an allocation is of.
+                    if !node.host_volumes.is_empty()
+                        && let Some(group) = group_of(&self.state, alloc)
+                    {
+                        room.writers.enter(group, alloc.index);
+                    }
                 }
             }
             room
@@ -230,7 +244,7 @@ impl Fleet {
         request: &Request<'_>,
     ) -> Result<Spot, PlacementFailure> {
         self.fill();
-        let need = Need::of(request.group);
+        let need = Need::of(request.group, request.index);
         let found = candidates.found(&self.rooms);
         let bits = request.id.uuid().as_u128();
         let seed = mix(bits as u64 ^ (bits >> 64) as u64);
@@ -245,6 +259,14 @@ impl Fleet {
             }
             if let Err(reason) =
                 distinct(candidates, presence, request, &room.node, &property_counts)
+            {
+                *refused.filtered.entry(reason).or_default() += 1;
+                continue;
+            }
+            let own = of_host(request.group).filter(|volume| volume.per_alloc);
+            if let Err(reason) = own
+                .map(|volume| offered(volume, request.index, &room.node))
+                .collect::<Result<(), _>>()
             {
                 *refused.filtered.entry(reason).or_default() += 1;
                 continue;
@@ -290,6 +312,7 @@ impl Fleet {
         let resources =
             AllocResources { cpu: need.cpu, memory_mb: need.memory, disk_mb: need.disk, ports };
         room.hold(&resources);
+        room.writers.enter(request.group, request.index);
         Ok(Spot {
             node: node.id,
             node_name: Arc::from(node.name.as_str()),
@@ -304,6 +327,7 @@ impl Fleet {
         &mut self,
         candidates: &Candidates,
         group: &Group,
+        index: u32,
         leaving: &Allocation,
     ) -> bool {
         self.fill();
@@ -319,7 +343,12 @@ impl Fleet {
         room.memory = room.memory.saturating_sub(leaving.resources.memory_mb);
         room.disk = room.disk.saturating_sub(leaving.resources.disk_mb);
         room.ports = room.ports.without(&leaving.resources.ports);
-        room.fits(&Need::of(group)).is_ok()
+        if let Some(group) = group_of(&self.state, leaving) {
+            room.writers.leave(group, leaving.index);
+        }
+        let mut own = of_host(group).filter(|volume| volume.per_alloc);
+        own.all(|volume| offered(volume, index, &room.node).is_ok())
+            && room.fits(&Need::of(group, index)).is_ok()
     }
 
     /// For each `distinct_property`, how many allocations have each value.
@@ -349,6 +378,13 @@ impl Fleet {
             })
             .collect()
     }
+}
+
+/// What an allocation was placed as.
+fn group_of<'a>(state: &'a State, alloc: &Allocation) -> Option<&'a Group> {
+    let record = state.job(&alloc.job)?;
+    let version = record.version(alloc.job_version).or_else(|| record.current())?;
+    version.job.group(&alloc.group)
 }
 
 fn distinct(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::{
     DriverInfo, Group, Job, JobId, JobType, Network, Node, NodeId, NodeResources, Port, Reschedule,
-    Resources, Task, Update, seeded_uuid,
+    Resources, Task, Update, VolumeRequest, seeded_uuid,
 };
 
 /// A service with one group `web` of one task `web` with one dynamic port and a rolling update of one at a time.
@@ -58,7 +58,22 @@ pub(crate) fn of_kind(id: &str, kind: JobType, count: u32) -> Job {
     job
 }
 
-/// A ready node with 4,000 MHz and 8,000 MB.
+/// The same with the host volume `shared`.
+pub(crate) fn with_volume(mut job: Job, access_mode: &str) -> Job {
+    let volume = VolumeRequest {
+        name: "data".into(),
+        kind: "host".into(),
+        source: "shared".into(),
+        access_mode: access_mode.into(),
+        ..VolumeRequest::default()
+    };
+    for group in &mut job.task_groups {
+        group.volumes.insert("data".into(), volume.clone());
+    }
+    job
+}
+
+/// A ready node with 4,000 MHz and 8,000 MB, and a volume.
 pub(crate) fn node(n: u32) -> Node {
     Node {
         id: NodeId::new(seeded_uuid(&[b"node", &n.to_be_bytes()])),
@@ -79,6 +94,7 @@ pub(crate) fn node(n: u32) -> Node {
             max_dynamic_port: 32_000,
             reserved_ports: vec![22],
         },
+        host_volumes: [("shared".to_owned(), model::HostVolume::default())].into(),
         status: model::NodeStatus::Ready,
         ..Node::default()
     }

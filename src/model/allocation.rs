@@ -122,6 +122,9 @@ pub struct TaskEvent {
     pub exit_code: Option<i32>,
     /// Signal of a `Terminated` event.
     pub signal: Option<i32>,
+    /// Whether a `Terminated` task was ended for want of memory.
+    #[serde(rename = "OOMKilled", skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
 }
 
 /// One task's state, as its node reports it.

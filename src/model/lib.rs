@@ -61,7 +61,7 @@ pub use quantity::{
 pub use revision::{FileChange, FileChangeKind, Origin, Revision, RevisionOutcome};
 pub use service::{Check, CheckRestart, CheckType, OnUpdate, Service, Weights};
 pub use spec::{JobStatus, JobVersion};
-pub use storage::{CsiPlugin, EphemeralDisk, MountOptions, VolumeMount, VolumeRequest};
+pub use storage::{CsiPlugin, EphemeralDisk, HostVolume, MountOptions, VolumeMount, VolumeRequest};
 pub use task::{
     Action, DeviceRequest, DispatchPayload, Lifecycle, LifecycleHook, LogConfig, Numa, Resources,
     Task,

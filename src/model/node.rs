@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, Timestamp};
+use crate::{HostVolume, NodeId, Timestamp};
 
 /// Whether a node answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +105,9 @@ pub struct Node {
     pub meta: BTreeMap<String, String>,
     /// Its drivers.
     pub drivers: BTreeMap<String, DriverInfo>,
+    /// Directories that it offers, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub host_volumes: BTreeMap<String, HostVolume>,
     /// What it can give.
     pub resources: NodeResources,
     /// Whether it answers.

@@ -22,6 +22,9 @@ pub struct JobVersion {
     pub reverts_to: Option<u64>,
     /// Whether a deployment of it succeeded.
     pub stable: bool,
+    /// What a dispatch handed over for its tasks; empty for all other jobs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub payload: Vec<u8>,
     /// When it was taken in.
     pub submitted_at: Timestamp,
     /// State index of creation.

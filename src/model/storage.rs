@@ -1,5 +1,6 @@
 //! Disks and volumes of groups and tasks.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,40 @@ pub struct MountOptions {
     /// Flags of `mount`.
     #[serde(with = "nullable")]
     pub mount_flags: Vec<String>,
+}
+
+impl VolumeRequest {
+    /// The name of the node's volume for an allocation of this index.
+    pub fn source_of(&self, index: u32) -> Cow<'_, str> {
+        if self.per_alloc {
+            Cow::Owned(format!("{}[{index}]", self.source))
+        } else {
+            Cow::Borrowed(&self.source)
+        }
+    }
+
+    /// Whether its tasks may write, as far as the group says.
+    pub fn writes(&self) -> bool {
+        !self.read_only && !self.access_mode.ends_with("reader-only")
+    }
+
+    /// Whether it bears no other writer beside it on its node.
+    pub fn excludes_writers(&self) -> bool {
+        let single = ["single-node-writer", "single-node-single-writer"];
+        self.writes() && single.contains(&self.access_mode.as_str())
+    }
+}
+
+/// A directory that a node offers to job files under a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HostVolume {
+    /// The directory on the node. Absolute.
+    pub path: String,
+    /// Whether nothing may be written, whatever a job asks for.
+    pub read_only: bool,
+    /// Whether job files may have mounts go both ways, which gives a task a say in the node's mounts.
+    pub allow_bidirectional: bool,
 }
 
 /// Where a task sees a volume of its group.

@@ -15,6 +15,7 @@ mod metric;
 mod node;
 pub mod rfc3339;
 mod service;
+mod usage;
 
 pub use agent::{
     AgentHealth, AgentMember, AgentMembers, AgentSelf, DeploymentUpdateResponse, HealthLine,
@@ -38,9 +39,14 @@ pub use gitops::{
 pub use job::{GroupSummary, JobListStub, JobSummary, JobVersions, JobView, SummaryChildren};
 pub use metric::AllocMetric;
 pub use node::{
-    DriverView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView, NodeView,
+    DriverView, HostVolumeView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView,
+    NodeView,
 };
 pub use service::{ServiceInstance, ServiceList, ServiceStub};
+pub use usage::{
+    AllocFileInfo, AllocResourceUsage, AllocStopResponse, CpuStats, HostCpu, HostDisk, HostMemory,
+    HostStats, MemoryStats, ResourceUsage, TaskResourceUsage,
+};
 
 /// Serde for an optional identifier that Nomad writes as an empty string.
 pub mod empty_is_none {

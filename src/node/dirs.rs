@@ -83,6 +83,15 @@ impl Dirs {
         entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
     }
 
+    /// Opens a directory of an allocation, following no symlink on the way: what is named lies one in the other.
+    pub(crate) fn enter(&self, alloc: AllocId, names: &[&str]) -> Result<Place, DirError> {
+        let mut place = Place::open(&self.base)?.enter(&alloc.to_string())?;
+        for name in names {
+            place = place.enter(*name)?;
+        }
+        Ok(place)
+    }
+
     /// The paths of a task, whether or not they are there.
     pub(crate) fn of_task(&self, alloc: AllocId, task: &str) -> TaskDirs {
         let root = self.base.join(alloc.to_string());
@@ -206,9 +215,9 @@ fn check_name(name: &str) -> Result<(), DirError> {
 }
 
 /// An open directory, and what to call it in an error.
-struct Place {
-    fd: OwnedFd,
-    path: PathBuf,
+pub(crate) struct Place {
+    pub(crate) fd: OwnedFd,
+    pub(crate) path: PathBuf,
 }
 
 const OPEN: OFlag =
@@ -221,7 +230,7 @@ impl Place {
         Ok(Self { fd, path: path.to_owned() })
     }
 
-    fn enter<N: AsRef<OsStr> + ?Sized>(&self, name: &N) -> Result<Self, DirError> {
+    pub(crate) fn enter<N: AsRef<OsStr> + ?Sized>(&self, name: &N) -> Result<Self, DirError> {
         let name = name.as_ref();
         let path = self.path.join(name);
         match openat(&self.fd, name, OPEN, Mode::empty()) {
@@ -230,7 +239,7 @@ impl Place {
         }
     }
 
-    fn child(&self, name: &str, mode: u32) -> Result<Self, DirError> {
+    pub(crate) fn child(&self, name: &str, mode: u32) -> Result<Self, DirError> {
         match mkdirat(&self.fd, name, Mode::S_IRWXU) {
             Ok(()) => {
                 let child = self.enter(name)?;
@@ -248,7 +257,11 @@ impl Place {
             .map_err(|errno| failed("set the mode of", self.path.clone(), errno))
     }
 
-    fn unlink<N: AsRef<OsStr> + ?Sized>(&self, name: &N, directory: bool) -> Result<(), DirError> {
+    pub(crate) fn unlink<N: AsRef<OsStr> + ?Sized>(
+        &self,
+        name: &N,
+        directory: bool,
+    ) -> Result<(), DirError> {
         let name = name.as_ref();
         let flag = if directory { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
         match unlinkat(&self.fd, name, flag) {
@@ -257,17 +270,22 @@ impl Place {
         }
     }
 
-    fn move_to(&self, name: &OsStr, to: &Self, new: &str) -> Result<(), DirError> {
+    pub(crate) fn move_to(&self, name: &OsStr, to: &Self, new: &str) -> Result<(), DirError> {
         renameat(&self.fd, name, &to.fd, new)
-            .map_err(|errno| failed("remove", self.path.join(name), errno))
+            .map_err(|errno| failed("move", self.path.join(name), errno))
     }
 
     /// Names, and whether each is a directory.
-    fn entries(&self) -> Result<Vec<(OsString, bool)>, DirError> {
+    pub(crate) fn entries(&self) -> Result<Vec<(OsString, bool)>, DirError> {
+        self.first_entries(usize::MAX)
+    }
+
+    /// The same, and no more than `most`.
+    pub(crate) fn first_entries(&self, most: usize) -> Result<Vec<(OsString, bool)>, DirError> {
         let mut dir = Dir::openat(&self.fd, ".", OPEN, Mode::empty())
             .map_err(|errno| failed("list", self.path.clone(), errno))?;
         let mut names = Vec::new();
-        for entry in dir.iter() {
+        for entry in dir.iter().take(most.saturating_add(2)) {
             let entry = entry.map_err(|errno| failed("list", self.path.clone(), errno))?;
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use driver::{Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskHandle, TaskSpec};
+use driver::{
+    Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskHandle, TaskSpec, TaskStats,
+};
 use model::{DriverInfo, NodeId};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -57,11 +59,16 @@ struct Proc {
 pub(crate) struct World {
     inner: Arc<Mutex<Inner>>,
     changed: Arc<watch::Sender<u64>>,
+    began: tokio::time::Instant,
 }
 
 impl Default for World {
     fn default() -> Self {
-        Self { inner: Arc::default(), changed: Arc::new(watch::channel(0).0) }
+        Self {
+            inner: Arc::default(),
+            changed: Arc::new(watch::channel(0).0),
+            began: tokio::time::Instant::now(),
+        }
     }
 }
 
@@ -122,6 +129,18 @@ impl World {
                 }
             }
             inner.log.push(format!("exit {task}"));
+        });
+    }
+
+    /// A task is ended for want of memory.
+    pub(crate) fn starve(&self, task: &str) {
+        self.change(|inner| {
+            for proc in inner.procs.values_mut() {
+                if proc.task == task && proc.end.is_none() {
+                    let end = ExitStatus { signal: Some(9), oom: true, ..ExitStatus::default() };
+                    proc.end = Some(end);
+                }
+            }
         });
     }
 
@@ -244,8 +263,23 @@ impl Driver for FakeDriver {
         self.world.end_of(handle).await
     }
 
-    async fn signal(&self, _: &TaskHandle, _: &str) -> Result<(), DriverError> {
+    async fn signal(&self, handle: &TaskHandle, signal: &str) -> Result<(), DriverError> {
+        if signal == "SIGNONE" {
+            return Err(DriverError::Signal(signal.to_owned()));
+        }
+        let task = handle.task_id.rsplit('/').next().unwrap_or_default();
+        self.world.change(|inner| inner.log.push(format!("signal {task} {signal}")));
         Ok(())
+    }
+
+    /// Half a core, by the runtime's clock.
+    async fn stats(&self, handle: &TaskHandle) -> Result<Option<TaskStats>, DriverError> {
+        let cpu = self.world.began.elapsed().as_nanos() / 2;
+        Ok(self.world.find(handle).filter(Option::is_none).map(|_| TaskStats {
+            cpu_nanos: u64::try_from(cpu).unwrap_or_default(),
+            rss_bytes: 1 << 20,
+            ..TaskStats::default()
+        }))
     }
 
     async fn stop(

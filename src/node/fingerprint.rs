@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use driver::Driver;
-use model::{DriverInfo, Node, NodeId, NodeResources};
+use model::{DriverInfo, HostVolume, Node, NodeId, NodeResources};
 
 /// What the agent's configuration says of this node; the rest is found out.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub struct NodeSettings {
     pub dynamic_ports: (u16, u16),
     /// Ports that are never given out.
     pub reserved_ports: Vec<u16>,
+    /// Directories that job files may mount, by name.
+    pub host_volumes: BTreeMap<String, HostVolume>,
 }
 
 impl Default for NodeSettings {
@@ -71,6 +73,7 @@ impl Default for NodeSettings {
             reserved_disk_mb: 0,
             dynamic_ports: (20_000, 32_000),
             reserved_ports: Vec::new(),
+            host_volumes: BTreeMap::new(),
         }
     }
 }
@@ -228,6 +231,7 @@ fn assemble(
         attributes,
         meta: settings.meta.clone(),
         drivers,
+        host_volumes: settings.host_volumes.clone(),
         resources: NodeResources {
             cpu: total_cpu.saturating_sub(settings.reserved_cpu),
             memory_mb: memory_mb.saturating_sub(settings.reserved_memory_mb),

@@ -19,10 +19,15 @@ mod check;
 mod dirs;
 #[cfg(test)]
 mod fake;
+mod files;
 mod fingerprint;
+mod garbage;
 mod health;
+mod inquiry;
+mod ledger;
 mod lifecycle;
 mod options;
+mod orders;
 mod prepare;
 mod record;
 mod reports;
@@ -30,17 +35,25 @@ mod restart;
 mod runner;
 mod runtime;
 mod shipping;
+mod stats;
 mod task_env;
 mod upstream;
+mod usage;
 
 pub use dirs::DirError;
+pub use files::{FileError, FileInfo};
 pub use fingerprint::{NodeSettings, fingerprint, load_or_create_node_id};
+pub use garbage::GarbageLimits;
+pub use inquiry::{Facts, WhyNoLogs};
 pub use model::AllocReport;
 pub use options::{Clock, Options, system_clock};
+pub use orders::OrderError;
 pub use record::RecordError;
 pub use runtime::{NodeError, NodeRuntime};
 pub use shipping::{
     Facility, LogReceiver, LogSource, LogSources, OtlpOptions, Shipping, SyslogAddress,
     SyslogOptions,
 };
+pub use stats::{AllocUsage, CpuUse, HostUsage, TaskUsage};
 pub use upstream::{Assignment, Upstream, UpstreamError};
+pub use usage::{DiskUse, disk_use};

@@ -19,7 +19,6 @@ use model::{
 use serde::{Deserialize, Serialize};
 
 use crate::restart::{RestartWindow, longest_wait};
-pub(crate) use words::describe;
 
 /// Where a task stands. Finer than what is reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +48,8 @@ pub(crate) enum Stopping {
     Kill,
     /// It is to be started again, and that counts as a failure.
     Restart,
+    /// Somebody wants it started again; that counts as nothing.
+    Again,
 }
 
 /// What a driver is doing for a task. At most one at a time.
@@ -82,6 +83,8 @@ pub(crate) struct TaskRun {
     pub window: RestartWindow,
     /// What is reported.
     pub state: TaskState,
+    /// Ends for want of memory.
+    pub ooms: u32,
     /// What the driver is doing.
     #[serde(skip)]
     pub op: Option<Op>,
@@ -122,6 +125,10 @@ pub(crate) struct Lifecycle {
     pub tasks: BTreeMap<String, TaskRun>,
     /// The order to stop, once given.
     pub stop: Option<StopOrder>,
+    /// When the first task was started; zero before.
+    pub began: Timestamp,
+    /// When it was found to have run longer than it may.
+    pub expired: Option<Timestamp>,
 }
 
 /// What the steps need to know of the job.
@@ -179,6 +186,8 @@ pub(crate) enum Event {
     Failed,
     /// Something wants it started again.
     RestartWanted(String),
+    /// Somebody wants it started again at once.
+    RestartOrdered,
 }
 
 /// What is to be done.
@@ -208,7 +217,7 @@ impl Lifecycle {
             run.note("Received", "Task received by client", now);
             tasks.insert(task.name.clone(), run);
         }
-        Self { tasks, stop: None }
+        Self { tasks, ..Self::default() }
     }
 
     /// After reading it from disk: a start that nobody saw the end of must be looked for, and what lies in the future
@@ -229,6 +238,12 @@ impl Lifecycle {
         if let Some(order) = &mut self.stop {
             order.at = order.at.min(now);
         }
+        // A record of an older version does not say when it began.
+        let first = self.tasks.values().map(|run| run.state.started_at);
+        if self.began.is_zero() {
+            self.began = first.filter(|at| !at.is_zero()).min().unwrap_or_default();
+        }
+        self.began = self.began.min(now);
         for (name, run) in Self::new(group, false, now).tasks {
             self.tasks.entry(name).or_insert(run);
         }
@@ -304,6 +319,12 @@ impl Lifecycle {
             Event::Exited(status) => self.exited(rules, name, &status, now),
             Event::Destroyed => run.handle = None,
             Event::Failed => {}
+            Event::RestartOrdered => {
+                if run.phase == Phase::Running && run.stopping.is_none() {
+                    run.stopping = Some(Stopping::Again);
+                    run.note("Restart Signaled", "User requested task to restart", now);
+                }
+            }
             Event::RestartWanted(reason) => {
                 if run.phase == Phase::Running && run.stopping.is_none() {
                     run.stopping = Some(Stopping::Restart);
@@ -322,6 +343,10 @@ impl Lifecycle {
 
     /// Moves every task on whose time or turn has come and says what is to be done.
     pub(crate) fn advance(&mut self, rules: Rules<'_>, now: Timestamp) -> Vec<Action> {
+        self.note_first_start();
+        if self.expired.is_none() && self.expires_at(rules).is_some_and(|at| at <= now) {
+            self.expired = Some(now);
+        }
         while self.take_turns(rules, now) {}
         let mut actions = Vec::new();
         for task in &rules.group.tasks {
@@ -363,6 +388,9 @@ impl Lifecycle {
                 wakes.push(run.retry_at);
             }
         }
+        if self.expired.is_none() {
+            wakes.extend(self.expires_at(rules));
+        }
         wakes.into_iter().filter(|at| *at > now).min()
     }
 
@@ -384,10 +412,38 @@ impl Lifecycle {
             }
         }
         match (running, pending) {
+            (false, false) if self.expired.is_some() => ClientStatus::Failed,
             (true, _) => ClientStatus::Running,
             (false, true) => ClientStatus::Pending,
             (false, false) => ClientStatus::Complete,
         }
+    }
+
+    /// What the status means, in words.
+    pub(crate) fn describe(&self, status: ClientStatus) -> &'static str {
+        match status {
+            ClientStatus::Failed if self.expired.is_some() => words::RAN_TOO_LONG,
+            status => words::describe(status),
+        }
+    }
+
+    fn note_first_start(&mut self) {
+        if self.began.is_zero() {
+            let started = self.tasks.values().map(|run| run.state.started_at);
+            self.began = started.filter(|at| !at.is_zero()).min().unwrap_or_default();
+        }
+    }
+
+    /// When the allocation has run as long as its group says it may, if it runs and is not told to stop anyway. Poststop
+    /// tasks come after that and are let finish.
+    fn expires_at(&self, rules: Rules<'_>) -> Option<Timestamp> {
+        let most = rules.group.max_run_duration.filter(|_| rules.kind.runs_to_completion())?;
+        let alive = |(name, run): (&String, &TaskRun)| {
+            let hook = rules.group.task(name).and_then(turn::hook);
+            run.phase != Phase::Dead && hook != Some(LifecycleHook::Poststop)
+        };
+        let runs = !self.began.is_zero() && self.stop.is_none() && self.tasks.iter().any(alive);
+        runs.then(|| self.began + most)
     }
 
     /// Whether this agent has seen how every task is. What the record says is old until then.

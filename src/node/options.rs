@@ -1,11 +1,14 @@
 //! What a node is started with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use driver::Driver;
 use model::{Node, Timestamp};
+
+use crate::garbage::GarbageLimits;
+use crate::usage::{DiskUse, disk_use};
 
 /// Tells the time. Within one process it must never go back.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -35,6 +38,12 @@ pub struct Options {
     /// The least wait between an allocation with services leaving the catalog and its kill signal; 250 ms by default.
     /// Whoever resolved it a moment ago can still connect.
     pub deregister_grace: Duration,
+    /// The longest that a task may take to end after its kill signal, whatever its job says; 30 s by default.
+    pub max_kill_timeout: Duration,
+    /// When files of allocations that are over are removed.
+    pub garbage: GarbageLimits,
+    /// Looks at the disk that allocations lie on; may block.
+    pub disk_use: Arc<dyn Fn(&Path) -> DiskUse + Send + Sync>,
 }
 
 impl Options {
@@ -47,6 +56,9 @@ impl Options {
             clock: system_clock(),
             batch_window: Duration::from_millis(5),
             deregister_grace: Duration::from_millis(250),
+            max_kill_timeout: Duration::from_secs(30),
+            garbage: GarbageLimits::default(),
+            disk_use: Arc::new(disk_use),
         }
     }
 }

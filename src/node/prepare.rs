@@ -1,6 +1,10 @@
 //! What a task finds when it starts beside its directories. One stage after the other, each in a file of its own; the
 //! first that fails keeps the task from starting, under the name that Nomad gives that event.
 
+mod disk;
+mod payload;
+mod volumes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,6 +21,8 @@ pub(crate) struct Preparing<'a> {
     pub job: &'a Job,
     pub group: &'a Group,
     pub task: &'a Task,
+    /// What a dispatch handed over.
+    pub payload: &'a [u8],
     pub dirs: &'a TaskDirs,
     /// The task's environment so far, which references are resolved with.
     pub env: &'a BTreeMap<String, String>,
@@ -50,6 +56,17 @@ pub(crate) struct Unprepared {
 ///
 /// # Errors
 /// What the first stage that failed says.
-pub(crate) async fn prepare(_task: &Preparing<'_>) -> Result<Prepared, Unprepared> {
-    Ok(Prepared::default())
+pub(crate) async fn prepare(task: &Preparing<'_>) -> Result<Prepared, Unprepared> {
+    let mut prepared = Prepared::default();
+    disk::inherit(task).await?;
+    payload::write(task).await?;
+    prepared.volumes = volumes::volumes(task).await?;
+    Ok(prepared)
+}
+
+impl Unprepared {
+    /// What the node itself could not do, as Nomad names it.
+    fn setup(message: impl Into<String>, recoverable: bool) -> Self {
+        Self { kind: "Setup Failure", message: message.into(), recoverable }
+    }
 }

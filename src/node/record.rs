@@ -39,6 +39,9 @@ pub(crate) struct Record {
     /// Its checks as last reported.
     #[serde(default)]
     pub checks: BTreeMap<String, CheckState>,
+    /// Whether the node removed its files by itself.
+    #[serde(default)]
+    pub collected: bool,
 }
 
 impl Record {
@@ -47,7 +50,15 @@ impl Record {
         job: Arc<JobVersion>,
         lifecycle: Lifecycle,
     ) -> Self {
-        Self { version: VERSION, alloc, job, lifecycle, gate: None, checks: BTreeMap::new() }
+        Self {
+            version: VERSION,
+            alloc,
+            job,
+            lifecycle,
+            gate: None,
+            checks: BTreeMap::new(),
+            collected: false,
+        }
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, RecordError> {
@@ -56,7 +67,7 @@ impl Record {
 
     /// The part that changes while the job stays: small, and enough to tell whether the record must be written again.
     pub(crate) fn encode_moving(&self) -> Result<Vec<u8>, RecordError> {
-        self.json(&(&self.lifecycle, &self.gate, &self.checks))
+        self.json(&(&self.lifecycle, &self.gate, &self.checks, self.collected))
     }
 
     fn json(&self, value: &impl Serialize) -> Result<Vec<u8>, RecordError> {

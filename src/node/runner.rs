@@ -5,16 +5,19 @@
 
 mod checks;
 mod ops;
+mod orders;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use driver::{Driver, Progress};
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use model::{Allocation, DesiredStatus, Group, JobVersion, TaskRunState, Timestamp, Update};
-use tokio::sync::{mpsc, watch};
+use model::{
+    AllocId, Allocation, DesiredStatus, Group, JobVersion, TaskRunState, Timestamp, Update,
+};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::checks::CheckRun;
@@ -22,9 +25,13 @@ use self::ops::OpContext;
 use crate::check::Seen;
 use crate::dirs::Dirs;
 use crate::health::{CheckView, Gate, TaskView};
-use crate::lifecycle::{Action, Event, Op, Phase, Rules, StopOrder, describe};
+use crate::ledger::{Ledger, ORDERS};
+use crate::lifecycle::{Action, Event, Op, Phase, Rules, StopOrder};
+use crate::orders::{Answer, Order, OrderError};
 use crate::record::{Record, Store};
 use crate::reports::Reports;
+use crate::stats::Samples;
+use crate::usage::DiskUse;
 use crate::{AllocReport, Assignment, Options};
 
 /// How long a stopping agent waits for starts that are under way, so that their handles are written down.
@@ -40,11 +47,44 @@ pub(crate) struct Shared {
     pub dirs: Dirs,
     pub store: Store,
     pub reports: Arc<Reports>,
+    pub ledger: Ledger,
+    pub samples: Samples,
+    /// Allocations that were told that they fill more than they asked for.
+    pub overfull: Mutex<BTreeSet<AllocId>>,
 }
 
 impl Shared {
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         (self.options.clock)()
+    }
+
+    /// What a full core counts for, in MHz.
+    pub(crate) fn mhz_of_a_core(&self) -> f64 {
+        let mhz = self.options.node.attributes.get("cpu.frequency");
+        mhz.and_then(|mhz| mhz.parse().ok()).unwrap_or(1000.0)
+    }
+
+    pub(crate) fn overfull(&self) -> MutexGuard<'_, BTreeSet<AllocId>> {
+        self.overfull.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) async fn disk_use(&self) -> DiskUse {
+        let (look, path) = (self.options.disk_use.clone(), self.options.data_dir.join("alloc"));
+        tokio::task::spawn_blocking(move || look(&path)).await.unwrap_or_default()
+    }
+
+    /// Gives a runner an order and waits for what came of it.
+    pub(crate) async fn order(
+        &self,
+        alloc: AllocId,
+        order: Order,
+        answered: oneshot::Receiver<Result<(), OrderError>>,
+    ) -> Result<(), OrderError> {
+        let unknown =
+            || OrderError::NotFound(format!("allocation {} is not on this node", alloc.short()));
+        let orders = self.ledger.orders(alloc).ok_or_else(unknown)?;
+        orders.send(order).await.map_err(|_| unknown())?;
+        answered.await.unwrap_or_else(|_| Err(unknown()))
     }
 }
 
@@ -72,6 +112,7 @@ pub(crate) enum End {
 enum Done {
     Task { task: String, generation: u64, event: Event },
     Check { key: String, number: u64, seen: Seen },
+    Ordered { answer: Answer, result: Result<(), OrderError> },
     Overtaken,
 }
 
@@ -106,6 +147,7 @@ pub(crate) struct Runner {
     checks: BTreeMap<String, CheckRun>,
     /// What drivers and stages say while a task is being started.
     notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
+    orders: mpsc::Receiver<Order>,
     reported: Option<AllocReport>,
     gone: bool,
 }
@@ -116,6 +158,8 @@ impl Runner {
         record: Record,
         wanted: watch::Receiver<Wanted>,
     ) -> Self {
+        let (sender, orders) = mpsc::channel(ORDERS);
+        shared.ledger.reach(record.alloc.id, sender);
         let mut runner = Self {
             shared,
             record,
@@ -125,6 +169,7 @@ impl Runner {
             current: BTreeMap::new(),
             checks: BTreeMap::new(),
             notes: mpsc::channel(NOTES),
+            orders,
             reported: None,
             gone: false,
         };
@@ -135,6 +180,7 @@ impl Runner {
     /// Runs until the allocation is gone or `stop` is cancelled.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> End {
         self.take_wanted();
+        self.finish_collecting().await;
         loop {
             self.settle().await;
             if self.gone && self.record.lifecycle.is_clean() {
@@ -151,6 +197,7 @@ impl Runner {
                 },
                 Some(note) = self.notes.1.recv() => self.write_down(&note),
                 Some(done) = self.ops.next() => self.take(done),
+                Some(order) = self.orders.recv() => self.obey(order).await,
                 () = sleep => {}
             }
         }
@@ -245,6 +292,8 @@ impl Runner {
         let now = self.shared.now();
         match done {
             Done::Overtaken => {}
+            // Whoever asked may have gone.
+            Done::Ordered { answer, result } => drop(answer.send(result)),
             Done::Task { task, generation, event } => {
                 let job = self.record.job.clone();
                 if let Some(rules) = rules(&self.record, &job) {
@@ -381,12 +430,13 @@ impl Runner {
         let report = AllocReport {
             alloc: self.record.alloc.id,
             client,
-            client_description: describe(client).to_owned(),
+            client_description: self.describe(client),
             tasks: tasks.collect(),
             checks: self.record.checks.clone(),
             health: gate.and_then(|gate| gate.verdict.clone()),
             deployment: gate.map(|gate| gate.deployment),
         };
+        self.shared.ledger.note(self.record.alloc.id, self.known(rules, client));
         if self.reported.as_ref() != Some(&report) {
             self.shared.reports.put(report.clone());
             self.reported = Some(report);
@@ -444,6 +494,7 @@ impl Runner {
         });
         let _ = removal.await;
         self.shared.reports.forget(alloc);
+        self.shared.ledger.forget(alloc);
     }
 
     /// When a task was started, if it runs and nobody is ending it; `None` while that is not known yet.

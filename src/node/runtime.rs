@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -13,10 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Found, Suspects};
 use crate::dirs::Dirs;
+use crate::garbage;
+use crate::ledger::Ledger;
 use crate::lifecycle::Lifecycle;
 use crate::record::{self, Record, RecordError, Store};
 use crate::reports::Reports;
 use crate::runner::{End, Runner, Shared, Wanted};
+use crate::stats::Samples;
 use crate::{AllocReport, Assignment, Options, Upstream};
 
 /// The longest wait between attempts to read the assignments.
@@ -70,6 +73,9 @@ impl NodeRuntime {
             drivers: options.drivers.iter().map(|d| (d.name().to_owned(), d.clone())).collect(),
             store,
             reports: Arc::new(Reports::default()),
+            ledger: Ledger::default(),
+            samples: Samples::default(),
+            overfull: Mutex::default(),
             options,
         });
         let damaged: Vec<_> = found.damaged.iter().map(|(_, problem)| problem.clone()).collect();
@@ -82,6 +88,7 @@ impl NodeRuntime {
         let mut dispatcher = Dispatcher::new(shared.clone(), stop.clone());
         dispatcher.restore(found);
         let mut loops = JoinSet::new();
+        loops.spawn(garbage::run(shared.clone(), stop.clone()));
         // The reporter ends last, so that what the runners say at their end is sent.
         let runners_ended = CancellationToken::new();
         loops.spawn({
@@ -109,6 +116,10 @@ impl NodeRuntime {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Where a task's log files are: `<task>.stdout.N`, `<task>.stderr.N`. `None` if this node knows no such task.
@@ -197,8 +208,15 @@ impl Dispatcher {
     fn restore(&mut self, found: record::Found) {
         self.damaged = found.damaged.into_iter().filter_map(|(alloc, _)| alloc).collect();
         let now = (self.shared.options.clock)();
+        // A successor may look for what it replaces before that one's runner is there.
+        for record in &found.records {
+            self.shared.ledger.expect(record.alloc.id);
+        }
         for mut record in found.records {
-            let Some(group) = record.job.job.group(&record.alloc.group) else { continue };
+            let Some(group) = record.job.job.group(&record.alloc.group) else {
+                self.shared.ledger.forget(record.alloc.id);
+                continue;
+            };
             record.lifecycle = record.lifecycle.restored(group, now);
             record.gate = record.gate.map(|gate| gate.restored(now));
             self.spawn(record, Wanted::Unsaid);

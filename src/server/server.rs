@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use consensus::{Consensus, RaftStatus};
 use gitrepo::Observation;
-use model::{CommitId, DeploymentId, JobId, Timestamp};
-use state::{Applied, Command, State};
+use model::{AllocId, CommitId, DeploymentId, JobId, Timestamp};
+use state::{Applied, Command, Plan, State, StopAlloc};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -165,6 +165,41 @@ impl Server {
     /// Fails a deployment. Returns the state's index.
     pub async fn fail_deployment(&self, deployment: DeploymentId) -> Result<u64, ServerError> {
         self.propose(Command::FailDeployment { deployment, at: self.now() }).await
+    }
+
+    /// Stops an allocation that is to run; what is desired brings another one in its place. Returns the state's index.
+    pub async fn stop_allocation(&self, id: AllocId) -> Result<u64, ServerError> {
+        // Another plan may come first; then it is looked at again.
+        let mut attempts = 5;
+        loop {
+            let before = self.state();
+            match self.propose(self.stop_of(&before, id)?).await {
+                Err(ServerError::Conflict(_))
+                    if attempts > 0 && before.index() < self.state().index() =>
+                {
+                    attempts -= 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn stop_of(&self, state: &State, id: AllocId) -> Result<Command, ServerError> {
+        let alloc = state
+            .alloc(id)
+            .ok_or_else(|| ServerError::NotFound { what: format!("allocation `{id}`") })?;
+        if alloc.terminal() {
+            let words = format!("allocation {} is stopped or over already", id.short());
+            return Err(ServerError::Conflict(words));
+        }
+        let stop = vec![StopAlloc {
+            alloc: id,
+            description: "alloc was stopped on request".to_owned(),
+            client: None,
+            next: None,
+        }];
+        let plan = Plan { basis: state.index(), at: self.now(), stop, ..Plan::default() };
+        Ok(Command::ApplyPlan(Box::new(plan)))
     }
 
     /// Lets removals go on that were held; all if no job is named. Returns the state's index.

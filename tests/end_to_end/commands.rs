@@ -23,6 +23,8 @@ fn every_command_has_an_answer_in_words_and_in_json() {
         vec!["job", "status", "web"],
         vec!["job", "history", "-patch", "web"],
         vec!["alloc", "status", &alloc[..8]],
+        vec!["alloc", "status", "-stats", &alloc[..8]],
+        vec!["alloc", "fs", &alloc[..8]],
         vec!["deployment", "status"],
         vec!["deployment", "status", "web"],
         vec!["deployment", "list"],

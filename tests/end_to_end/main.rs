@@ -14,6 +14,7 @@ mod job_commands;
 mod job_files;
 mod job_safety;
 mod jobs;
+mod keeping;
 mod load;
 mod repository;
 mod restart;

@@ -59,6 +59,23 @@ pub(crate) struct ClientBlock {
     /// What tasks of `exec` and `java` see of the node, and where.
     pub(crate) chroot_env: BTreeMap<PathBuf, PathBuf>,
     pub(crate) reserved: Reserved,
+    /// Directories that job files may mount, by name.
+    pub(crate) host_volume: BTreeMap<String, HostVolumeBlock>,
+    pub(crate) max_kill_timeout: Option<String>,
+    pub(crate) gc_interval: Option<String>,
+    pub(crate) gc_disk_usage_threshold: Option<f64>,
+    pub(crate) gc_inode_usage_threshold: Option<f64>,
+    pub(crate) gc_max_allocs: Option<usize>,
+    pub(crate) gc_parallel_destroys: Option<usize>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HostVolumeBlock {
+    pub(crate) path: String,
+    pub(crate) read_only: bool,
+    /// Whether mounts may go both ways.
+    pub(crate) allow_bidirectional: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use gitrepo::{Credentials, RepoConfig, SecretSource};
-use node::LogReceiver;
+use model::HostVolume;
+use node::{GarbageLimits, LogReceiver};
 use server::{Budget, IntakeOptions};
 
 use super::file::{ClientBlock, File, PluginBlock, RepoBlock};
@@ -30,6 +31,9 @@ pub(crate) struct Settings {
     pub(crate) log_json: bool,
     pub(crate) client: ClientBlock,
     pub(crate) reserved_ports: Vec<u16>,
+    pub(crate) host_volumes: BTreeMap<String, HostVolume>,
+    pub(crate) garbage: GarbageLimits,
+    pub(crate) max_kill_timeout: Duration,
     pub(crate) raw_exec: bool,
     pub(crate) docker: PluginBlock,
     pub(crate) exec: PluginBlock,
@@ -105,6 +109,13 @@ impl Settings {
                 .unwrap_or_else(|| "info".to_owned()),
             log_json: arguments.log_json || file.log_json.unwrap_or(false),
             reserved_ports: port_ranges(&file.client.reserved.reserved_ports)?,
+            host_volumes: host_volumes(&file.client)?,
+            garbage: garbage(&file.client)?,
+            max_kill_timeout: duration(
+                "max_kill_timeout",
+                file.client.max_kill_timeout.as_deref(),
+            )?
+            .unwrap_or(Duration::from_secs(30)),
             client: file.client,
             raw_exec: file
                 .plugin
@@ -255,6 +266,48 @@ fn duration(what: &str, text: Option<&str>) -> anyhow::Result<Option<Duration>> 
     text.map(|text| model::parse_duration(text).with_context(|| what.to_owned())).transpose()
 }
 
+fn host_volumes(client: &ClientBlock) -> anyhow::Result<BTreeMap<String, HostVolume>> {
+    let mut volumes = BTreeMap::new();
+    for (name, block) in &client.host_volume {
+        if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
+            bail!("host_volume \"{name}\": a name has 1 to 128 characters");
+        }
+        if !Path::new(&block.path).is_absolute() {
+            bail!("host_volume \"{name}\": path is `{}`; it must be absolute", block.path);
+        }
+        let volume = HostVolume {
+            path: block.path.clone(),
+            read_only: block.read_only,
+            allow_bidirectional: block.allow_bidirectional,
+        };
+        volumes.insert(name.clone(), volume);
+    }
+    Ok(volumes)
+}
+
+fn garbage(client: &ClientBlock) -> anyhow::Result<GarbageLimits> {
+    let mut limits = GarbageLimits::default();
+    if let Some(interval) = duration("gc_interval", client.gc_interval.as_deref())? {
+        if interval < Duration::from_secs(1) {
+            bail!("gc_interval must be at least 1s");
+        }
+        limits.interval = interval;
+    }
+    for (name, given, limit) in [
+        ("gc_disk_usage_threshold", client.gc_disk_usage_threshold, &mut limits.disk_percent),
+        ("gc_inode_usage_threshold", client.gc_inode_usage_threshold, &mut limits.inode_percent),
+    ] {
+        let Some(percent) = given else { continue };
+        if !(0.0..=100.0).contains(&percent) {
+            bail!("{name} is {percent}; write a percentage from 0 to 100");
+        }
+        *limit = percent;
+    }
+    limits.max_allocs = client.gc_max_allocs.unwrap_or(limits.max_allocs);
+    limits.parallel = client.gc_parallel_destroys.unwrap_or(limits.parallel).clamp(1, 16);
+    Ok(limits)
+}
+
 fn port_ranges(text: &str) -> anyhow::Result<Vec<u16>> {
     let mut ports = BTreeSet::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -318,6 +371,30 @@ mod tests {
         assert!(budget("r", Some("many")).is_err());
         assert_eq!(port_ranges("22, 80-82").expect("ports"), [22, 80, 81, 82]);
         assert!(port_ranges("9-1").is_err());
+    }
+
+    #[test]
+    fn a_client_keeps_and_clears_as_it_is_told() {
+        let read = |text: &str| File::parse(text, false).map(|file| file.client);
+        let client = read(
+            "client {\n host_volume \"data\" {\n path = \"/srv/data\"\n read_only = true\n }\n \
+             gc_interval = \"10s\"\n gc_max_allocs = 3\n gc_disk_usage_threshold = 90.5\n}",
+        )
+        .expect("a client");
+        let volumes = host_volumes(&client).expect("volumes");
+        assert!(volumes["data"].read_only && volumes["data"].path == "/srv/data");
+        let limits = garbage(&client).expect("limits");
+        assert_eq!((limits.max_allocs, limits.disk_percent), (3, 90.5));
+        assert_eq!(limits.interval, Duration::from_secs(10));
+        assert_eq!(limits.inode_percent, 70.0);
+        for wrong in [
+            "client {\n host_volume \"data\" {\n path = \"srv\"\n }\n}",
+            "client {\n gc_disk_usage_threshold = 101\n}",
+            "client {\n gc_interval = \"1ms\"\n}",
+        ] {
+            let client = read(wrong).expect("a client");
+            assert!(host_volumes(&client).is_err() || garbage(&client).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use model::wire::{DiffType, GitopsError, PlanRequest, PlanResponse, PlannedJob};
-use model::{DeploymentId, JobId};
+use model::{AllocId, DeploymentId, JobId};
 use server::{PlanOutcome, PlanSource, Server, ServerError};
 use state::State;
 use tokio::sync::watch;
@@ -66,6 +66,10 @@ impl Control for Server {
 
     async fn fail_deployment(&self, id: DeploymentId) -> Result<u64, Refusal> {
         Ok(Self::fail_deployment(self, id).await?)
+    }
+
+    async fn stop_allocation(&self, id: AllocId) -> Result<u64, Refusal> {
+        Ok(Self::stop_allocation(self, id).await?)
     }
 
     async fn approve(&self, repo: Option<String>, jobs: Vec<JobId>) -> Result<u64, Refusal> {

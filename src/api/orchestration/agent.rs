@@ -179,9 +179,18 @@ pub(super) async fn metrics(State(app): State<App>, ask: Ask) -> Answer {
     let figures =
         crate::metrics::figures(&app.control.state(), &app.control.raft(), &app.control.repos());
     if ask.filled("format") != Some("prometheus") {
-        return json(&crate::metrics::as_json(&figures), ask.pretty());
+        let mut all = crate::metrics::as_json(&figures);
+        let local = app.local.figures().await;
+        for (key, counters) in [("Gauges", false), ("Counters", true)] {
+            if let Some(list) = all.get_mut(key).and_then(serde_json::Value::as_array_mut) {
+                list.extend(crate::local::as_json(&local, counters));
+            }
+        }
+        return json(&all, ask.pretty());
     }
-    let text = app.metrics.text(&figures, &(app.more_metrics)());
+    let mut more = (app.more_metrics)();
+    more.push_str(&crate::local::exposition(&app.local.figures().await));
+    let text = app.metrics.text(&figures, &more);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -91,7 +91,7 @@ fn request(alloc: &Allocation, ask: &Ask) -> Result<LogRequest, Refusal> {
 }
 
 /// The files are on the allocation's own node, so its agent must answer.
-fn elsewhere(alloc: &Allocation, address: &str, uri: &Uri) -> Result<Response, Refusal> {
+pub(super) fn elsewhere(alloc: &Allocation, address: &str, uri: &Uri) -> Result<Response, Refusal> {
     if address.is_empty() {
         return Err(Refusal::not_found(format!(
             "allocation {} is on node {}, which cannot be reached from here",

@@ -257,3 +257,142 @@ async fn large_answers_are_compressed_for_those_who_can() {
     let log = format!("/v1/client/fs/logs/{}?task=main&follow=true", alloc_id());
     assert_eq!(ask(&log).await.header("content-encoding"), "");
 }
+
+/// A node of which every answer can be told from all others.
+struct Told(std::sync::Mutex<Vec<String>>);
+
+impl Told {
+    fn note(&self, what: String) -> Result<(), crate::LocalError> {
+        self.0.lock().expect("nobody panics").push(what);
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl crate::LocalNode for Told {
+    async fn usage(
+        &self,
+        _: model::AllocId,
+    ) -> Result<model::wire::AllocResourceUsage, crate::LocalError> {
+        let mut usage = model::wire::AllocResourceUsage::default();
+        usage.resource_usage.memory_stats.rss = 7;
+        usage.tasks.insert("main".to_owned(), model::wire::TaskResourceUsage::default());
+        Ok(usage)
+    }
+
+    async fn host(&self) -> model::wire::HostStats {
+        model::wire::HostStats { uptime: 42, ..Default::default() }
+    }
+
+    async fn figures(&self) -> Vec<crate::LocalFigure> {
+        vec![crate::LocalFigure {
+            name: "nomad_client_uptime",
+            help: "Seconds",
+            labels: Vec::new(),
+            value: 42.0,
+            counter: false,
+        }]
+    }
+
+    async fn restart(
+        &self,
+        _: model::AllocId,
+        task: Option<String>,
+    ) -> Result<(), crate::LocalError> {
+        self.note(format!("restart {task:?}"))
+    }
+
+    async fn signal(
+        &self,
+        _: model::AllocId,
+        task: Option<String>,
+        signal: String,
+    ) -> Result<(), crate::LocalError> {
+        self.note(format!("signal {task:?} {signal}"))
+    }
+
+    async fn collect(&self, alloc: Option<model::AllocId>) -> Result<(), crate::LocalError> {
+        self.note(format!("collect {}", alloc.is_some()))
+    }
+
+    async fn list(
+        &self,
+        _: model::AllocId,
+        path: &str,
+    ) -> Result<Vec<model::wire::AllocFileInfo>, crate::LocalError> {
+        let name = path.to_owned();
+        Ok(vec![model::wire::AllocFileInfo { name, ..Default::default() }])
+    }
+
+    async fn stat(
+        &self,
+        _: model::AllocId,
+        _: &str,
+    ) -> Result<model::wire::AllocFileInfo, crate::LocalError> {
+        Err(crate::LocalError::Forbidden("reading a task's secrets is not allowed".to_owned()))
+    }
+
+    async fn read(
+        &self,
+        _: model::AllocId,
+        path: &str,
+        offset: u64,
+        limit: Option<u64>,
+    ) -> Result<crate::FilePieces, crate::LocalError> {
+        let text = format!("{path} {offset} {limit:?}");
+        Ok(Box::pin(futures_util::stream::iter([Ok(text.into())])))
+    }
+}
+
+#[tokio::test]
+async fn the_node_is_asked_and_told_what_clients_ask_and_tell() {
+    let node = std::sync::Arc::new(Told(std::sync::Mutex::default()));
+    let app = app().with_node(node.clone());
+    let id = alloc_id();
+    let stats = get(&app, &format!("/v1/client/allocation/{id}/stats")).await.json();
+    assert_eq!(stats["ResourceUsage"]["MemoryStats"]["RSS"], 7);
+    assert!(stats["Tasks"]["main"]["ResourceUsage"]["CpuStats"]["TotalTicks"].is_number());
+    assert_eq!(get(&app, "/v1/client/stats").await.json()["Uptime"], 42);
+    let metrics = get(&app, "/v1/metrics?format=prometheus").await.text;
+    assert!(metrics.contains("\nnomad_client_uptime 42\n"), "{metrics}");
+    let metrics = get(&app, "/v1/metrics").await.json();
+    let gauges = metrics["Gauges"].as_array().expect("a list");
+    assert!(gauges.iter().any(|gauge| gauge["Name"] == "nomad_client_uptime"));
+
+    let files = get(&app, &format!("/v1/client/fs/ls/{id}?path=web/local")).await.json();
+    assert_eq!(files[0]["Name"], "web/local");
+    let hidden = get(&app, &format!("/v1/client/fs/stat/{id}?path=web/secrets")).await;
+    assert_eq!(hidden.status, StatusCode::FORBIDDEN);
+    let file = get(&app, &format!("/v1/client/fs/readat/{id}?path=a&offset=3&limit=5")).await;
+    assert_eq!(file.text, "a 3 Some(5)");
+    assert_eq!(file.header("content-type"), "application/octet-stream");
+    assert_eq!(get(&app, &format!("/v1/client/fs/cat/{id}?path=a")).await.text, "a 0 None");
+
+    for (path, body) in [
+        ("restart", r#"{"TaskName": "main"}"#),
+        ("restart", ""),
+        ("signal", r#"{"Task": "", "Signal": "SIGHUP"}"#),
+        ("gc", ""),
+    ] {
+        let answer = post(&app, &format!("/v1/client/allocation/{id}/{path}"), body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+    }
+    let path = format!("/v1/client/allocation/{id}/restart");
+    assert_eq!(post(&app, &path, r#"{"AllTasks": true}"#).await.status, StatusCode::BAD_REQUEST);
+    let told = node.0.lock().expect("nobody panics").clone();
+    assert_eq!(
+        told,
+        ["restart Some(\"main\")", "restart None", "signal None SIGHUP", "collect true"]
+    );
+    let stopped = post(&app, &format!("/v1/allocation/{id}/stop"), "").await;
+    assert_eq!(stopped.json()["Index"], 80);
+    let nobody = model::AllocId::default();
+    let missing = get(&app, &format!("/v1/client/allocation/{nobody}/stats")).await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    // A page of another origin can restart nothing.
+    let request = axum::http::Request::post(format!("/v1/client/allocation/{id}/restart"))
+        .header("host", "127.0.0.1:4646")
+        .header("origin", "https://evil.example");
+    let refused = call(&app, request.body(axum::body::Body::empty()).expect("a request")).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+}

@@ -30,6 +30,7 @@ fn place_all(
             let request = Request {
                 id: alloc_id(job.id.as_str(), 0, &name, 1, ordinal),
                 group,
+                index: ordinal,
                 group_name: &name,
                 desired: count,
                 avoid: &[],
@@ -126,9 +127,9 @@ fn tasks_that_never_overlap_share_their_room() {
         task(50, LifecycleHook::Prestart, true),
         task(70, LifecycleHook::Poststop, false),
     ]);
-    assert_eq!(Need::of(&job.task_groups[0]).cpu, 500);
+    assert_eq!(Need::of(&job.task_groups[0], 0).cpu, 500);
     job.task_groups[0].tasks[0].resources.cpu = 1000;
-    assert_eq!(Need::of(&job.task_groups[0]).cpu, 1050);
+    assert_eq!(Need::of(&job.task_groups[0], 0).cpu, 1050);
 }
 
 #[test]
@@ -168,5 +169,15 @@ fn what_is_told_to_stop_holds_its_room_until_it_is_over() {
     assert_eq!(spots[0].as_ref().err().expect("is full").exhausted["cpu"], 1);
     let group = &job.task_groups[0];
     let candidates = Candidates::new(Demands::of(&job, group));
-    assert!(fleet.fits_after(&candidates, group, &stopping));
+    assert!(fleet.fits_after(&candidates, group, 0, &stopping));
+}
+
+#[test]
+fn a_volume_for_one_writer_is_given_once_per_node() {
+    let mut fleet = fleet([node(1), node(2)]);
+    let job = crate::samples::with_volume(service("a", 3), "single-node-single-writer");
+    let spots = place_all(&mut fleet, &job, 3);
+    assert!(spots[0].is_ok() && spots[1].is_ok());
+    let failure = spots[2].as_ref().err().expect("each node has its writer");
+    assert_eq!(failure.exhausted["host volume shared has a writer"], 2);
 }

@@ -47,17 +47,14 @@ fn instead(parent: &str, name: &str) -> &'static str {
         ("job", "multiregion") => {
             "the job runs in this cluster alone, with the counts of its groups"
         }
-        ("group", "volume") => "no volume is looked for when a node is chosen, and none is mounted",
-        ("task", "volume_mount") => {
-            "nothing is mounted: the task finds an empty place there, or none"
-        }
         ("group", "scaling") => "`count` holds, and nothing changes it",
         ("task", "scaling") => "`resources` hold, and nothing changes them",
         ("group", "disconnect") => {
             "a node that does not answer is lost, and its allocations are replaced"
         }
-        ("group", "max_run_duration") => "the tasks run until they end by themselves",
-        ("ephemeral_disk", _) => "a new allocation begins with empty folders",
+        ("ephemeral_disk", "migrate") => {
+            "data goes to a replacement on the same node (`sticky`), and not to another node"
+        }
         ("network", "hostname") => "a container has the host name that its driver gives it",
         ("network", "dns") => "names are resolved as on the node",
         ("network", "cni") => "no CNI plugin is called",
@@ -69,7 +66,6 @@ fn instead(parent: &str, name: &str) -> &'static str {
         ("task", "action") => "nobody can run it",
         ("task", "schedule") => "the task runs at all times",
         ("task", "csi_plugin") => "the task runs, and nothing uses it as a plugin",
-        ("task", "dispatch_payload") => "no payload is written, because no job is dispatched",
         ("resources", "cores") => {
             "no core is kept for the task alone, and placement counts no CPU for it"
         }

@@ -57,6 +57,9 @@ fn host(rules: &Rules<'_>, block: &str, volume: &VolumeRequest) {
 }
 
 fn csi(rules: &Rules<'_>, block: &str, volume: &VolumeRequest) {
+    let message = "volumes of type csi are not acted on yet";
+    let help = "no volume is looked for when a node is chosen, and none is mounted";
+    rules.once("not-acted-on", "volume/csi", &format!("{block}/type"), message, help);
     for (name, value, known) in [
         ("access_mode", &volume.access_mode, &CSI_MODES[..]),
         ("attachment_mode", &volume.attachment_mode, &ATTACHMENT_MODES[..]),
@@ -116,6 +119,12 @@ pub(super) fn mounts(rules: &Rules<'_>, path: &str, group: &Group, task: &Task) 
                 let message = format!("the group has no volume `{name}`");
                 rules.error("unknown-volume", &format!("{block}/volume"), message, &help);
             }
+        }
+        let known = mount.volume.as_deref().and_then(|name| group.volumes.get(name));
+        if task.driver == "raw_exec" && known.is_some_and(|volume| volume.kind == "host") {
+            let message = "raw_exec cannot mount a volume: its tasks see the node's own files";
+            let help = "use the path itself, or another driver";
+            rules.error("invalid-volume", &format!("{block}/volume"), message, help);
         }
         if !matches!(mount.selinux_label.as_str(), "" | "z" | "Z") {
             let message =

@@ -10,7 +10,7 @@ pub(super) static GROUP: Schema = Schema {
     attributes: &[
         count("count", "Count").or_null(),
         duration("shutdown_delay", "ShutdownDelay").or_null(),
-        duration("max_run_duration", "MaxRunDuration").or_null().later(),
+        duration("max_run_duration", "MaxRunDuration").or_null(),
         duration("stop_after_client_disconnect", "StopAfterClientDisconnect").or_null().gone(),
         duration("max_client_disconnect", "MaxClientDisconnect").or_null().gone(),
         flag("prevent_reschedule_on_lost", "PreventRescheduleOnLost").or_null().gone(),
@@ -20,7 +20,7 @@ pub(super) static GROUP: Schema = Schema {
         many("affinity", "Affinities", || &AFFINITY).later(),
         labelled("task", "Tasks", "Name", || &task::TASK),
         many("spread", "Spreads", || &SPREAD).later(),
-        keyed("volume", "Volumes", "Name", || &VOLUME).later(),
+        keyed("volume", "Volumes", "Name", || &VOLUME),
         restart(),
         one("disconnect", "Disconnect", || &DISCONNECT).later(),
         one("reschedule", "ReschedulePolicy", || &RESCHEDULE),
@@ -40,7 +40,7 @@ pub(super) static GROUP: Schema = Schema {
 
 static EPHEMERAL_DISK: Schema = Schema {
     attributes: &[
-        flag("sticky", "Sticky").later(),
+        flag("sticky", "Sticky"),
         flag("migrate", "Migrate").later(),
         whole("size", "SizeMB", 0, i64::MAX).or_whole(300),
     ],

@@ -87,10 +87,24 @@ pub struct NodeView {
     pub status_updated_at: i64,
     /// Drivers.
     pub drivers: BTreeMap<String, DriverView>,
+    /// Directories that it offers, by name.
+    pub host_volumes: BTreeMap<String, HostVolumeView>,
     /// State index of creation.
     pub create_index: u64,
     /// State index of the last change.
     pub modify_index: u64,
+}
+
+/// A directory that a node offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HostVolumeView {
+    /// Its name.
+    pub name: String,
+    /// Where it is on the node.
+    pub path: String,
+    /// Whether nothing may be written.
+    pub read_only: bool,
 }
 
 /// What a node says of one driver.

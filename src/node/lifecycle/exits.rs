@@ -22,8 +22,10 @@ impl Lifecycle {
         run.attached = false;
         run.state.finished_at = if status.finished_at.is_zero() { now } else { status.finished_at };
         run.push(words::terminated(status, now));
+        run.ooms = run.ooms.saturating_add(u32::from(status.oom));
         match run.stopping.take() {
             Some(Stopping::Kill) => run.killed(now),
+            Some(Stopping::Again) => run.again(now),
             Some(Stopping::Restart) => self.ended(rules, name, Outcome::Failure, now),
             None if status.is_success() => self.ended(rules, name, Outcome::Success, now),
             None => self.ended(rules, name, Outcome::Failure, now),
@@ -59,9 +61,7 @@ impl Lifecycle {
         }
         let message = "Task was gone when the agent came back, without an exit code";
         run.note("Restarting", message, now);
-        run.state.restarts = run.state.restarts.saturating_add(1);
-        run.state.state = TaskRunState::Pending;
-        run.phase = Phase::Backoff { until: now };
+        run.again(now);
     }
 
     fn ended(&mut self, rules: Rules<'_>, name: &str, outcome: Outcome, now: Timestamp) {
@@ -91,6 +91,13 @@ impl Lifecycle {
 }
 
 impl TaskRun {
+    /// Is started again at once, and nothing is counted.
+    fn again(&mut self, now: Timestamp) {
+        self.state.restarts = self.state.restarts.saturating_add(1);
+        self.state.state = TaskRunState::Pending;
+        self.phase = Phase::Backoff { until: now };
+    }
+
     /// Ended because it was told to.
     pub(super) fn killed(&mut self, now: Timestamp) {
         self.note("Killed", "Task successfully killed", now);

@@ -428,3 +428,78 @@ fn a_clock_that_was_set_back_holds_nothing_up() {
     sim.run(0).run(3);
     assert_eq!(sim.log.last().map(String::as_str), Some("Stop web"));
 }
+
+#[test]
+fn a_batch_that_runs_too_long_is_ended_and_fails() {
+    let tasks = vec![task("main"), hooked("last", LifecycleHook::Poststop, false)];
+    let mut sim = Sim::new(JobType::Batch, tasks);
+    sim.group.max_run_duration = Some(Duration::from_secs(60));
+    sim.run(1);
+    assert_eq!(sim.wake(1), Some(at(61)));
+    // The time that was run counts, not the time since the last start.
+    sim.exit("main", 1, 50).run(56);
+    assert_eq!(sim.wake(56), Some(at(61)));
+    sim.run(60);
+    assert_eq!(sim.status(), ClientStatus::Running);
+    sim.run(61);
+    assert_eq!(sim.take_log(), ["Start main", "Start main", "Stop main", "Start last"]);
+    assert_eq!(sim.status(), ClientStatus::Running, "what comes after the run is let finish");
+    assert_eq!(sim.wake(61), None);
+    sim.exit("last", 0, 70);
+    assert_eq!(sim.status(), ClientStatus::Failed);
+    let words = sim.life.describe(ClientStatus::Failed);
+    assert_eq!(words, "Allocation ran longer than max_run_duration");
+    assert!(!sim.life.tasks["main"].state.failed, "the task did nothing wrong");
+    let killing = sim.life.tasks["main"].state.events.iter().find(|event| event.kind == "Killing");
+    assert_eq!(killing.expect("an event").message, words);
+}
+
+#[test]
+fn a_run_that_ends_in_time_and_a_service_never_expire() {
+    let mut sim = Sim::new(JobType::Batch, vec![task("main")]);
+    sim.group.max_run_duration = Some(Duration::from_secs(60));
+    sim.run(1).exit("main", 0, 59).run(100);
+    assert_eq!((sim.status(), sim.wake(100)), (ClientStatus::Complete, None));
+    let mut sim = Sim::new(JobType::Service, vec![task("main")]);
+    sim.group.max_run_duration = Some(Duration::from_secs(60));
+    sim.run(1).run(1000);
+    assert_eq!(sim.status(), ClientStatus::Running);
+}
+
+#[test]
+fn the_time_run_goes_on_under_another_agent() {
+    let mut sim = Sim::new(JobType::Sysbatch, vec![task("main")]);
+    sim.group.max_run_duration = Some(Duration::from_secs(60));
+    sim.run(1);
+    sim.life.began = Timestamp::ZERO;
+    let text = serde_json::to_string(&sim.life).expect("JSON");
+    let life: Lifecycle = serde_json::from_str(&text).expect("a record of an older version");
+    sim.life = life.restored(&sim.group, at(30));
+    sim.run(30);
+    assert_eq!(sim.wake(30), Some(at(61)));
+    sim.run(61);
+    assert_eq!(sim.status(), ClientStatus::Failed);
+}
+
+#[test]
+fn a_restart_that_somebody_asks_for_counts_as_nothing() {
+    let mut sim = Sim::new(JobType::Service, vec![task("main")]);
+    for n in 1..=5 {
+        sim.run(n);
+        sim.handle("main", None, Event::RestartOrdered, n);
+        sim.run(n);
+        assert_eq!(sim.status(), ClientStatus::Running);
+    }
+    assert_eq!(sim.life.tasks["main"].window.count, 0);
+    assert_eq!(sim.life.tasks["main"].state.restarts, 5);
+    assert!(sim.kinds("main").contains(&"Restart Signaled"));
+}
+
+#[test]
+fn ends_are_told_apart() {
+    let say = |status: ExitStatus| words::terminated(&status, at(0)).message;
+    assert_eq!(say(exit(3)), "Exit Code: 3");
+    let killed = ExitStatus { code: Some(137), signal: Some(9), ..ExitStatus::default() };
+    assert_eq!(say(killed.clone()), "Exit Code: 137, Signal: 9");
+    assert_eq!(say(ExitStatus { oom: true, ..killed }), "Exit Code: 137, Signal: 9, OOM Killed");
+}

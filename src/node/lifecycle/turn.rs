@@ -3,12 +3,13 @@
 use model::{LifecycleHook, Task, Timestamp};
 
 use super::exits::blocks_main;
-use super::{Lifecycle, Phase, Rules, StopOrder, Stopping, TaskRun};
+use super::{Lifecycle, Phase, Rules, StopOrder, Stopping, TaskRun, words};
 
 /// Why tasks are to end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cause {
     Ordered(StopOrder),
+    RanTooLong,
     SiblingFailed,
     LeaderDead,
     MainTasksDead,
@@ -50,6 +51,9 @@ impl Lifecycle {
     fn cause(&self, rules: Rules<'_>) -> Option<Cause> {
         if let Some(order) = self.stop {
             return Some(Cause::Ordered(order));
+        }
+        if self.expired.is_some() {
+            return Some(Cause::RanTooLong);
         }
         let dead = |task: &Task| self.phase(task) == Phase::Dead;
         let tasks = || rules.group.tasks.iter().filter(|task| !is_poststop(task));
@@ -181,6 +185,7 @@ impl TaskRun {
             Some(Cause::SiblingFailed) => {
                 ("Sibling Task Failed", "Task's sibling failed; killing the rest of the group")
             }
+            Some(Cause::RanTooLong) => ("Killing", words::RAN_TOO_LONG),
             Some(Cause::LeaderDead) => ("Leader Task Dead", "Leader Task in Group dead"),
             Some(Cause::MainTasksDead) => ("Main Tasks Dead", "Main tasks in the group died"),
             Some(Cause::Ordered(_)) | None => {

@@ -49,6 +49,7 @@ pub(super) fn terminated(status: &ExitStatus, now: Timestamp) -> TaskEvent {
         message,
         exit_code: status.code,
         signal: status.signal,
+        oom_killed: status.oom,
     }
 }
 
@@ -61,8 +62,11 @@ pub(super) fn restarting(after: Duration, reason: &str, now: Timestamp) -> TaskE
     }
 }
 
+/// Why an allocation fails that ran longer than its group allows.
+pub(super) const RAN_TOO_LONG: &str = "Allocation ran longer than max_run_duration";
+
 /// An allocation's status in words.
-pub(crate) const fn describe(status: ClientStatus) -> &'static str {
+pub(super) const fn describe(status: ClientStatus) -> &'static str {
     match status {
         ClientStatus::Pending => "No tasks have started",
         ClientStatus::Running => "Tasks are running",

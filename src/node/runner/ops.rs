@@ -56,7 +56,8 @@ impl OpContext {
             (Op::Stop, Some(handle)) => {
                 let task = self.job.job.group(&self.alloc.group).and_then(|g| g.task(&self.task));
                 let (signal, timeout) = task.map_or(("", Duration::from_secs(5)), |task| {
-                    (task.kill_signal.as_str(), task.kill_timeout)
+                    let longest = self.shared.options.max_kill_timeout;
+                    (task.kill_signal.as_str(), task.kill_timeout.min(longest))
                 });
                 match driver.stop(handle, signal, timeout).await {
                     Ok(status) => Event::Exited(status),
@@ -191,6 +192,7 @@ impl OpContext {
             job,
             group,
             task,
+            payload: &self.job.payload,
             dirs: &dirs,
             env: &env,
             progress: &self.progress,

@@ -10,7 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::fake::{FakeUpstream, Hold, World};
-use crate::{AllocReport, Assignment, NodeRuntime, Options};
+use crate::{AllocReport, Assignment, DiskUse, NodeRuntime, Options};
+
+mod keeping;
 
 /// A machine with a node on it that can be stopped, killed and started again.
 struct Stage {
@@ -20,6 +22,7 @@ struct Stage {
     stop: CancellationToken,
     began: Instant,
     runtime: Option<NodeRuntime>,
+    tune: fn(&mut Options),
 }
 
 impl Stage {
@@ -31,6 +34,7 @@ impl Stage {
             stop: CancellationToken::new(),
             began: Instant::now(),
             runtime: None,
+            tune: |_| (),
         }
     }
 
@@ -41,6 +45,9 @@ impl Stage {
             Options::new(self.data.path().to_owned(), node, vec![self.world.driver()]);
         let began = self.began;
         options.clock = Arc::new(move || Timestamp::from_secs(1_000_000) + began.elapsed());
+        // Nothing may depend on how full this machine's disk is.
+        options.disk_use = Arc::new(|_| DiskUse { total: 100, ..DiskUse::default() });
+        (self.tune)(&mut options);
         let upstream = self.upstream.clone();
         let runtime = NodeRuntime::start(options, upstream, self.stop.clone()).await;
         self.runtime = Some(runtime.expect("a node"));

@@ -32,6 +32,7 @@ impl State {
         }
         let number = record.current().map_or(0, |current| current.version + 1);
         record.versions.push(Arc::new(JobVersion {
+            payload: Vec::new(),
             version: number,
             job: Arc::clone(job),
             hash,

@@ -193,6 +193,7 @@ fn task_event(event: &TaskEvent) -> TaskEventView {
         details: number("exit_code", event.exit_code)
             .into_iter()
             .chain(number("signal", event.signal))
+            .chain(event.oom_killed.then(|| ("oom_killed".to_owned(), "true".to_owned())))
             .collect(),
         exit_code: event.exit_code.unwrap_or_default(),
         signal: event.signal.unwrap_or_default(),

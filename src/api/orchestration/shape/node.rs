@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use model::Node;
 use model::wire::{
-    DriverView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView, NodeView,
+    DriverView, HostVolumeView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView,
+    NodeView,
 };
 
 pub(crate) fn node_stub(node: &Node, resources: bool) -> NodeListStub {
@@ -47,6 +48,14 @@ pub(crate) fn node_view(node: &Node) -> NodeView {
         status_description: String::new(),
         status_updated_at: node.status_at.0 / 1_000_000_000,
         drivers: drivers(node),
+        host_volumes: node
+            .host_volumes
+            .iter()
+            .map(|(name, volume)| {
+                let (path, read_only) = (volume.path.clone(), volume.read_only);
+                (name.clone(), HostVolumeView { name: name.clone(), path, read_only })
+            })
+            .collect(),
         create_index: node.create_index,
         modify_index: node.modify_index,
     }

@@ -54,19 +54,32 @@ pub(crate) fn check_plan(state: &State, plan: &Plan) {
     }
 }
 
-/// A state by itself: no node over-committed, no port twice.
+/// A state by itself: no node over-committed, no port twice, no writer beside one that is to be alone.
 pub(crate) fn check_state(state: &State) {
     for node in state.nodes().filter(|node| node.status == NodeStatus::Ready) {
         let (mut cpu, mut memory, mut disk) = (0, 0, 0);
         let mut ports = BTreeSet::new();
+        let mut writers: BTreeMap<String, (u32, u32)> = BTreeMap::new();
         for alloc in state.allocs_on_node(node.id).filter(|alloc| !alloc.client.is_terminal()) {
             cpu += alloc.resources.cpu;
             memory += alloc.resources.memory_mb;
             disk += alloc.resources.disk_mb;
+            let version = state.job_version(&alloc.job, alloc.job_version);
+            let group = version.and_then(|version| version.job.group(&alloc.group));
+            for volume in group.into_iter().flat_map(|group| group.volumes.values()) {
+                let source = volume.source_of(alloc.index).into_owned();
+                assert!(node.host_volumes.contains_key(&source), "{} has no {source}", node.name);
+                let count = writers.entry(source).or_default();
+                count.0 += u32::from(volume.writes());
+                count.1 += u32::from(volume.excludes_writers());
+            }
             for port in &alloc.resources.ports {
                 assert!(ports.insert(port.value), "port {} is given twice", port.value);
                 assert!(!node.resources.reserved_ports.contains(&port.value));
             }
+        }
+        for (source, (all, alone)) in writers {
+            assert!(alone == 0 || all == 1, "{all} write to {source} of {}", node.name);
         }
         assert!(cpu <= node.resources.cpu, "{cpu} MHz on {}", node.name);
         assert!(memory <= node.resources.memory_mb, "{memory} MB on {}", node.name);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use state::Command;
 
 use crate::cluster::{Cluster, Mode, with};
-use crate::samples::{node, of_kind};
+use crate::samples::{node, of_kind, with_volume};
 
 const NODES: u32 = 4;
 const JOBS: [&str; 3] = ["a", "b", "c"];
@@ -31,20 +31,32 @@ struct Spec {
     auto_revert: bool,
     cpu: u64,
     fixed_port: bool,
+    /// An access mode of a host volume; none when empty.
+    volume: &'static str,
+    sticky: bool,
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
     let cpu = prop_oneof![Just(100u64), Just(1200)];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
-    (0..5u32, 1..3u32, 0..3u32, cpu, flags).prop_map(
-        |(count, max_parallel, canary, cpu, (auto_promote, auto_revert, fixed_port))| Spec {
+    let volume = prop_oneof![
+        3 => Just(""),
+        2 => Just("single-node-writer"),
+        1 => Just("single-node-single-writer"),
+        1 => Just("single-node-multi-writer"),
+        1 => Just("single-node-reader-only"),
+    ];
+    (0..5u32, 1..3u32, 0..3u32, cpu, flags, volume, any::<bool>()).prop_map(
+        |(count, max_parallel, canary, cpu, flags, volume, sticky)| Spec {
             count,
             max_parallel,
             canary,
-            auto_promote,
-            auto_revert,
+            auto_promote: flags.0,
+            auto_revert: flags.1,
             cpu,
-            fixed_port,
+            fixed_port: flags.2,
+            volume,
+            sticky,
         },
     )
 }
@@ -79,6 +91,7 @@ fn build(at: usize, spec: &Spec) -> Job {
             ..model::Port::default()
         }];
     }
+    group.ephemeral_disk.sticky = spec.sticky;
     let update = group.update.as_mut().expect("has updates");
     update.max_parallel = spec.max_parallel;
     update.auto_revert = spec.auto_revert;
@@ -87,7 +100,7 @@ fn build(at: usize, spec: &Spec) -> Job {
         update.canary = spec.canary;
         update.auto_promote = spec.auto_promote && spec.canary > 0;
     }
-    job
+    if spec.volume.is_empty() { job } else { with_volume(job, spec.volume) }
 }
 
 proptest! {
@@ -136,6 +149,7 @@ proptest! {
         for at in 0..JOBS.len() {
             let spec = Spec {
                 count: 3, max_parallel: 1, canary: 0, auto_promote: false, auto_revert: true, cpu: 100, fixed_port: false,
+                volume: "", sticky: false,
             };
             cluster.commit(&with(build(at, &spec), Mode::Good, 99));
         }
