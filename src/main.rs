@@ -35,7 +35,9 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
         Some(first) if first == driver::SHIM_ARG => return driver::shim_main(arguments),
-        Some(first) if first == network::NAMESPACE_ARG => return network::namespace_main(arguments),
+        Some(first) if first == network::NAMESPACE_ARG => {
+            return network::namespace_main(arguments);
+        }
         _ => {}
     }
     let matches =

@@ -1,6 +1,7 @@
 //! Which nodes may run a group at all, whatever room they have.
 
 mod constraint;
+mod network;
 mod version;
 
 use model::{Group, Job, Node};
@@ -12,6 +13,7 @@ pub(crate) struct Demands {
     datacenters: Vec<String>,
     pool: String,
     drivers: Vec<String>,
+    network: network::Demand,
     constraints: Vec<Compiled>,
     /// `distinct_hosts` for the whole job, for the group.
     pub(crate) distinct_hosts: Option<Distinct>,
@@ -52,6 +54,7 @@ impl Demands {
             datacenters: job.datacenters.clone(),
             pool: job.node_pool.clone(),
             drivers,
+            network: network::Demand::of(group),
             constraints: Vec::new(),
             distinct_hosts: None,
             distinct_properties: Vec::new(),
@@ -114,6 +117,7 @@ impl Demands {
                 _ => return Err(format!("missing driver {driver}")),
             }
         }
+        self.network.check(node)?;
         self.suits(node)
     }
 }

@@ -37,7 +37,7 @@ impl Room {
         self.cpu += held.cpu;
         self.memory += held.memory_mb;
         self.disk += held.disk_mb;
-        self.ports.take(&held.ports);
+        self.ports.take(&self.node, &held.ports);
     }
 
     /// Whether `need` fits; otherwise the dimension that is short.
@@ -212,7 +212,7 @@ impl Fleet {
             };
             for alloc in self.state.allocs_on_node(node.id) {
                 if alloc.client.is_terminal() {
-                    room.ports.wear(&alloc.resources.ports);
+                    room.ports.wear(node, &alloc.resources.ports);
                 } else {
                     room.hold(&alloc.resources);
                 }
@@ -318,7 +318,7 @@ impl Fleet {
         room.cpu = room.cpu.saturating_sub(leaving.resources.cpu);
         room.memory = room.memory.saturating_sub(leaving.resources.memory_mb);
         room.disk = room.disk.saturating_sub(leaving.resources.disk_mb);
-        room.ports = room.ports.without(&leaving.resources.ports);
+        room.ports = room.ports.without(&room.node, &leaving.resources.ports);
         room.fits(&Need::of(group)).is_ok()
     }
 

@@ -78,6 +78,7 @@ pub(crate) fn node(n: u32) -> Node {
             min_dynamic_port: 20_000,
             max_dynamic_port: 32_000,
             reserved_ports: vec![22],
+            host_networks: Vec::new(),
         },
         status: model::NodeStatus::Ready,
         ..Node::default()

@@ -216,7 +216,7 @@ impl Networks {
         // `portmap` undoes all of a container's ports, and none when it is told of none.
         let any = PortMapping { host_ip: String::new(), host_port: 1, port: 1 };
         let runtime = Runtime { ports: vec![any], ips: Vec::new() };
-        there.then(|| Added { chain, runtime, args, path, result })
+        there.then_some(Added { chain, runtime, args, path, result })
     }
 
     /// Everything on this machine that is ours: allocations with a record or a namespace.

@@ -1,6 +1,9 @@
 //! What this machine is and can give. Reads `/proc`, `/sys` and `/etc/os-release`; the texts are read by pure functions.
 
+mod addresses;
 mod texts;
+
+pub use addresses::HostNetworkSettings;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,6 +52,10 @@ pub struct NodeSettings {
     pub dynamic_ports: (u16, u16),
     /// Ports that are never given out.
     pub reserved_ports: Vec<u16>,
+    /// Further addresses that ports can be asked for at.
+    pub host_networks: Vec<HostNetworkSettings>,
+    /// The networks that this node can make; none if `None`.
+    pub networks: Option<Arc<network::Networks>>,
 }
 
 impl Default for NodeSettings {
@@ -71,6 +78,8 @@ impl Default for NodeSettings {
             reserved_disk_mb: 0,
             dynamic_ports: (20_000, 32_000),
             reserved_ports: Vec::new(),
+            host_networks: Vec::new(),
+            networks: None,
         }
     }
 }
@@ -91,12 +100,20 @@ struct Machine {
     disk_total_mb: u64,
     /// The address that the default route uses.
     address: String,
+    /// All its addresses, each with its interface.
+    addresses: Vec<(String, std::net::IpAddr)>,
+    /// What it offers of networks.
+    networks: BTreeMap<String, String>,
 }
 
 /// Looks at the machine and asks each driver. Never fails: what cannot be read is left out.
 pub async fn fingerprint(settings: &NodeSettings, drivers: &[Arc<dyn Driver>]) -> Node {
-    let data_dir = settings.data_dir.clone();
-    let machine = tokio::task::spawn_blocking(move || read_machine(&data_dir)).await;
+    let (data_dir, networks) = (settings.data_dir.clone(), settings.networks.clone());
+    let machine = tokio::task::spawn_blocking(move || Machine {
+        networks: networks.map(|networks| networks.attributes()).unwrap_or_default(),
+        ..read_machine(&data_dir)
+    })
+    .await;
     let asked = drivers
         .iter()
         .map(|driver| async { (driver.name().to_owned(), driver.fingerprint().await) });
@@ -147,6 +164,8 @@ fn read_machine(data_dir: &Path) -> Machine {
         disk_free_mb,
         disk_total_mb,
         address: own_address().unwrap_or_else(|| "127.0.0.1".into()),
+        addresses: addresses::read(),
+        networks: BTreeMap::new(),
     }
 }
 
@@ -210,6 +229,7 @@ fn assemble(
     .filter(|(_, value)| !value.is_empty())
     .map(|(key, value)| (key.to_owned(), value))
     .collect();
+    attributes.extend(machine.networks.clone());
     for (driver, info) in &drivers {
         attributes.extend(info.attributes.clone());
         if info.detected && info.healthy {
@@ -235,6 +255,7 @@ fn assemble(
             min_dynamic_port: settings.dynamic_ports.0,
             max_dynamic_port: settings.dynamic_ports.1,
             reserved_ports: settings.reserved_ports.clone(),
+            host_networks: addresses::host_networks(&settings.host_networks, &machine.addresses),
         },
         ..Node::default()
     }

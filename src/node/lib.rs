@@ -22,6 +22,7 @@ mod fake;
 mod fingerprint;
 mod health;
 mod lifecycle;
+mod networks;
 mod options;
 mod prepare;
 mod record;
@@ -33,7 +34,7 @@ mod task_env;
 mod upstream;
 
 pub use dirs::DirError;
-pub use fingerprint::{NodeSettings, fingerprint, load_or_create_node_id};
+pub use fingerprint::{HostNetworkSettings, NodeSettings, fingerprint, load_or_create_node_id};
 pub use model::AllocReport;
 pub use options::{Clock, Options, system_clock};
 pub use record::RecordError;

@@ -1,6 +1,8 @@
 //! What a task finds when it starts beside its directories. One stage after the other, each in a file of its own; the
 //! first that fails keeps the task from starting, under the name that Nomad gives that event.
 
+mod network;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -50,6 +52,8 @@ pub(crate) struct Unprepared {
 ///
 /// # Errors
 /// What the first stage that failed says.
-pub(crate) async fn prepare(_task: &Preparing<'_>) -> Result<Prepared, Unprepared> {
-    Ok(Prepared::default())
+pub(crate) async fn prepare(task: &Preparing<'_>) -> Result<Prepared, Unprepared> {
+    let mut prepared = Prepared::default();
+    network::prepare(task, &mut prepared).await?;
+    Ok(prepared)
 }

@@ -25,7 +25,7 @@ use crate::health::{CheckView, Gate, TaskView};
 use crate::lifecycle::{Action, Event, Op, Phase, Rules, StopOrder, describe};
 use crate::record::{Record, Store};
 use crate::reports::Reports;
-use crate::{AllocReport, Assignment, Options};
+use crate::{AllocReport, Assignment, Options, networks};
 
 /// How long a stopping agent waits for starts that are under way, so that their handles are written down.
 const FINISH_STARTS: Duration = Duration::from_secs(2);
@@ -108,6 +108,8 @@ pub(crate) struct Runner {
     notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
     reported: Option<AllocReport>,
     gone: bool,
+    /// Whether its network was released; the audit does it again where that failed.
+    released: bool,
 }
 
 impl Runner {
@@ -127,6 +129,7 @@ impl Runner {
             notes: mpsc::channel(NOTES),
             reported: None,
             gone: false,
+            released: false,
         };
         runner.replan_checks();
         runner
@@ -137,6 +140,9 @@ impl Runner {
         self.take_wanted();
         loop {
             self.settle().await;
+            if self.record.lifecycle.is_clean() {
+                self.release_network().await;
+            }
             if self.gone && self.record.lifecycle.is_clean() {
                 self.clean_up().await;
                 return End::Removed;
@@ -430,6 +436,15 @@ impl Runner {
             }
         }
         let _ = self.save().await;
+    }
+
+    /// Once nothing of the allocation is left that could use its network.
+    async fn release_network(&mut self) {
+        let group = self.record.job.job.group(&self.record.alloc.group);
+        let apart = group.and_then(Group::network).is_some_and(|network| network.is_apart());
+        if apart && !std::mem::replace(&mut self.released, true) {
+            networks::release(&self.shared, self.record.alloc.id).await;
+        }
     }
 
     async fn clean_up(&mut self) {

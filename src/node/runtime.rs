@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::{self, Found, Suspects};
 use crate::dirs::Dirs;
 use crate::lifecycle::Lifecycle;
+use crate::networks;
 use crate::record::{self, Record, RecordError, Store};
 use crate::reports::Reports;
 use crate::runner::{End, Runner, Shared, Wanted};
@@ -89,6 +90,7 @@ impl NodeRuntime {
             let (window, ended) = (shared.options.batch_window, runners_ended.clone());
             async move { reports.send_all(node, upstream, window, ended).await }
         });
+        loops.spawn(networks::keep_whole(shared.clone(), stop.clone()));
         loops.spawn(async move {
             let _guard = runners_ended.drop_guard();
             dispatcher.run(node, upstream).await;
@@ -248,6 +250,13 @@ impl Dispatcher {
         let Self { entries, listed: Some(listed), damaged, suspects, shared, .. } = self else {
             return Vec::new();
         };
+        let ended: BTreeSet<AllocId> = shared
+            .reports
+            .latest()
+            .into_iter()
+            .filter(|report| report.client.is_terminal())
+            .map(|report| report.alloc)
+            .collect();
         let over: BTreeSet<(AllocId, String)> = shared
             .reports
             .latest()
@@ -262,6 +271,8 @@ impl Dispatcher {
             let is_over = match found {
                 Found::Task { task, .. } => over.contains(&(alloc, task.clone())),
                 Found::Dir(_) => false,
+                // Its runner could not release it.
+                Found::Network(alloc) => ended.contains(alloc),
             };
             !is_over
                 && (entries.contains_key(&alloc)

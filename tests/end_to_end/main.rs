@@ -15,6 +15,7 @@ mod job_files;
 mod job_safety;
 mod jobs;
 mod load;
+mod network;
 mod repository;
 mod restart;
 mod rollout;

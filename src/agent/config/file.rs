@@ -58,6 +58,23 @@ pub(crate) struct ClientBlock {
     /// What tasks of `exec` and `java` see of the node, and where.
     pub(crate) chroot_env: BTreeMap<PathBuf, PathBuf>,
     pub(crate) reserved: Reserved,
+    /// Further addresses of this node, by the names that job files use.
+    pub(crate) host_network: BTreeMap<String, HostNetworkBlock>,
+    /// Where CNI plugins are, folders parted by `:`.
+    pub(crate) cni_path: Option<String>,
+    pub(crate) cni_config_dir: Option<PathBuf>,
+    pub(crate) bridge_network_name: Option<String>,
+    pub(crate) bridge_network_subnet: Option<String>,
+    pub(crate) bridge_network_hairpin_mode: Option<bool>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HostNetworkBlock {
+    pub(crate) cidr: String,
+    pub(crate) interface: String,
+    /// `22,80,8500-8600`.
+    pub(crate) reserved_ports: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

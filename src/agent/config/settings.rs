@@ -10,6 +10,7 @@ use gitrepo::{Credentials, RepoConfig, SecretSource};
 use server::{Budget, IntakeOptions};
 
 use super::file::{ClientBlock, File, PluginBlock, RepoBlock};
+use super::networks;
 use crate::arguments::AgentArguments;
 
 /// Everything that an agent needs to know before it starts.
@@ -29,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) log_json: bool,
     pub(crate) client: ClientBlock,
     pub(crate) reserved_ports: Vec<u16>,
+    pub(crate) host_networks: Vec<node::HostNetworkSettings>,
     pub(crate) raw_exec: bool,
     pub(crate) docker: PluginBlock,
     pub(crate) exec: PluginBlock,
@@ -103,7 +105,8 @@ impl Settings {
                 .unwrap_or_else(|| "info".to_owned()),
             log_json: arguments.log_json || file.log_json.unwrap_or(false),
             reserved_ports: port_ranges(&file.client.reserved.reserved_ports)?,
-            client: file.client,
+            host_networks: networks::host_networks(&file.client)?,
+            client: networks::checked(file.client)?,
             raw_exec: file
                 .plugin
                 .get("raw_exec")
@@ -252,7 +255,7 @@ fn duration(what: &str, text: Option<&str>) -> anyhow::Result<Option<Duration>> 
     text.map(|text| model::parse_duration(text).with_context(|| what.to_owned())).transpose()
 }
 
-fn port_ranges(text: &str) -> anyhow::Result<Vec<u16>> {
+pub(super) fn port_ranges(text: &str) -> anyhow::Result<Vec<u16>> {
     let mut ports = BTreeSet::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -282,6 +282,7 @@ mod tests {
                 value: 20_000,
                 to: 80,
                 host_ip: "10.0.0.1".into(),
+                host_network: None,
             }],
             kill_signal: String::new(),
             log: LogConfig::default(),

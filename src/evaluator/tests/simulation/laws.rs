@@ -64,7 +64,11 @@ pub(crate) fn check_state(state: &State) {
             memory += alloc.resources.memory_mb;
             disk += alloc.resources.disk_mb;
             for port in &alloc.resources.ports {
-                assert!(ports.insert(port.value), "port {} is given twice", port.value);
+                assert!(
+                    ports.insert((port.host_ip.clone(), port.value)),
+                    "port {} is given twice",
+                    port.value
+                );
                 assert!(!node.resources.reserved_ports.contains(&port.value));
             }
         }
