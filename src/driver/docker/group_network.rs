@@ -215,7 +215,6 @@ fn body(hold: &NetworkHold, instance: &str) -> ContainerCreateBody {
             userns_mode: Some("host".to_owned()),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
             readonly_rootfs: Some(true),
-            oom_score_adj: Some(-900),
             restart_policy: Some(RestartPolicy {
                 name: Some(RestartPolicyNameEnum::NO),
                 maximum_retry_count: None,

@@ -17,6 +17,8 @@ use nix::sched::{CloneFlags, unshare};
 /// The first argument that makes this binary an agent which is killed while it makes a network.
 const VICTIM: &str = "__victim";
 
+type Case = (&'static str, fn(&Path));
+
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     match args.next() {
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
     run("ip", &["address", "add", "10.9.8.7/32", "dev", "lo"]);
     let filter: Vec<String> =
         std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    let all: [(&str, fn(&Path)); 7] = [
+    let all: [Case; 7] = [
         ("a_network_of_loopback_alone", a_network_of_loopback_alone),
         ("groups_are_reached_by_mapped_ports_alone", groups_are_reached_by_mapped_ports_alone),
         ("what_was_flushed_is_put_back", what_was_flushed_is_put_back),
