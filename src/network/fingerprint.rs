@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::keep::Turn;
@@ -25,13 +26,47 @@ const BRIDGE_PLUGINS: [&str; 4] = ["bridge", "host-local", "firewall", "portmap"
 /// The most programs of a folder that are asked.
 const MAX_PLUGINS: usize = 64;
 
-/// A plugin's file as it was when it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Seen(PathBuf, Option<std::time::SystemTime>, u64);
+/// A plugin's file as it was when it was asked: its time of change in nanoseconds, and its length.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Seen(PathBuf, u64, u64);
 
-/// What the plugins answered, so that they are asked once and not every half minute.
+/// What the plugins answered, so that they are asked once and not every half minute, nor at every start of the agent.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(BTreeMap<Seen, Option<String>>);
+pub(crate) struct Answers {
+    known: BTreeMap<Seen, Option<String>>,
+    /// Whether those of an earlier agent were looked for.
+    restored: bool,
+}
+
+impl Answers {
+    /// The file that keeps them. What cannot be read or written there is asked again, and that is all.
+    fn file(settings: &Settings) -> PathBuf {
+        settings.records.with_file_name("cni-plugins.json")
+    }
+
+    fn restore(&mut self, settings: &Settings) {
+        if std::mem::replace(&mut self.restored, true) {
+            return;
+        }
+        let known = std::fs::read(Self::file(settings)).ok();
+        let known = known
+            .and_then(|bytes| serde_json::from_slice::<Vec<(Seen, Option<String>)>>(&bytes).ok());
+        self.known = known.unwrap_or_default().into_iter().collect();
+    }
+
+    fn keep(&mut self, settings: &Settings, asked: BTreeMap<Seen, Option<String>>) {
+        if self.known == asked {
+            return;
+        }
+        self.known = asked;
+        let list: Vec<_> = self.known.iter().collect();
+        if let Ok(bytes) = serde_json::to_vec(&list) {
+            let file = Self::file(settings);
+            let fresh = file.with_extension("new");
+            let _ = std::fs::write(&fresh, bytes).and_then(|()| std::fs::rename(&fresh, file));
+        }
+    }
+}
 
 /// Looks at the node. Blocks.
 pub(crate) fn attributes(settings: &Settings, answers: &mut Answers) -> BTreeMap<String, String> {
@@ -41,11 +76,12 @@ pub(crate) fn attributes(settings: &Settings, answers: &mut Answers) -> BTreeMap
         return attributes;
     }
     attributes.insert(ATTRIBUTE_NAMESPACES.to_owned(), "1".to_owned());
+    answers.restore(settings);
     let mut plugins = BTreeSet::new();
     let mut asked = BTreeMap::new();
     for seen in programs(&settings.cni_path) {
-        let version = match answers.0.remove(&seen) {
-            Some(version) => version,
+        let version = match answers.known.get(&seen) {
+            Some(version) => version.clone(),
             None => version(settings, &seen.0),
         };
         let name = seen.0.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
@@ -56,7 +92,7 @@ pub(crate) fn attributes(settings: &Settings, answers: &mut Answers) -> BTreeMap
         }
         asked.insert(seen, version);
     }
-    answers.0 = asked;
+    answers.keep(settings, asked);
     let has_iptables =
         ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
             .iter()
@@ -82,7 +118,9 @@ fn programs(path: &[PathBuf]) -> Vec<Seen> {
                 let path = entry.ok()?.path();
                 let meta = std::fs::metadata(&path).ok()?;
                 let runs = meta.is_file() && meta.permissions().mode() & 0o111 != 0;
-                runs.then(|| Seen(path, meta.modified().ok(), meta.len()))
+                let changed = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+                let changed = u64::try_from(changed.as_nanos()).ok()?;
+                runs.then(|| Seen(path, changed, meta.len()))
             })
             .collect();
         files.sort();
