@@ -29,8 +29,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     Attached, Driver, DriverError, ExecOutput, ExitStatus, NetworkHold, Ours, TaskDirs, TaskHandle,
-    TaskRoot,
-    TaskSpec, exit,
+    TaskRoot, TaskSpec, exit,
 };
 use api::{Api, Endpoint, encode};
 use follow::Follower;

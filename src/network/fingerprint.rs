@@ -120,7 +120,7 @@ fn programs(path: &[PathBuf]) -> Vec<Seen> {
                 let runs = meta.is_file() && meta.permissions().mode() & 0o111 != 0;
                 let changed = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
                 let changed = u64::try_from(changed.as_nanos()).ok()?;
-                runs.then(|| Seen(path, changed, meta.len()))
+                runs.then_some(Seen(path, changed, meta.len()))
             })
             .collect();
         files.sort();

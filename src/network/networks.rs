@@ -112,14 +112,14 @@ impl Networks {
 
     /// Calls the plugins in order. What each answered is written before the next is called, because undoing goes by it.
     fn add(&self, turn: &mut Turn, record: &mut Record, mode: &Mode) -> Result<(), NetworkError> {
-        let on_bridge = *mode == Mode::Bridge;
+        let (on_bridge, container) = (*mode == Mode::Bridge, self.container(record.alloc));
         let _users = on_bridge.then(|| self.use_bridge()).transpose()?;
         if on_bridge {
             bridge::ensure_rules(&self.settings.bridge)?;
         }
         for at in 0..record.added.as_ref().map_or(0, |added| added.chain.plugins.len()) {
             let Some(added) = &mut record.added else { break };
-            let answer = call(turn, Command::Add, added, at, record.alloc, &record.namespace)?;
+            let answer = call(turn, Command::Add, added, at, &container, &record.namespace)?;
             if answer.is_object() {
                 added.result = Some(answer);
             }
@@ -187,7 +187,7 @@ impl Networks {
         };
         if let Some(added) = &record.added {
             let _users = self.use_bridge()?;
-            delete(turn, added, alloc, &record.namespace)?;
+            delete(turn, added, &self.container(alloc), &record.namespace)?;
         }
         namespace::remove(&record.namespace)?;
         self.records.remove(alloc)?;
@@ -212,7 +212,7 @@ impl Networks {
             .all(|at| path.iter().any(|dir| dir.join(chain.kind(at)).exists()));
         let args = cni::arguments(&BTreeMap::new()).unwrap_or_default();
         let result =
-            bridge::lease_of(&self.settings.run_dir, &self.settings.bridge, &alloc.to_string());
+            bridge::lease_of(&self.settings.run_dir, &self.settings.bridge, &self.container(alloc));
         // `portmap` undoes all of a container's ports, and none when it is told of none.
         let any = PortMapping { host_ip: String::new(), host_port: 1, port: 1 };
         let runtime = Runtime { ports: vec![any], ips: Vec::new() };
@@ -272,20 +272,20 @@ impl Networks {
     }
 
     fn put_back(&self, turn: &mut Turn, mut record: Record) -> Result<(), NetworkError> {
-        let whole = has_interfaces(&record);
+        let (whole, container) = (has_interfaces(&record), self.container(record.alloc));
         let address = attached(&record).address;
         let Some(added) = &mut record.added else { return Ok(()) };
         if whole {
             // Only rules are missing: the plugins behind the first add what is not there.
             let _users = self.use_bridge()?;
             for at in 1..added.chain.plugins.len() {
-                call(turn, Command::Add, added, at, record.alloc, &record.namespace)?;
+                call(turn, Command::Add, added, at, &container, &record.namespace)?;
             }
             return Ok(());
         }
         {
             let _users = self.use_bridge()?;
-            delete(turn, added, record.alloc, &record.namespace)?;
+            delete(turn, added, &container, &record.namespace)?;
         }
         added.result = None;
         // The tasks know the address that they had.
@@ -295,6 +295,13 @@ impl Networks {
         self.add(turn, &mut record, &Mode::Bridge)?;
         record.made = true;
         self.records.save(&record)
+    }
+
+    /// What plugins know the allocation by. Two agents may share a bridge, and two small clusters may give an allocation
+    /// the same id.
+    fn container(&self, alloc: AllocId) -> String {
+        let instance = self.settings.instance.chars().filter(char::is_ascii_alphanumeric);
+        format!("{alloc}-{}", instance.take(8).collect::<String>())
     }
 
     fn namespaces(&self) -> PathBuf {
@@ -322,12 +329,11 @@ fn call(
     command: Command,
     added: &Added,
     at: usize,
-    alloc: AllocId,
+    container: &str,
     namespace: &Path,
 ) -> Result<serde_json::Value, NetworkError> {
     let input = added.chain.input(at, &added.runtime, added.result.as_ref());
-    let container = alloc.to_string();
-    let about = Call { container: &container, namespace, args: &added.args, path: &added.path };
+    let about = Call { container, namespace, args: &added.args, path: &added.path };
     cni::call(turn, command, added.chain.kind(at), &about, &input)
 }
 
@@ -335,14 +341,14 @@ fn call(
 fn delete(
     turn: &mut Turn,
     added: &Added,
-    alloc: AllocId,
+    container: &str,
     namespace: &Path,
 ) -> Result<(), NetworkError> {
     // Plugins are told of a namespace that is gone by its having no path.
     let namespace = if namespace::is_there(namespace) { namespace } else { Path::new("") };
     for at in (0..added.chain.plugins.len()).rev() {
         let mut attempt = 1;
-        while let Err(error) = call(turn, Command::Del, added, at, alloc, namespace) {
+        while let Err(error) = call(turn, Command::Del, added, at, container, namespace) {
             if attempt == ATTEMPTS {
                 return Err(error);
             }

@@ -80,6 +80,39 @@ fn container(alloc: &str, task: &str) -> Option<(String, String)> {
     Some((id, pid.trim().to_owned())).filter(|(id, pid)| !id.is_empty() && pid != "0")
 }
 
+/// The process of a task that is not in a container, by its environment.
+fn process_of(alloc: &str, task: &str) -> Option<String> {
+    let marks = [format!("NOMAD_ALLOC_ID={alloc}"), format!("NOMAD_TASK_NAME={task}")];
+    std::fs::read_dir("/proc").expect("processes").flatten().find_map(|entry| {
+        let environ = std::fs::read(entry.path().join("environ")).ok()?;
+        let has =
+            |mark: &String| environ.split(|byte| *byte == 0).any(|text| text == mark.as_bytes());
+        marks.iter().all(has).then(|| entry.file_name().to_string_lossy().into_owned())
+    })
+}
+
+/// Where an agent's namespaces are.
+fn namespaces_of(data_dir: &Path) -> PathBuf {
+    let node = std::fs::read_to_string(data_dir.join("client/node-id")).unwrap_or_default();
+    Path::new("/run/herder/netns").join(if node.is_empty() { "none" } else { node.trim() })
+}
+
+/// Removes what a test that failed left of an agent's networks.
+pub(crate) fn remove_networks_of(data_dir: &Path) {
+    let namespaces = namespaces_of(data_dir);
+    let Ok(entries) = std::fs::read_dir(&namespaces) else { return };
+    let node = namespaces.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let label = format!("label=herder.instance={node}");
+    let held = docker(&["ps", "-aq", "--filter", &label, "--filter", "label=herder.network"]);
+    for id in held.unwrap_or_default().lines() {
+        docker(&["rm", "-f", id]);
+    }
+    for entry in entries.flatten() {
+        let _ = Command::new("umount").arg(entry.path()).output();
+    }
+    let _ = std::fs::remove_dir_all(namespaces);
+}
+
 fn network_of(pid: &str) -> PathBuf {
     std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap_or_default()
 }
@@ -117,7 +150,7 @@ fn left(agent: &Agent, number: u8, allocs: &[String]) -> Vec<String> {
     left.extend(
         mounts
             .lines()
-            .filter(|line| allocs.iter().any(|alloc| line.contains(alloc.as_str())))
+            .filter(|line| line.contains(&namespaces.display().to_string()))
             .map(str::to_owned),
     );
     for folder in folders {
@@ -165,7 +198,19 @@ fn a_group_of_containers_shares_a_network_that_leaves_nothing() {
     }
     let number = 201;
     let repo = Repository::new();
-    let tasks = task("web", 8080, "0.0.0.0") + &task("side", 8081, "127.0.0.1");
+    let tool = r#"
+    task "tool" {
+      driver = "exec"
+      config {
+        command = "/bin/sleep"
+        args    = ["3600"]
+      }
+      resources {
+        cpu    = 20
+        memory = 32
+      }
+    }"#;
+    let tasks = task("web", 8080, "0.0.0.0") + &task("side", 8081, "127.0.0.1") + tool;
     repo.write(
         "shop.nomad.hcl",
         format!(
@@ -199,8 +244,11 @@ job "shop" {{
     let mut agent = agent(&repo, number);
     let alloc = agent.wait_running("shop", 1).remove(0);
     let id = alloc.id.to_string();
-    let (_, web) = container(&id, "web").expect("runs");
-    let (_, side) = container(&id, "side").expect("runs");
+    let (_, web) = agent.wait_for("a container", |_| container(&id, "web"));
+    let (_, side) = agent.wait_for("a container", |_| container(&id, "side"));
+    agent.wait_for("a process", |_| {
+        process_of(&id, "tool").filter(|pid| network_of(pid) == network_of(&web))
+    });
     let (holder, pause) = container(&id, "").expect("runs");
     assert_eq!(network_of(&web), network_of(&side), "one network");
     assert_eq!(network_of(&web), network_of(&pause));

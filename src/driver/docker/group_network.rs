@@ -40,8 +40,10 @@ const ENTER_LIMIT: Duration = Duration::from_secs(10);
 /// The wait between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 
-fn name(alloc: AllocId) -> String {
-    format!("herder-network-{alloc}")
+/// Two agents may share a daemon, and two small clusters may give an allocation the same id.
+fn name(alloc: AllocId, instance: &str) -> String {
+    let short: String = instance.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    format!("herder-network-{alloc}-{short}")
 }
 
 /// The container as it was found.
@@ -56,7 +58,7 @@ struct Holder {
 impl Docker {
     /// The holder's container for an allocation's network, made if need be.
     pub(super) async fn hold(&self, hold: &NetworkHold) -> Result<String, DriverError> {
-        let name = name(hold.alloc);
+        let name = name(hold.alloc, &self.options.instance);
         let namespace = hold.namespace.display().to_string();
         image::ensure(&self.api).await?;
         let mut problem = "it is replaced by somebody else again and again".to_owned();
@@ -120,7 +122,7 @@ impl Docker {
             if tokio::time::Instant::now() >= deadline {
                 let problem = format!(
                     "the container {} is not in {}; the daemon must run on this machine and see its processes",
-                    name(hold.alloc),
+                    name(hold.alloc, &self.options.instance),
                     hold.namespace.display()
                 );
                 return Err(DriverError::Unavailable { driver: NAME, problem });
@@ -137,7 +139,7 @@ impl Docker {
 
     /// The container of an allocation's network; an error when something else has its name.
     async fn holder(&self, alloc: AllocId) -> Result<Option<Holder>, DriverError> {
-        let name = name(alloc);
+        let name = name(alloc, &self.options.instance);
         let path = format!("/containers/{}/json", encode(&name));
         let Some(value) = self.api.get(&path).await? else { return Ok(None) };
         let label = |key: &str| {
