@@ -137,15 +137,12 @@ fn left(agent: &Agent, number: u8, allocs: &[String]) -> Vec<String> {
     if Path::new("/sys/class/net").join(format!("hd-e2e-{number}")).exists() {
         left.push("the bridge".into());
     }
-    let mut folders = vec![agent.data_dir().join("client/networks")];
-    folders.push(format!("/run/herder/ipam/hd-e2e-{number}").into());
-    folders.extend(
-        std::fs::read_dir("/run/herder/netns")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|dir| dir.path()),
-    );
+    let namespaces = namespaces_of(&agent.data_dir());
+    let folders = [
+        agent.data_dir().join("client/networks"),
+        format!("/run/herder/ipam/hd-e2e-{number}").into(),
+        namespaces.clone(),
+    ];
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
     left.extend(
         mounts
