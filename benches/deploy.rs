@@ -15,6 +15,8 @@ mod agent;
 mod docker;
 #[path = "deploy/jobs.rs"]
 mod jobs;
+#[path = "deploy/network.rs"]
+mod network;
 #[path = "../tests/end_to_end/repository.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod repository;

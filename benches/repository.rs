@@ -14,6 +14,8 @@ mod docker;
 #[path = "deploy/jobs.rs"]
 #[expect(dead_code, reason = "the other bench uses more of it")]
 mod jobs;
+#[path = "deploy/network.rs"]
+mod network;
 #[path = "../tests/end_to_end/repository.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod repository;

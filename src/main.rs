@@ -33,8 +33,12 @@ enum Command {
 fn main() -> ExitCode {
     // The helper that stays with each task starts from this binary. It must stay small: nothing runs before it.
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == driver::SHIM_ARG) {
-        return driver::shim_main(arguments);
+    match arguments.next() {
+        Some(first) if first == driver::SHIM_ARG => return driver::shim_main(arguments),
+        Some(first) if first == network::NAMESPACE_ARG => {
+            return network::namespace_main(arguments);
+        }
+        _ => {}
     }
     let matches =
         Arguments::command().get_matches_from(cli::normalised_arguments(std::env::args_os()));

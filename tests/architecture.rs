@@ -14,7 +14,8 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("gitrepo", &["model"]),
     ("driver", &["model"]),
     ("client", &["model"]),
-    ("node", &["model", "driver"]),
+    ("network", &["model"]),
+    ("node", &["model", "driver", "network"]),
     ("catalog", &["model", "state"]),
     ("server", &["model", "state", "evaluator", "consensus", "gitrepo", "jobfile"]),
     ("api", &["model", "state", "evaluator", "consensus", "gitrepo", "server", "catalog"]),
@@ -30,6 +31,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "consensus",
             "gitrepo",
             "driver",
+            "network",
             "node",
             "server",
             "catalog",
@@ -37,7 +39,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "jobfile",
         ],
     ),
-    ("herder", &["model", "driver", "cli", "agent"]),
+    ("herder", &["model", "driver", "network", "cli", "agent"]),
 ];
 
 /// The functional core: no runtime, no sockets, no disks, no processes.

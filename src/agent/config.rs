@@ -1,6 +1,7 @@
 //! The configuration: the file's text, and what it comes to together with the flags.
 
 mod file;
+mod networks;
 mod settings;
 mod shipping;
 

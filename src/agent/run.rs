@@ -13,6 +13,7 @@ use driver::{
     Docker, DockerOptions, Driver, Exec, IsolationOptions, Java, RawExec, RawExecOptions,
 };
 use model::{ClientStatus, Node, NodeId};
+use network::Networks;
 use node::{NodeRuntime, NodeSettings};
 use server::{Server, ServerOptions};
 use state::Command;
@@ -69,7 +70,9 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
 
     let drivers = drivers(&settings, node_id);
     let http_address = http.local_addr()?;
+    let networks = Arc::new(Networks::new(settings.networks(&node_id.to_string())));
     let describe = Describe {
+        networks: Arc::clone(&networks),
         settings: settings.clone(),
         id: node_id,
         drivers: drivers.clone(),
@@ -112,6 +115,7 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     let mut options = node::Options::new(settings.data_dir.clone(), Arc::clone(&me), drivers);
     options.garbage = settings.garbage;
     options.max_kill_timeout = settings.max_kill_timeout;
+    options.networks = Some(networks);
     let node = Arc::new(NodeRuntime::start(options, upstream.clone(), stop_node.clone()).await?);
     faces.spawn(keep_registered(describe, server.clone(), Node::clone(&me), stop_faces.clone()));
 
@@ -261,6 +265,7 @@ struct Describe {
     settings: Settings,
     id: model::NodeId,
     drivers: Vec<Arc<dyn Driver>>,
+    networks: Arc<Networks>,
     http_address: SocketAddr,
 }
 
@@ -291,6 +296,8 @@ impl Describe {
             ),
             reserved_ports: all.reserved_ports.clone(),
             host_volumes: all.host_volumes.clone(),
+            host_networks: all.host_networks.clone(),
+            networks: Some(Arc::clone(&self.networks)),
         };
         node::fingerprint(&settings, &self.drivers).await
     }

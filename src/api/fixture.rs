@@ -63,6 +63,7 @@ fn node() -> Node {
             disk_mb: 50_000,
             min_dynamic_port: 20_000,
             max_dynamic_port: 32_000,
+            host_networks: Vec::new(),
             reserved_ports: vec![22],
         },
         ..Node::default()
@@ -152,6 +153,7 @@ fn allocation() -> Allocation {
         value,
         to,
         host_ip: "10.0.0.1".to_owned(),
+        host_network: None,
     };
     Allocation {
         id: alloc_id(),

@@ -281,6 +281,7 @@ mod tests {
                 value: 1,
                 to: 1,
                 host_ip: host_ip.into(),
+                host_network: None,
             }];
             assert_eq!(place(&alloc, "http", "").0, wanted);
         }

@@ -47,6 +47,7 @@ pub(crate) fn alloc(number: u32, node: u8) -> Allocation {
                 value: 20_000 + u16::try_from(number).expect("small"),
                 to: 80,
                 host_ip: String::new(),
+                host_network: None,
             }],
             ..AllocResources::default()
         },

@@ -9,6 +9,7 @@ mod container;
 mod daemon;
 mod exec;
 mod follow;
+mod group_network;
 mod handle;
 mod image;
 mod inspect;
@@ -27,8 +28,8 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
-    Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskDirs, TaskHandle, TaskRoot,
-    TaskSpec, exit,
+    Attached, Driver, DriverError, ExecOutput, ExitStatus, NetworkHold, Ours, TaskDirs, TaskHandle,
+    TaskRoot, TaskSpec, exit,
 };
 use api::{Api, Endpoint, encode};
 use follow::Follower;
@@ -315,6 +316,22 @@ impl Driver for Docker {
             Some(Value::Array(containers)) => Ok(containers.iter().filter_map(ours).collect()),
             _ => Err(self.api.unavailable("its answer is not a list of containers")),
         }
+    }
+
+    fn joins_by_container(&self) -> bool {
+        true
+    }
+
+    async fn hold_network(&self, hold: &NetworkHold) -> Result<String, DriverError> {
+        self.hold(hold).await
+    }
+
+    async fn let_network_go(&self, alloc: AllocId) -> Result<(), DriverError> {
+        self.let_go(alloc).await
+    }
+
+    async fn held_networks(&self) -> Result<Vec<AllocId>, DriverError> {
+        self.held().await
     }
 }
 

@@ -80,6 +80,23 @@ pub struct GroupNetwork {
     pub address: String,
 }
 
+/// A group's network that tasks of a driver can join through a container only.
+#[derive(Clone, Debug)]
+pub struct NetworkHold {
+    /// The allocation.
+    pub alloc: AllocId,
+    /// Its job.
+    pub job: JobId,
+    /// Its group.
+    pub group: String,
+    /// The file that stands for the namespace.
+    pub namespace: PathBuf,
+    /// The host name that the tasks share; the driver's choice when empty.
+    pub hostname: String,
+    /// Name resolution, where it is not the node's.
+    pub dns: Option<Dns>,
+}
+
 /// Takes in what a driver is doing for a task, as events of the task: a kind in Nomad's words, such as `Driver`, and a
 /// message. Cheap; what it says is lost if nobody listens.
 #[derive(Clone, Default)]
@@ -371,6 +388,28 @@ pub trait Driver: Send + Sync {
     /// What the task uses now; `None` where the driver cannot tell, or the task does not run.
     async fn stats(&self, _handle: &TaskHandle) -> Result<Option<TaskStats>, DriverError> {
         Ok(None)
+    }
+
+    /// Whether tasks join a group's network through a container that this driver keeps in it.
+    fn joins_by_container(&self) -> bool {
+        false
+    }
+
+    /// Sees to it that a container is in the network, and says which. Cheap when it is there. The namespace outlives the
+    /// container: one that ended is replaced by another in the same namespace.
+    async fn hold_network(&self, _hold: &NetworkHold) -> Result<String, DriverError> {
+        let problem = "it keeps no container in a group's network".to_owned();
+        Err(DriverError::Unavailable { driver: self.name(), problem })
+    }
+
+    /// Removes the container of an allocation's network; of what is gone already it succeeds.
+    async fn let_network_go(&self, _alloc: AllocId) -> Result<(), DriverError> {
+        Ok(())
+    }
+
+    /// The allocations that [`Self::hold_network`] keeps a container for.
+    async fn held_networks(&self) -> Result<Vec<AllocId>, DriverError> {
+        Ok(Vec::new())
     }
 
     /// Everything on this machine that carries our mark, whether or not the node remembers it. What an agent began to

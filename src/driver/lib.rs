@@ -21,8 +21,8 @@ mod shim;
 
 pub use docker::{Docker, DockerOptions};
 pub use driver::{
-    Attached, Driver, DriverError, ExecOutput, GroupNetwork, MAX_EXEC_OUTPUT, Ours, Progress,
-    Propagation, TaskDirs, TaskHandle, TaskRoot, TaskSpec, TaskStats, Volume,
+    Attached, Driver, DriverError, ExecOutput, GroupNetwork, MAX_EXEC_OUTPUT, NetworkHold, Ours,
+    Progress, Propagation, TaskDirs, TaskHandle, TaskRoot, TaskSpec, TaskStats, Volume,
 };
 pub use exec::{Exec, IsolationOptions};
 pub use exit::ExitStatus;

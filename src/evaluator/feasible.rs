@@ -1,6 +1,7 @@
 //! Which nodes may run a group at all, whatever room they have.
 
 mod constraint;
+mod network;
 mod version;
 
 use model::{Group, Job, Node, VolumeRequest};
@@ -14,6 +15,7 @@ pub(crate) struct Demands {
     datacenters: Vec<String>,
     pool: String,
     drivers: Vec<String>,
+    network: network::Demand,
     constraints: Vec<Compiled>,
     /// Host volumes that are the same for all allocations; those of each alone are looked at when it is placed.
     volumes: Vec<VolumeRequest>,
@@ -56,6 +58,7 @@ impl Demands {
             datacenters: job.datacenters.clone(),
             pool: job.node_pool.clone(),
             drivers,
+            network: network::Demand::of(group),
             constraints: Vec::new(),
             volumes: volumes::of_host(group).filter(|volume| !volume.per_alloc).cloned().collect(),
             distinct_hosts: None,
@@ -119,6 +122,7 @@ impl Demands {
                 _ => return Err(format!("missing driver {driver}")),
             }
         }
+        self.network.check(node)?;
         self.suits(node)?;
         self.volumes.iter().try_for_each(|volume| volumes::offered(volume, 0, node))
     }

@@ -39,7 +39,7 @@ impl Room {
         self.cpu += held.cpu;
         self.memory += held.memory_mb;
         self.disk += held.disk_mb;
-        self.ports.take(&held.ports);
+        self.ports.take(&self.node, &held.ports);
     }
 
     /// Whether `need` fits; otherwise the dimension that is short.
@@ -220,7 +220,7 @@ impl Fleet {
             };
             for alloc in self.state.allocs_on_node(node.id) {
                 if alloc.client.is_terminal() {
-                    room.ports.wear(&alloc.resources.ports);
+                    room.ports.wear(node, &alloc.resources.ports);
                 } else {
                     room.hold(&alloc.resources);
                     // Mostly a node offers nothing, and nobody has to look which job an allocation is of.
@@ -263,10 +263,9 @@ impl Fleet {
                 *refused.filtered.entry(reason).or_default() += 1;
                 continue;
             }
-            let own = of_host(request.group).filter(|volume| volume.per_alloc);
-            if let Err(reason) = own
-                .map(|volume| offered(volume, request.index, &room.node))
-                .collect::<Result<(), _>>()
+            let mut own = of_host(request.group).filter(|volume| volume.per_alloc);
+            if let Err(reason) =
+                own.try_for_each(|volume| offered(volume, request.index, &room.node))
             {
                 *refused.filtered.entry(reason).or_default() += 1;
                 continue;
@@ -342,7 +341,7 @@ impl Fleet {
         room.cpu = room.cpu.saturating_sub(leaving.resources.cpu);
         room.memory = room.memory.saturating_sub(leaving.resources.memory_mb);
         room.disk = room.disk.saturating_sub(leaving.resources.disk_mb);
-        room.ports = room.ports.without(&leaving.resources.ports);
+        room.ports = room.ports.without(&room.node, &leaving.resources.ports);
         if let Some(group) = group_of(&self.state, leaving) {
             room.writers.leave(group, leaving.index);
         }

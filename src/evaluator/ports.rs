@@ -1,6 +1,6 @@
 //! Ports of a node: fixed ones, and dynamic ones that are spread over the node's range.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Network, Node, PortAssignment};
 
@@ -9,61 +9,142 @@ use crate::rank::mix;
 /// Nomad's range, for nodes that name none.
 const DEFAULT_RANGE: (u16, u16) = (20_000, 32_000);
 
-/// The ports of a node that are given away.
+/// The ports of a node that are given away. Each of its addresses has its own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ports {
+    /// At the node's own address, which is nearly all there are.
+    own: Given,
+    /// At its host networks' addresses.
+    elsewhere: BTreeMap<Box<str>, Given>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Given {
     taken: BTreeSet<u16>,
     /// Held until lately. Given away again only when nothing else is left: a client may still believe that the old
     /// instance is there.
     worn: BTreeSet<u16>,
 }
 
-impl Ports {
-    pub(crate) fn take(&mut self, ports: &[PortAssignment]) {
-        self.taken.extend(ports.iter().map(|port| port.value));
+/// One address of a node, and what is kept there for others.
+struct At<'a> {
+    address: &'a str,
+    /// Whether it is the node's own, under whatever name.
+    own: bool,
+    reserved: [&'a [u16]; 2],
+}
+
+impl At<'_> {
+    fn of<'a>(node: &'a Node, network: Option<&str>) -> Option<At<'a>> {
+        let resources = &node.resources;
+        let Some(name) = network else {
+            return Some(At {
+                address: &node.address,
+                own: true,
+                reserved: [&resources.reserved_ports, &[]],
+            });
+        };
+        let network = node.host_network(name)?;
+        let own = network.address == node.address;
+        let of_node: &[u16] = if own { &resources.reserved_ports } else { &[] };
+        Some(At { address: &network.address, own, reserved: [of_node, &network.reserved_ports] })
     }
 
-    pub(crate) fn wear(&mut self, ports: &[PortAssignment]) {
-        self.worn.extend(ports.iter().map(|port| port.value));
+    fn is_reserved(&self, port: u16) -> bool {
+        self.reserved.iter().any(|ports| ports.contains(&port))
+    }
+}
+
+impl Ports {
+    pub(crate) fn take(&mut self, node: &Node, ports: &[PortAssignment]) {
+        for port in ports {
+            self.holder(node, port).taken.insert(port.value);
+        }
+    }
+
+    pub(crate) fn wear(&mut self, node: &Node, ports: &[PortAssignment]) {
+        for port in ports {
+            self.holder(node, port).worn.insert(port.value);
+        }
     }
 
     /// The same without what `ports` hold.
-    pub(crate) fn without(&self, ports: &[PortAssignment]) -> Self {
+    pub(crate) fn without(&self, node: &Node, ports: &[PortAssignment]) -> Self {
         let mut rest = self.clone();
         for port in ports {
-            rest.taken.remove(&port.value);
+            rest.holder(node, port).taken.remove(&port.value);
         }
         rest
     }
 
+    /// Where an assigned port counts.
+    fn holder(&mut self, node: &Node, port: &PortAssignment) -> &mut Given {
+        if port.host_network.is_none() || port.host_ip == node.address {
+            &mut self.own
+        } else {
+            self.elsewhere.entry(port.host_ip.as_str().into()).or_default()
+        }
+    }
+
+    fn at(&self, at: &At<'_>) -> Option<&Given> {
+        if at.own { Some(&self.own) } else { self.elsewhere.get(at.address) }
+    }
+
     /// Whether all ports that `network` asks for could be had; otherwise what is missing.
     pub(crate) fn fits(&self, node: &Node, network: &Network) -> Result<(), String> {
+        let missing = |name: &str| format!("network: no host network {name}");
         for port in &network.reserved_ports {
-            if self.taken.contains(&port.value)
-                || node.resources.reserved_ports.contains(&port.value)
-            {
+            let name = port.network();
+            let at = At::of(node, name).ok_or_else(|| missing(name.unwrap_or_default()))?;
+            let held = self.at(&at).is_some_and(|given| given.taken.contains(&port.value));
+            if at.is_reserved(port.value) || held && !port.ignore_collision {
                 return Err(format!("network: port {} is taken", port.value));
             }
         }
-        if network.dynamic_ports.is_empty() {
-            return Ok(());
+        // Each address on its own, though mostly there is but one.
+        let mut asked: Vec<(Option<&str>, usize)> = Vec::new();
+        for port in &network.dynamic_ports {
+            match asked.iter_mut().find(|(name, _)| *name == port.network()) {
+                Some((_, count)) => *count += 1,
+                None => asked.push((port.network(), 1)),
+            }
         }
+        for (name, count) in asked {
+            let at = At::of(node, name).ok_or_else(|| missing(name.unwrap_or_default()))?;
+            // What is asked for at the same address under another name needs room too.
+            let others = network.dynamic_ports.iter().filter(|port| {
+                port.network() != name
+                    && At::of(node, port.network()).is_some_and(|other| other.address == at.address)
+            });
+            self.has_room(node, network, &at, count + others.count())?;
+        }
+        Ok(())
+    }
+
+    /// Whether `count` dynamic ports are left at an address.
+    fn has_room(
+        &self,
+        node: &Node,
+        network: &Network,
+        at: &At<'_>,
+        count: usize,
+    ) -> Result<(), String> {
         let (first, last) = range(node);
+        let none = Given::default();
+        let given = self.at(at).unwrap_or(&none);
+        let reserved = at.reserved.iter().map(|ports| ports.len()).sum::<usize>();
         // Mostly the range is far from full, and nobody has to look which ports lie in it.
-        let most = self.taken.len()
-            + node.resources.reserved_ports.len()
-            + network.reserved_ports.len()
-            + network.dynamic_ports.len();
+        let most = given.taken.len() + reserved + network.reserved_ports.len() + count;
         if most <= usize::from(last - first) {
             return Ok(());
         }
         let inside = |port: &u16| (first..=last).contains(port);
         let mut blocked: BTreeSet<u16> =
-            node.resources.reserved_ports.iter().copied().filter(inside).collect();
-        blocked.extend(self.taken.range(first..=last));
+            at.reserved.iter().flat_map(|ports| ports.iter()).copied().filter(inside).collect();
+        blocked.extend(given.taken.range(first..=last));
         blocked.extend(network.reserved_ports.iter().map(|port| port.value).filter(inside));
         let all = usize::from(last - first) + 1;
-        if all - blocked.len() < network.dynamic_ports.len() {
+        if all - blocked.len() < count {
             return Err("network: dynamic ports".to_owned());
         }
         Ok(())
@@ -79,29 +160,34 @@ impl Ports {
         let (first, last) = range(node);
         let span = u64::from(last - first) + 1;
         let fixed: BTreeSet<u16> = network.reserved_ports.iter().map(|port| port.value).collect();
+        let none = Given::default();
         let mut out = Vec::new();
-        for (at, port) in network.ports().enumerate() {
-            let value = if at < network.reserved_ports.len() {
+        for (index, port) in network.ports().enumerate() {
+            let Some(at) = At::of(node, port.network()) else { continue };
+            let value = if index < network.reserved_ports.len() {
                 port.value
             } else {
-                let start = mix(seed ^ mix(at as u64)) % span;
+                let given = self.at(&at).unwrap_or(&none);
+                let start = mix(seed ^ mix(index as u64)) % span;
                 let candidates = || {
                     (0..span)
                         .map(|step| first + ((start + step) % span) as u16)
-                        .filter(|port| !self.taken.contains(port) && !fixed.contains(port))
-                        .filter(|port| !node.resources.reserved_ports.contains(port))
+                        .filter(|port| !given.taken.contains(port) && !fixed.contains(port))
+                        .filter(|port| !at.is_reserved(*port))
                 };
-                let fresh = candidates().find(|port| !self.worn.contains(port));
+                let fresh = candidates().find(|port| !given.worn.contains(port));
                 let Some(value) = fresh.or_else(|| candidates().next()) else { continue };
                 value
             };
-            self.taken.insert(value);
-            out.push(PortAssignment {
+            let assigned = PortAssignment {
                 label: port.label.clone(),
                 value,
                 to: port.inner().unwrap_or(value),
-                host_ip: node.address.clone(),
-            });
+                host_ip: at.address.to_owned(),
+                host_network: port.network().map(Into::into),
+            };
+            self.holder(node, &assigned).taken.insert(value);
+            out.push(assigned);
         }
         out
     }
@@ -151,7 +237,7 @@ mod tests {
             ports.fits(&node, &network(&[22], 0)),
             Err("network: port 22 is taken".to_owned())
         );
-        assert!(ports.without(&given).fits(&node, &network(&[101], 2)).is_ok());
+        assert!(ports.without(&node, &given).fits(&node, &network(&[101], 2)).is_ok());
     }
 
     #[test]
@@ -160,9 +246,117 @@ mod tests {
         for seed in 0..20 {
             let mut ports = Ports::default();
             let worn = |value| PortAssignment { value, ..PortAssignment::default() };
-            ports.wear(&[worn(101), worn(102)]);
+            ports.wear(&node, &[worn(101), worn(102)]);
             assert_eq!(ports.assign(&node, &network(&[], 1), seed)[0].value, 103, "seed {seed}");
             assert_eq!(ports.assign(&node, &network(&[], 1), seed).len(), 1, "a worn one is left");
+        }
+    }
+
+    fn two_addresses() -> Node {
+        let mut node = narrow();
+        node.address = "10.0.0.1".into();
+        let network = |name: &str, address: &str, reserved: &[u16]| model::HostNetwork {
+            name: name.into(),
+            address: address.into(),
+            reserved_ports: reserved.to_vec(),
+        };
+        node.resources.host_networks =
+            vec![network("public", "1.2.3.4", &[101]), network("same", "10.0.0.1", &[102])];
+        node
+    }
+
+    fn at(network: &str, label: &str, value: u16) -> Port {
+        Port { label: label.into(), value, host_network: network.into(), ..Port::default() }
+    }
+
+    #[test]
+    fn each_host_network_has_its_own_ports() {
+        let node = two_addresses();
+        let asked = |ports: &[Port]| Network {
+            reserved_ports: ports.iter().filter(|port| port.value > 0).cloned().collect(),
+            dynamic_ports: ports.iter().filter(|port| port.value == 0).cloned().collect(),
+            ..Network::default()
+        };
+        let mut ports = Ports::default();
+        let both = asked(&[at("", "own", 80), at("public", "out", 80)]);
+        assert_eq!(ports.fits(&node, &both), Ok(()));
+        let given = ports.assign(&node, &both, 1);
+        assert_eq!((given[0].host_ip.as_str(), given[1].host_ip.as_str()), ("10.0.0.1", "1.2.3.4"));
+        assert_eq!(given[1].host_network.as_deref(), Some("public"));
+        let taken = |port: &str| Err(format!("network: port {port} is taken"));
+        for (network, port, expected) in [
+            ("public", 80, taken("80")),
+            ("default", 80, taken("80")),
+            // Another name of the node's own address.
+            ("same", 80, taken("80")),
+            ("public", 22, Ok(())),
+            ("same", 22, taken("22")),
+            ("public", 101, taken("101")),
+            ("none", 81, Err("network: no host network none".to_owned())),
+        ] {
+            assert_eq!(
+                ports.fits(&node, &asked(&[at(network, "x", port)])),
+                expected,
+                "{network} {port}"
+            );
+        }
+        let shared = Port { ignore_collision: true, ..at("", "x", 80) };
+        assert_eq!(ports.fits(&node, &asked(&[shared])), Ok(()), "collisions that are wished for");
+        // 100 to 103: 100 is the node's, 101 is the public network's, 102 is the one's of two names.
+        let dynamic = |name: &str, count: usize| {
+            asked(&(0..count).map(|n| at(name, &format!("d{n}"), 0)).collect::<Vec<_>>())
+        };
+        assert_eq!(ports.fits(&node, &dynamic("public", 3)), Ok(()));
+        assert_eq!(
+            ports.fits(&node, &dynamic("public", 4)),
+            Err("network: dynamic ports".to_owned())
+        );
+        assert_eq!(
+            ports.fits(&node, &dynamic("same", 3)),
+            Err("network: dynamic ports".to_owned())
+        );
+        assert!(ports.without(&node, &given).fits(&node, &both).is_ok());
+    }
+
+    proptest::proptest! {
+        /// Whatever is asked for in whatever order: an address gives each port once, none that is reserved, and what was
+        /// said to fit is given in full.
+        #[test]
+        fn no_port_is_given_twice_at_an_address(
+            asks in proptest::collection::vec(
+                proptest::collection::vec((0..4_usize, 0..6_u16), 1..4), 1..8),
+            seed in proptest::num::u64::ANY,
+        ) {
+            let node = two_addresses();
+            let mut ports = Ports::default();
+            let mut given = BTreeSet::new();
+            for ask in asks {
+                let named: Vec<Port> = ask
+                    .iter()
+                    .enumerate()
+                    .map(|(n, (network, value))| {
+                        let value = if *value == 0 { 0 } else { 100 + value };
+                        at(["", "default", "public", "same"][*network], &format!("p{n}"), value)
+                    })
+                    .collect();
+                let (reserved_ports, dynamic_ports): (Vec<_>, Vec<_>) =
+                    named.into_iter().partition(|port| port.value > 0);
+                let mut fixed = BTreeSet::new();
+                let twice = reserved_ports.iter().any(|port| {
+                    !fixed.insert((port.value, At::of(&node, port.network()).expect("is there").address))
+                });
+                let network = Network { reserved_ports, dynamic_ports, ..Network::default() };
+                // The job file's own check.
+                if twice || ports.fits(&node, &network).is_err() {
+                    continue;
+                }
+                let assigned = ports.assign(&node, &network, seed);
+                proptest::prop_assert_eq!(assigned.len(), network.ports().count());
+                for port in assigned {
+                    proptest::prop_assert!(!(port.host_ip == "10.0.0.1" && [100, 22].contains(&port.value)));
+                    proptest::prop_assert!(given.insert((port.host_ip, port.value)));
+                }
+            }
         }
     }
 

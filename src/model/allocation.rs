@@ -75,6 +75,9 @@ pub struct PortAssignment {
     /// The host's address.
     #[serde(rename = "HostIP")]
     pub host_ip: String,
+    /// The node's host network that it is a port of; the node's own address when there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_network: Option<Box<str>>,
 }
 
 /// What an allocation holds of its node.

@@ -125,6 +125,7 @@ mod tests {
                     value: 20_001,
                     to: 80,
                     host_ip: "10.0.0.1".into(),
+                    host_network: None,
                 }],
                 ..AllocResources::default()
             },

@@ -49,7 +49,7 @@ pub use interpolate::{interpolate, references};
 pub use job::{GitopsBlock, Group, Job, JobType};
 pub use material::{Artifact, ChangeScript, Template, Wait};
 pub use network::{Cni, Dns, Network, Port};
-pub use node::{DriverInfo, Eligibility, Node, NodeResources, NodeStatus};
+pub use node::{DriverInfo, Eligibility, HostNetwork, Node, NodeResources, NodeStatus};
 pub use placement::{Affinity, Constraint, Spread, SpreadTarget};
 pub use policy::{
     DelayFunction, Disconnect, Migrate, Reconcile, Reschedule, Restart, RestartMode, Update,

@@ -40,6 +40,11 @@ pub struct Network {
 }
 
 impl Network {
+    /// Whether it is apart from the node's own.
+    pub fn is_apart(&self) -> bool {
+        !matches!(self.mode.as_str(), "" | "host")
+    }
+
     /// Static and dynamic ports, static first.
     pub fn ports(&self) -> impl Iterator<Item = &Port> {
         self.reserved_ports.iter().chain(&self.dynamic_ports)
@@ -63,6 +68,11 @@ pub struct Port {
 }
 
 impl Port {
+    /// The host network that it is a port of; `None` for the node's own address.
+    pub fn network(&self) -> Option<&str> {
+        Some(self.host_network.as_str()).filter(|name| !matches!(*name, "" | "default"))
+    }
+
     /// The port inside the task's network, where it is another than the host's.
     pub fn inner(&self) -> Option<u16> {
         u16::try_from(self.to).ok().filter(|to| *to > 0)

@@ -62,6 +62,21 @@ pub struct NodeResources {
     pub max_dynamic_port: u16,
     /// Ports that something else holds: never given out, and refused when asked for by number.
     pub reserved_ports: Vec<u16>,
+    /// Further addresses of the node, by names that job files use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub host_networks: Vec<HostNetwork>,
+}
+
+/// An address of a node that ports can be asked for at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HostNetwork {
+    /// Its name.
+    pub name: String,
+    /// The address.
+    pub address: String,
+    /// Ports of it that something else holds.
+    pub reserved_ports: Vec<u16>,
 }
 
 /// What a node says of one driver.
@@ -130,6 +145,11 @@ impl Node {
         self.status == NodeStatus::Ready
             && self.eligibility == Eligibility::Eligible
             && !self.draining
+    }
+
+    /// One of its further addresses, by name.
+    pub fn host_network(&self, name: &str) -> Option<&HostNetwork> {
+        self.resources.host_networks.iter().find(|network| network.name == name)
     }
 
     /// What `${…}` refers to on this node: `node.unique.id`, `attr.kernel.name`, `meta.rack` … `None` if it has no

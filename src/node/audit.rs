@@ -10,6 +10,7 @@ use std::time::Duration;
 use driver::{Driver, TaskHandle};
 use model::AllocId;
 
+use crate::networks;
 use crate::runner::Shared;
 
 /// How long after the start the first look is. What an agent that was killed had begun is most of what there is to find.
@@ -39,12 +40,14 @@ pub(crate) enum Found {
     },
     /// An allocation's directory.
     Dir(AllocId),
+    /// An allocation's network.
+    Network(AllocId),
 }
 
 impl Found {
     pub(crate) fn alloc(&self) -> AllocId {
         match self {
-            Self::Task { alloc, .. } | Self::Dir(alloc) => *alloc,
+            Self::Task { alloc, .. } | Self::Dir(alloc) | Self::Network(alloc) => *alloc,
         }
     }
 
@@ -53,6 +56,7 @@ impl Found {
         match self {
             Self::Task { handle, .. } => format!("{} {}", handle.task_id, handle.state),
             Self::Dir(alloc) => alloc.to_string(),
+            Self::Network(alloc) => format!("network {alloc}"),
         }
     }
 }
@@ -92,6 +96,13 @@ pub(crate) async fn round(shared: Arc<Shared>, strays: Vec<Found>, pause: Durati
             }
         }
     }
+    // Then what they were connected to.
+    for stray in &strays {
+        if let Found::Network(alloc) = stray {
+            tracing::warn!(%alloc, "a network that is nobody's is removed");
+            networks::release(&shared, *alloc).await;
+        }
+    }
     let dirs = shared.dirs.clone();
     let removal = tokio::task::spawn_blocking(move || {
         for stray in strays {
@@ -115,6 +126,7 @@ pub(crate) async fn round(shared: Arc<Shared>, strays: Vec<Found>, pause: Durati
     let dirs = shared.dirs.clone();
     let dirs = tokio::task::spawn_blocking(move || dirs.all()).await.unwrap_or_default();
     found.extend(dirs.into_iter().map(Found::Dir));
+    found.extend(networks::all(&shared).await.into_iter().map(Found::Network));
     found
 }
 

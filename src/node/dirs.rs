@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! <data_dir>/alloc/<id>/alloc/{logs,data,tmp}        shared
+//!                       network/{resolv.conf,hosts,hostname}  of a network of its own
 //!                       <task>/{local,secrets,private,tmp}
 //! ```
 
@@ -142,6 +143,28 @@ impl Dirs {
             memory::mount(&own, name, mode, megabytes)?;
         }
         Ok(self.of_task(alloc, task))
+    }
+
+    /// Writes a file of the allocation's network: `<id>/network/<name>`. Blocks on the disk.
+    pub(crate) fn write_network_file(
+        &self,
+        alloc: AllocId,
+        name: &str,
+        text: &str,
+    ) -> Result<(), DirError> {
+        let folder = Place::open(&self.base)?.enter(&alloc.to_string())?.child("network", 0o755)?;
+        let flags = OFlag::O_WRONLY
+            | OFlag::O_CREAT
+            | OFlag::O_TRUNC
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_CLOEXEC;
+        let path = folder.path.join(name);
+        let file = openat(&folder.fd, name, flags, Mode::from_bits_truncate(0o644))
+            .map_err(|errno| failed("write", path.clone(), errno))?;
+        let written = std::io::Write::write_all(&mut std::fs::File::from(file), text.as_bytes());
+        written.map_err(|error| {
+            failed("write", path, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+        })
     }
 
     /// Removes everything of an allocation; what is gone already is fine. Blocks on the disk.

@@ -77,7 +77,9 @@ pub(crate) fn stat(dirs: &Dirs, alloc: AllocId, path: &str) -> Result<FileInfo, 
     let (root, parts) = resolve(dirs, alloc, path)?;
     let fd = open(&root, &parts, OFlag::O_PATH, path)?;
     let stat = fstat(&fd).map_err(|errno| FileError::Failed(format!("{path}: {errno}")))?;
-    let name = parts.file_name().map_or("/".to_owned(), |name| name.to_string_lossy().into_owned());
+    let name = parts
+        .file_name()
+        .map_or_else(|| "/".to_owned(), |name| name.to_string_lossy().into_owned());
     Ok(info(name, &stat))
 }
 

@@ -1,6 +1,9 @@
 //! What this machine is and can give. Reads `/proc`, `/sys` and `/etc/os-release`; the texts are read by pure functions.
 
+mod addresses;
 mod texts;
+
+pub use addresses::HostNetworkSettings;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,6 +54,10 @@ pub struct NodeSettings {
     pub reserved_ports: Vec<u16>,
     /// Directories that job files may mount, by name.
     pub host_volumes: BTreeMap<String, HostVolume>,
+    /// Further addresses that ports can be asked for at.
+    pub host_networks: Vec<HostNetworkSettings>,
+    /// The networks that this node can make; none if `None`.
+    pub networks: Option<Arc<network::Networks>>,
 }
 
 impl Default for NodeSettings {
@@ -74,6 +81,8 @@ impl Default for NodeSettings {
             dynamic_ports: (20_000, 32_000),
             reserved_ports: Vec::new(),
             host_volumes: BTreeMap::new(),
+            host_networks: Vec::new(),
+            networks: None,
         }
     }
 }
@@ -94,12 +103,20 @@ struct Machine {
     disk_total_mb: u64,
     /// The address that the default route uses.
     address: String,
+    /// All its addresses, each with its interface.
+    addresses: Vec<(String, std::net::IpAddr)>,
+    /// What it offers of networks.
+    networks: BTreeMap<String, String>,
 }
 
 /// Looks at the machine and asks each driver. Never fails: what cannot be read is left out.
 pub async fn fingerprint(settings: &NodeSettings, drivers: &[Arc<dyn Driver>]) -> Node {
-    let data_dir = settings.data_dir.clone();
-    let machine = tokio::task::spawn_blocking(move || read_machine(&data_dir)).await;
+    let (data_dir, networks) = (settings.data_dir.clone(), settings.networks.clone());
+    let machine = tokio::task::spawn_blocking(move || Machine {
+        networks: networks.map(|networks| networks.attributes()).unwrap_or_default(),
+        ..read_machine(&data_dir)
+    })
+    .await;
     let asked = drivers
         .iter()
         .map(|driver| async { (driver.name().to_owned(), driver.fingerprint().await) });
@@ -150,6 +167,8 @@ fn read_machine(data_dir: &Path) -> Machine {
         disk_free_mb,
         disk_total_mb,
         address: own_address().unwrap_or_else(|| "127.0.0.1".into()),
+        addresses: addresses::read(),
+        networks: BTreeMap::new(),
     }
 }
 
@@ -213,6 +232,7 @@ fn assemble(
     .filter(|(_, value)| !value.is_empty())
     .map(|(key, value)| (key.to_owned(), value))
     .collect();
+    attributes.extend(machine.networks.clone());
     for (driver, info) in &drivers {
         attributes.extend(info.attributes.clone());
         if info.detected && info.healthy {
@@ -239,6 +259,7 @@ fn assemble(
             min_dynamic_port: settings.dynamic_ports.0,
             max_dynamic_port: settings.dynamic_ports.1,
             reserved_ports: settings.reserved_ports.clone(),
+            host_networks: addresses::host_networks(&settings.host_networks, &machine.addresses),
         },
         ..Node::default()
     }

@@ -26,6 +26,7 @@ mod health;
 mod inquiry;
 mod ledger;
 mod lifecycle;
+mod networks;
 mod options;
 mod orders;
 mod prepare;
@@ -42,7 +43,7 @@ mod usage;
 
 pub use dirs::DirError;
 pub use files::{FileError, FileInfo};
-pub use fingerprint::{NodeSettings, fingerprint, load_or_create_node_id};
+pub use fingerprint::{HostNetworkSettings, NodeSettings, fingerprint, load_or_create_node_id};
 pub use garbage::GarbageLimits;
 pub use inquiry::{Facts, WhyNoLogs};
 pub use model::AllocReport;

@@ -31,6 +31,8 @@ pub struct Options {
     pub node: Arc<Node>,
     /// The drivers, by their own names.
     pub drivers: Vec<Arc<dyn Driver>>,
+    /// The networks of allocations; without them a group that asks for one cannot start.
+    pub networks: Option<Arc<network::Networks>>,
     /// The clock.
     pub clock: Clock,
     /// How long reports are collected before they are sent together; 5 ms by default.
@@ -53,6 +55,7 @@ impl Options {
             data_dir,
             node,
             drivers,
+            networks: None,
             clock: system_clock(),
             batch_window: Duration::from_millis(5),
             deregister_grace: Duration::from_millis(250),

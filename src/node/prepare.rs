@@ -2,6 +2,7 @@
 //! first that fails keeps the task from starting, under the name that Nomad gives that event.
 
 mod disk;
+mod network;
 mod payload;
 mod volumes;
 
@@ -61,6 +62,7 @@ pub(crate) async fn prepare(task: &Preparing<'_>) -> Result<Prepared, Unprepared
     disk::inherit(task).await?;
     payload::write(task).await?;
     prepared.volumes = volumes::volumes(task).await?;
+    network::prepare(task, &mut prepared).await?;
     Ok(prepared)
 }
 

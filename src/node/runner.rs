@@ -32,7 +32,7 @@ use crate::record::{Record, Store};
 use crate::reports::Reports;
 use crate::stats::Samples;
 use crate::usage::DiskUse;
-use crate::{AllocReport, Assignment, Options};
+use crate::{AllocReport, Assignment, Options, networks};
 
 /// How long a stopping agent waits for starts that are under way, so that their handles are written down.
 const FINISH_STARTS: Duration = Duration::from_secs(2);
@@ -150,6 +150,8 @@ pub(crate) struct Runner {
     orders: mpsc::Receiver<Order>,
     reported: Option<AllocReport>,
     gone: bool,
+    /// Whether its network was released; the audit does it again where that failed.
+    released: bool,
 }
 
 impl Runner {
@@ -172,6 +174,7 @@ impl Runner {
             orders,
             reported: None,
             gone: false,
+            released: false,
         };
         runner.replan_checks();
         runner
@@ -183,6 +186,9 @@ impl Runner {
         self.finish_collecting().await;
         loop {
             self.settle().await;
+            if self.record.lifecycle.is_clean() {
+                self.release_network().await;
+            }
             if self.gone && self.record.lifecycle.is_clean() {
                 self.clean_up().await;
                 return End::Removed;
@@ -480,6 +486,15 @@ impl Runner {
             }
         }
         let _ = self.save().await;
+    }
+
+    /// Once nothing of the allocation is left that could use its network.
+    async fn release_network(&mut self) {
+        let group = self.record.job.job.group(&self.record.alloc.group);
+        let apart = group.and_then(Group::network).is_some_and(|network| network.is_apart());
+        if apart && !std::mem::replace(&mut self.released, true) {
+            networks::release(&self.shared, self.record.alloc.id).await;
+        }
     }
 
     async fn clean_up(&mut self) {

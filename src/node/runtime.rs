@@ -16,6 +16,7 @@ use crate::dirs::Dirs;
 use crate::garbage;
 use crate::ledger::Ledger;
 use crate::lifecycle::Lifecycle;
+use crate::networks;
 use crate::record::{self, Record, RecordError, Store};
 use crate::reports::Reports;
 use crate::runner::{End, Runner, Shared, Wanted};
@@ -96,6 +97,7 @@ impl NodeRuntime {
             let (window, ended) = (shared.options.batch_window, runners_ended.clone());
             async move { reports.send_all(node, upstream, window, ended).await }
         });
+        loops.spawn(networks::keep_whole(shared.clone(), stop.clone()));
         loops.spawn(async move {
             let _guard = runners_ended.drop_guard();
             dispatcher.run(node, upstream).await;
@@ -272,6 +274,13 @@ impl Dispatcher {
         let Self { entries, listed: Some(listed), damaged, suspects, shared, .. } = self else {
             return Vec::new();
         };
+        let ended: BTreeSet<AllocId> = shared
+            .reports
+            .latest()
+            .into_iter()
+            .filter(|report| report.client.is_terminal())
+            .map(|report| report.alloc)
+            .collect();
         let over: BTreeSet<(AllocId, String)> = shared
             .reports
             .latest()
@@ -286,6 +295,8 @@ impl Dispatcher {
             let is_over = match found {
                 Found::Task { task, .. } => over.contains(&(alloc, task.clone())),
                 Found::Dir(_) => false,
+                // Its runner could not release it.
+                Found::Network(alloc) => ended.contains(alloc),
             };
             !is_over
                 && (entries.contains_key(&alloc)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use driver::{Driver, Progress, TaskDirs, TaskSpec};
 use model::{
-    Allocation, Group, Job, LogConfig, Node, Task, TaskPaths, environment, interpolate, lookup,
+    Allocation, Dns, Group, Job, LogConfig, Node, Task, TaskPaths, environment, interpolate, lookup,
 };
 use serde_json::Value;
 
@@ -40,14 +40,15 @@ pub(crate) fn env_of(
 
 /// Whether the task sees its mapped ports and not the host's.
 fn has_own_network(group: &Group, task: &Task) -> bool {
-    let network = group.network();
-    match network.as_ref().map_or("", |network| network.mode.as_str()) {
-        "bridge" | "none" => return true,
-        mode if mode.starts_with("cni/") => return true,
-        _ => {}
+    // Runs in the node's network, whatever its group has.
+    if task.driver == "raw_exec" {
+        return false;
+    }
+    if group.network().is_some_and(|network| network.is_apart()) {
+        return true;
     }
     let on_host = task.config.get("network_mode").and_then(Value::as_str) == Some("host");
-    !matches!(task.driver.as_str(), "raw_exec" | "exec" | "java") && !on_host
+    !matches!(task.driver.as_str(), "exec" | "java") && !on_host
 }
 
 /// What the driver needs to start a task: `env` is the task's environment, and what was prepared goes over it.
@@ -83,7 +84,10 @@ pub(crate) fn task_spec(
         log: LogConfig::clone(&task.log_config),
         labels: BTreeMap::new(),
         volumes: prepared.volumes,
-        dns: group.network().and_then(|network| network.dns.clone()),
+        dns: group
+            .network()
+            .and_then(|network| network.dns.clone())
+            .map(|dns| resolved_dns(&dns, &resolve)),
         network: prepared.network,
         progress: Progress::default(),
         env,
@@ -95,6 +99,12 @@ pub(crate) fn task_paths(driver: &dyn Driver, dirs: &TaskDirs) -> TaskPaths {
     let [alloc, local, secrets] =
         driver.paths_in_task(dirs).map(|path| path.to_string_lossy().into_owned());
     TaskPaths { alloc, local, secrets }
+}
+
+/// Name resolution with every reference resolved.
+pub(crate) fn resolved_dns(dns: &Dns, resolve: &impl Fn(&str) -> String) -> Dns {
+    let all = |texts: &[String]| texts.iter().map(|text| resolve(text)).collect();
+    Dns { servers: all(&dns.servers), searches: all(&dns.searches), options: all(&dns.options) }
 }
 
 fn resolved(value: &Value, resolve: &impl Fn(&str) -> String, depth: u32) -> Value {
@@ -170,5 +180,10 @@ mod tests {
         assert!(!has_own_network(&group, &task));
         task.driver = "raw_exec".into();
         assert!(!has_own_network(&group, &task));
+        let networks = vec![model::Network { mode: "bridge".into(), ..model::Network::default() }];
+        let apart = Group { networks, ..Group::default() };
+        assert!(!has_own_network(&apart, &task), "raw_exec is never in it");
+        task.driver = "exec".into();
+        assert!(has_own_network(&apart, &task) && !has_own_network(&group, &task));
     }
 }

@@ -239,6 +239,7 @@ impl Drop for Agent {
             eprintln!("--- the agent's log\n{}", self.log());
         }
         crate::docker::remove_containers_of(&self.data_dir());
+        crate::network::remove_networks_of(&self.data_dir());
         kill_what_lives_in(&self.data_dir());
         unmount_what_lies_in(&self.data_dir());
     }

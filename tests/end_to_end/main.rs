@@ -16,6 +16,7 @@ mod job_safety;
 mod jobs;
 mod keeping;
 mod load;
+mod network;
 mod repository;
 mod restart;
 mod rollout;

@@ -67,6 +67,14 @@ pub(crate) struct ClientBlock {
     pub(crate) gc_inode_usage_threshold: Option<f64>,
     pub(crate) gc_max_allocs: Option<usize>,
     pub(crate) gc_parallel_destroys: Option<usize>,
+    /// Further addresses of this node, by the names that job files use.
+    pub(crate) host_network: BTreeMap<String, HostNetworkBlock>,
+    /// Where CNI plugins are, folders parted by `:`.
+    pub(crate) cni_path: Option<String>,
+    pub(crate) cni_config_dir: Option<PathBuf>,
+    pub(crate) bridge_network_name: Option<String>,
+    pub(crate) bridge_network_subnet: Option<String>,
+    pub(crate) bridge_network_hairpin_mode: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -76,6 +84,15 @@ pub(crate) struct HostVolumeBlock {
     pub(crate) read_only: bool,
     /// Whether mounts may go both ways.
     pub(crate) allow_bidirectional: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HostNetworkBlock {
+    pub(crate) cidr: String,
+    pub(crate) interface: String,
+    /// `22,80,8500-8600`.
+    pub(crate) reserved_ports: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -12,6 +12,7 @@ use node::{GarbageLimits, LogReceiver};
 use server::{Budget, IntakeOptions};
 
 use super::file::{ClientBlock, File, PluginBlock, RepoBlock};
+use super::networks;
 use crate::arguments::AgentArguments;
 
 /// Everything that an agent needs to know before it starts.
@@ -34,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) host_volumes: BTreeMap<String, HostVolume>,
     pub(crate) garbage: GarbageLimits,
     pub(crate) max_kill_timeout: Duration,
+    pub(crate) host_networks: Vec<node::HostNetworkSettings>,
     pub(crate) raw_exec: bool,
     pub(crate) docker: PluginBlock,
     pub(crate) exec: PluginBlock,
@@ -116,7 +118,8 @@ impl Settings {
                 file.client.max_kill_timeout.as_deref(),
             )?
             .unwrap_or(Duration::from_secs(30)),
-            client: file.client,
+            host_networks: networks::host_networks(&file.client)?,
+            client: networks::checked(file.client)?,
             raw_exec: file
                 .plugin
                 .get("raw_exec")
@@ -308,7 +311,7 @@ fn garbage(client: &ClientBlock) -> anyhow::Result<GarbageLimits> {
     Ok(limits)
 }
 
-fn port_ranges(text: &str) -> anyhow::Result<Vec<u16>> {
+pub(super) fn port_ranges(text: &str) -> anyhow::Result<Vec<u16>> {
     let mut ports = BTreeSet::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -51,7 +51,8 @@ pub(super) fn body(
 ) -> Result<ContainerCreateBody, String> {
     let filled = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     let published = published(spec, config)?;
-    let host_network = config.network_mode.as_deref() == Some("host");
+    let joined = joined(spec, config);
+    let host_network = joined.is_some() || config.network_mode.as_deref() == Some("host");
     let exposed = published.iter().map(|(port, _)| port.clone()).collect();
     Ok(ContainerCreateBody {
         image: Some(config.image.clone()),
@@ -60,15 +61,24 @@ pub(super) fn body(
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         user: (!spec.user.is_empty()).then(|| spec.user.clone()),
         working_dir: config.work_dir.clone(),
-        hostname: config.hostname.clone(),
+        hostname: config.hostname.clone().filter(|_| joined.is_none()),
         labels: Some(labels(spec, config, instance)),
         exposed_ports: (!host_network).then_some(exposed),
         host_config: Some(HostConfig {
             port_bindings: (!host_network).then(|| bindings(published)),
+            extra_hosts: filled(&config.extra_hosts).filter(|_| joined.is_none()),
+            dns: filled(&config.dns_servers).filter(|_| joined.is_none()),
+            network_mode: joined.or_else(|| config.network_mode.clone()),
             ..host_config(spec, config, mounts)
         }),
         ..ContainerCreateBody::default()
     })
+}
+
+/// The group's network, which has the ports and names; unless the file asks for another one.
+fn joined(spec: &TaskSpec, config: &Config) -> Option<String> {
+    let network = spec.network.as_ref().filter(|_| config.network_mode.is_none())?;
+    network.container.as_ref().map(|container| format!("container:{container}"))
 }
 
 fn host_config(spec: &TaskSpec, config: &Config, mounts: Vec<Mount>) -> HostConfig {
@@ -93,9 +103,6 @@ fn host_config(spec: &TaskSpec, config: &Config, mounts: Vec<Mount>) -> HostConf
         // As much as memory means: no swap on top.
         memory_swap: limit,
         mounts: Some(mounts),
-        network_mode: config.network_mode.clone(),
-        extra_hosts: filled(&config.extra_hosts),
-        dns: filled(&config.dns_servers),
         cap_add: filled(&config.cap_add),
         cap_drop: filled(&config.cap_drop),
         ulimits: Some(config.ulimits.iter().map(ulimit).collect()),
@@ -275,6 +282,7 @@ mod tests {
                 value: 20_000,
                 to: 80,
                 host_ip: "10.0.0.1".into(),
+                host_network: None,
             }],
             kill_signal: String::new(),
             log: LogConfig::default(),

@@ -479,6 +479,7 @@ async fn ports_limits_and_settings_reach_docker() {
         value: port,
         to: 8080,
         host_ip: "127.0.0.1".into(),
+        host_network: None,
     }];
     fs::create_dir(place.path().join("web/local/www")).expect("makes");
     fs::write(place.path().join("web/local/www/index.html"), "hello").expect("writes");

@@ -20,6 +20,9 @@ pub(super) fn check(rules: &Rules<'_>, at: usize, group: &Group) {
         }
         one(rules, &block, network);
         ports.check(rules, &block, network);
+        if network.is_apart() && !network.mode.contains("${") {
+            outside(rules, at, group, &network.mode);
+        }
     }
     for (t, task) in group.tasks.iter().enumerate() {
         let path = format!("{}/resources", rules.places.task(at, t));
@@ -57,21 +60,10 @@ fn one(rules: &Rules<'_>, block: &str, network: &Network) {
         let help = crate::suggest::did_you_mean(mode, ["host", "bridge", "none"])
             .unwrap_or_else(|| "one of host, bridge, none, cni/<name>".to_owned());
         rules.error("invalid-value", &format!("{block}/mode"), message, &help);
-    } else if !matches!(mode, "" | "host") {
-        let message = format!("the network mode `{mode}` is not acted on yet");
-        let help = match mode {
-            "none" => {
-                "the tasks use the node's network; containers can have network_mode = \"none\" in `config`"
-            }
-            _ => {
-                "the tasks use the node's network; containers have Docker's own, with their ports mapped"
-            }
-        };
-        rules.once("not-acted-on", "network/mode", &format!("{block}/mode"), message, help);
     }
     if !network.hostname.is_empty() {
         let place = format!("{block}/hostname");
-        if matches!(mode, "" | "host" | "none") {
+        if !network.is_apart() {
             let message = "`hostname` has no effect in a network that is the node's own";
             rules.warning("no-effect", &place, message, "it needs mode = \"bridge\"");
         }
@@ -97,6 +89,19 @@ fn one(rules: &Rules<'_>, block: &str, network: &Network) {
     {
         let message = format!("the CNI argument `{key}` has a `;` in it, which parts arguments");
         rules.error("invalid-value", &format!("{block}/cni/args"), message, "write it without `;`");
+    }
+}
+
+/// Names the tasks that are not in the group's network.
+fn outside(rules: &Rules<'_>, at: usize, group: &Group, mode: &str) {
+    for (t, task) in group.tasks.iter().enumerate().filter(|(_, task)| task.driver == "raw_exec") {
+        let place = format!("{}/driver", rules.places.task(at, t));
+        let message = format!(
+            "task `{}` is not in the group's `{mode}` network: `raw_exec` runs in the node's own",
+            task.name
+        );
+        let help = "another driver, such as exec or docker, joins it; or leave `mode` out";
+        rules.warning("no-effect", &place, message, help);
     }
 }
 

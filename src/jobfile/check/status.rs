@@ -55,11 +55,6 @@ fn instead(parent: &str, name: &str) -> &'static str {
         ("ephemeral_disk", "migrate") => {
             "data goes to a replacement on the same node (`sticky`), and not to another node"
         }
-        ("network", "hostname") => "a container has the host name that its driver gives it",
-        ("network", "dns") => "names are resolved as on the node",
-        ("network", "cni") => "no CNI plugin is called",
-        ("port", "host_network") => "the port is one of the node's own address",
-        ("port", "ignore_collision") => "two allocations with this port are not placed on one node",
         ("task", "artifact") => "nothing is downloaded: the task starts without it",
         ("task", "template") => "no file is written: the task starts without it",
         ("task", "identity") => "no token is made: the task starts without it",

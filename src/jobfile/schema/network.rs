@@ -10,15 +10,15 @@ pub(super) static NETWORK: Schema = Schema {
         text("device", "Device").gone(),
         text("cidr", "CIDR").gone(),
         text("ip", "IP").gone(),
-        text("hostname", "Hostname").later(),
+        text("hostname", "Hostname"),
         count("mbits", "MBits").or_null().gone(),
     ],
     blocks: &[
-        one("dns", "DNS", || &DNS).later(),
+        one("dns", "DNS", || &DNS),
         // A pass moves those with a fixed number to `ReservedPorts`.
         labelled("port", "DynamicPorts", "Label", || &PORT),
         labelled("reserved_ports", "ReservedPorts", "Label", || &PORT).gone(),
-        one("cni", "CNI", || &CNI).later(),
+        one("cni", "CNI", || &CNI),
     ],
     open: false,
 };
@@ -27,8 +27,8 @@ static PORT: Schema = Schema {
     attributes: &[
         whole("static", "Value", 0, MAX_PORT),
         whole("to", "To", -1, MAX_PORT),
-        text("host_network", "HostNetwork").later(),
-        flag("ignore_collision", "IgnoreCollision").later(),
+        text("host_network", "HostNetwork"),
+        flag("ignore_collision", "IgnoreCollision"),
     ],
     blocks: &[],
     open: false,

@@ -74,7 +74,11 @@ pub(crate) fn check_state(state: &State) {
                 count.1 += u32::from(volume.excludes_writers());
             }
             for port in &alloc.resources.ports {
-                assert!(ports.insert(port.value), "port {} is given twice", port.value);
+                assert!(
+                    ports.insert((port.host_ip.clone(), port.value)),
+                    "port {} is given twice",
+                    port.value
+                );
                 assert!(!node.resources.reserved_ports.contains(&port.value));
             }
         }
