@@ -197,6 +197,9 @@ impl Drop for Dockerd {
             let _ = process.wait();
         }
         self.end_containerd();
+        // It mounts its directory onto itself, which would keep it from being removed.
+        let root = self.dir.path().join("root");
+        let _ = nix::mount::umount2(&root, nix::mount::MntFlags::MNT_DETACH);
     }
 }
 
