@@ -218,18 +218,13 @@ fn drivers(settings: &Settings, node: NodeId) -> Vec<Arc<dyn Driver>> {
     raw_exec.enabled = settings.raw_exec;
     raw_exec.denied =
         settings.repos.iter().filter_map(|repo| repo.token_variable().map(str::to_owned)).collect();
-    let docker = &settings.docker.config;
-    let mut options = DockerOptions::new(node.to_string());
-    options.host.clone_from(&docker.endpoint);
-    options.allow_privileged = docker.allow_privileged.unwrap_or(false);
-    options.allow_caps.clone_from(&docker.allow_caps);
-    options.volumes_enabled = docker.volumes.enabled.unwrap_or(false);
     let mut drivers: Vec<Arc<dyn Driver>> = vec![
         Arc::new(RawExec::new(raw_exec)),
         Arc::new(Exec::new(isolation(settings, node, &settings.exec))),
         Arc::new(Java::new(isolation(settings, node, &settings.java))),
     ];
-    if docker.enabled != Some(false) {
+    for options in &settings.containers {
+        let options = DockerOptions { instance: node.to_string(), ..options.clone() };
         drivers.push(Arc::new(Docker::new(options)));
     }
     drivers

@@ -3,21 +3,27 @@
 //! The daemon keeps the container, its exit code and, for a while, its output. What the agent adds is the copying of
 //! that output into the task's log files; the next agent goes on where the last one was.
 
+mod about;
 mod api;
 mod config;
 mod container;
 mod daemon;
+mod engine;
 mod exec;
 mod follow;
 mod group_network;
 mod handle;
 mod image;
 mod inspect;
+mod options;
 mod position;
+mod staging;
+mod stats;
+mod volumes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,24 +31,20 @@ use bollard::query_parameters::StartContainerOptions;
 use model::{AllocId, DriverInfo, LogConfig};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use crate::{
     Attached, Driver, DriverError, ExecOutput, ExitStatus, NetworkHold, Ours, TaskDirs, TaskHandle,
-    TaskRoot, TaskSpec, exit,
+    TaskRoot, TaskSpec, TaskStats, exit,
 };
 use api::{Api, Endpoint, encode};
 use follow::Follower;
 use handle::Handle;
+use image::Images;
 use inspect::State;
+use staging::Staging;
 
-const NAME: &str = "docker";
-
-/// The oldest API that is spoken: Docker 20.10.
-const OLDEST_API: (u32, u32) = (1, 41);
-
-/// How many images are pulled at once.
-const PULLS: usize = 3;
+pub use engine::Engine;
+pub use options::{Cleanup, DockerOptions};
 
 /// How often and how long a container that was killed is looked at for having run out of memory.
 const OOM_LOOKS: u32 = 8;
@@ -51,55 +53,75 @@ const OOM_PAUSE: Duration = Duration::from_millis(60);
 /// How long a killed container may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(30);
 
-/// How `docker` is set up on a node.
-#[derive(Clone, Debug)]
-pub struct DockerOptions {
-    /// A socket's path, or what `DOCKER_HOST` holds. By default `DOCKER_HOST`, else `/var/run/docker.sock`.
-    pub host: Option<String>,
-    /// Whether files may ask for `privileged`.
-    pub allow_privileged: bool,
-    /// Whether files may mount paths of the node and volumes of the daemon.
-    pub volumes_enabled: bool,
-    /// Capabilities that files may add beside those that Docker grants anyway.
-    pub allow_caps: Vec<String>,
-    /// Marks this agent's containers, so that agents that share a daemon leave each other's alone. The node's id does.
-    pub instance: String,
-}
-
-impl DockerOptions {
-    /// The defaults, which let a file reach nothing of the node.
-    pub fn new(instance: impl Into<String>) -> Self {
-        Self {
-            host: None,
-            allow_privileged: false,
-            volumes_enabled: false,
-            allow_caps: Vec::new(),
-            instance: instance.into(),
-        }
-    }
-}
+/// How long each thing that the daemon is asked about itself may take.
+const ABOUT_LIMIT: Duration = Duration::from_secs(3);
 
 /// The driver. Dropping it leaves its containers alone and ends the copying of their output.
 #[derive(Debug)]
 pub struct Docker {
     options: DockerOptions,
     api: Api,
-    pulls: Semaphore,
+    images: Arc<Images>,
+    staging: Staging,
     followers: Mutex<HashMap<String, Follower>>,
 }
 
 impl Docker {
     /// A driver with these options. Does not need the daemon to be there yet.
     pub fn new(options: DockerOptions) -> Self {
-        let host = options.host.clone().or_else(|| std::env::var("DOCKER_HOST").ok());
-        let host = host.filter(|host| !host.is_empty());
-        let endpoint = Endpoint::parse(host.as_deref().unwrap_or("/var/run/docker.sock"));
+        let host = options.host.clone().filter(|host| !host.is_empty());
+        let host = host.unwrap_or_else(|| options.engine.endpoint());
+        let api = Api { engine: options.engine, endpoint: Endpoint::parse(&host) };
+        let staging = Staging::new(&format!("{}-{}", options.engine.name(), options.instance));
+        staging.clear();
         Self {
+            staging,
+            images: Arc::new(Images::new(api.clone(), &options)),
             options,
-            api: Api { endpoint },
-            pulls: Semaphore::new(PULLS),
+            api,
             followers: Mutex::default(),
         }
+    }
+
+    fn handle(&self, handle: &TaskHandle) -> Result<Handle, DriverError> {
+        Handle::of(self.options.engine, handle)
+    }
+
+    /// What the daemon says of itself, in words where it does not.
+    async fn describe(&self) -> Result<BTreeMap<String, String>, String> {
+        let version = match tokio::time::timeout(ABOUT_LIMIT, self.api.get("/version")).await {
+            Ok(Ok(Some(version))) => version,
+            Ok(Ok(None)) => {
+                let name = self.options.engine.name();
+                return Err(format!("what listens at {} is not {name}", self.api.endpoint));
+            }
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err(format!("the daemon at {} does not answer", self.api.endpoint)),
+        };
+        // Nice to know, and no reason to be unwell.
+        let more = async |path| match tokio::time::timeout(ABOUT_LIMIT, self.api.get(path)).await {
+            Ok(Ok(Some(value))) => value,
+            _ => Value::Null,
+        };
+        let (info, bridge) = tokio::join!(more("/info"), more("/networks/bridge"));
+        about::attributes(&version, &info, &bridge, &self.options)
+    }
+
+    /// Starts a container that was created.
+    async fn run(&self, handle: &Handle) -> Result<(), DriverError> {
+        let client = self.api.client()?;
+        let doing = || format!("starting the container {}", handle.name);
+        let start = client.start_container(&handle.container, None::<StartContainerOptions>);
+        let started = match self.change(doing, start).await {
+            Ok(Ok(()) | Err((304, _))) => Ok(()),
+            Ok(Err((_, said))) => Err(not_started(&handle.name, &said)),
+            Err(error) => Err(error),
+        };
+        if started.is_err() {
+            // Else it would be in the way of the next attempt's ports and name.
+            let _ = self.remove(&handle.container).await;
+        }
+        started
     }
 }
 
@@ -128,32 +150,26 @@ impl Docker {
 #[async_trait]
 impl Driver for Docker {
     fn name(&self) -> &'static str {
-        NAME
+        self.options.engine.name()
     }
 
     async fn fingerprint(&self) -> DriverInfo {
-        let version = tokio::time::timeout(Duration::from_secs(3), self.api.get("/version")).await;
-        let problem = match version {
-            Ok(Ok(Some(version))) => match healthy(&version, &self.options) {
-                Ok(attributes) => {
-                    return DriverInfo {
-                        detected: true,
-                        healthy: true,
-                        description: "healthy".to_owned(),
-                        attributes,
-                    };
-                }
-                Err(problem) => problem,
-            },
-            Ok(Ok(None)) => format!("what listens at {} is not Docker", self.api.endpoint),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("the daemon at {} does not answer", self.api.endpoint),
-        };
-        let detected = match &self.api.endpoint {
-            Endpoint::Unix(path) => path.exists(),
-            Endpoint::Tcp(_) => true,
-        };
-        DriverInfo { detected, description: problem, ..DriverInfo::default() }
+        match self.describe().await {
+            Ok(attributes) => {
+                // The node looks every 30 s, which is as often as images need to be looked at.
+                let images = Arc::clone(&self.images);
+                tokio::spawn(async move { images.sweeper.sweep().await });
+                let description = "healthy".to_owned();
+                DriverInfo { detected: true, healthy: true, description, attributes }
+            }
+            Err(description) => {
+                let detected = match &self.api.endpoint {
+                    Endpoint::Unix(path) => path.exists(),
+                    Endpoint::Tcp(_) => true,
+                };
+                DriverInfo { detected, description, ..DriverInfo::default() }
+            }
+        }
     }
 
     fn validate(&self, config: &BTreeMap<String, Value>) -> Vec<String> {
@@ -175,44 +191,45 @@ impl Driver for Docker {
     async fn start(&self, spec: &TaskSpec) -> Result<TaskHandle, DriverError> {
         let problems = self.validate(&spec.driver_config);
         if !problems.is_empty() {
-            return Err(DriverError::Config { driver: NAME, problem: problems.join("; ") });
+            let problem = problems.join("; ");
+            return Err(DriverError::Config { driver: self.name(), problem });
         }
         let (config, _) = config::parse(&spec.driver_config, &self.options);
-        if config.sets_logging {
-            tracing::warn!(task = spec.task, "`logging` has no effect: Herder keeps the output");
+        for ignored in &config.ignored {
+            spec.progress.say("Driver", *ignored);
         }
-        image::ensure(&self.api, &self.pulls, &config).await?;
+        // Until the container is there, nothing but this keeps its image from being cleaned up.
+        let want = self.images.sweeper.want(&config.image).await;
+        let image =
+            self.images.ensure(&config, &self.options, &spec.dirs.local, &spec.progress).await?;
         let name = container::name(spec);
-        let (container, runs) = self.create(spec, &config, &name).await?;
-        let handle = Handle {
-            container,
+        let created = self.create(spec, &config, &name).await?;
+        drop(want);
+        let mut handle = Handle {
+            container: created.id.clone(),
             name,
             alloc: spec.alloc,
             task: spec.task.clone(),
             logs: spec.dirs.logs.clone(),
             log: spec.log.clone(),
+            image: String::new(),
+            digest: String::new(),
         };
-        if !runs {
-            let client = self.api.client()?;
-            let doing = || format!("starting the container {}", handle.name);
-            let start = client.start_container(&handle.container, None::<StartContainerOptions>);
-            let started = match self.change(doing, start).await {
-                Ok(Ok(()) | Err((304, _))) => Ok(()),
-                Ok(Err((_, said))) => Err(not_started(&handle.name, &said)),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = started {
-                // Else it would be in the way of the next attempt's ports and name.
-                let _ = self.remove(&handle.container).await;
-                return Err(error);
-            }
+        if !created.runs {
+            self.run(&handle).await?;
         }
+        drop(created);
         self.follow(&handle);
-        Ok(handle.out())
+        // What it really is made of, whatever the name means by now.
+        if let Ok(Some(found)) = self.find(&handle).await {
+            handle.digest = if found.image == image.id { image.digest } else { String::new() };
+            handle.image = found.image;
+        }
+        Ok(handle.out(self.options.engine))
     }
 
     async fn reattach(&self, handle: &TaskHandle) -> Result<Attached, DriverError> {
-        let handle = Handle::of(handle)?;
+        let handle = self.handle(handle)?;
         Ok(match self.find(&handle).await?.map(|found| found.state) {
             None | Some(State::Created) => Attached::Gone,
             Some(State::Running) => {
@@ -229,7 +246,7 @@ impl Driver for Docker {
     }
 
     async fn wait(&self, handle: &TaskHandle) -> Result<ExitStatus, DriverError> {
-        let handle = Handle::of(handle)?;
+        let handle = self.handle(handle)?;
         let status = self.end(&handle).await?;
         let status = self.told_from_oom(&handle, status).await;
         self.drain(&handle).await;
@@ -239,7 +256,7 @@ impl Driver for Docker {
     async fn signal(&self, handle: &TaskHandle, signal: &str) -> Result<(), DriverError> {
         let number =
             exit::parse_signal(signal).ok_or_else(|| DriverError::Signal(signal.to_owned()))?;
-        let handle = Handle::of(handle)?;
+        let handle = self.handle(handle)?;
         if self.find(&handle).await?.is_some() && self.kill(&handle, number.as_str()).await? {
             return Ok(());
         }
@@ -252,7 +269,7 @@ impl Driver for Docker {
         signal: &str,
         timeout: Duration,
     ) -> Result<ExitStatus, DriverError> {
-        let handle = Handle::of(handle)?;
+        let handle = self.handle(handle)?;
         let mut ended = None;
         if let Some(found) = self.find(&handle).await? {
             // What the image's own author chose, where the file chooses nothing.
@@ -280,14 +297,16 @@ impl Driver for Docker {
     }
 
     async fn destroy(&self, handle: &TaskHandle) -> Result<(), DriverError> {
-        let handle = Handle::of(handle)?;
+        let handle = self.handle(handle)?;
         if let Some(found) = self.find(&handle).await? {
             if found.state == State::Running {
                 self.kill(&handle, "SIGKILL").await?;
                 let _ = tokio::time::timeout(KILL_LIMIT, self.end(&handle)).await;
             }
             self.drain(&handle).await;
-            self.remove(&handle.container).await?;
+            if self.options.cleanup.container || found.state == State::Created {
+                self.remove(&handle.container).await?;
+            }
         }
         if let Ok(mut followers) = self.followers.lock() {
             followers.remove(&handle.container);
@@ -302,18 +321,36 @@ impl Driver for Docker {
         args: &[String],
         timeout: Duration,
     ) -> Result<ExecOutput, DriverError> {
-        let handle = Handle::of(handle)?;
+        let handle = self.handle(handle)?;
         match self.find(&handle).await?.map(|found| found.state) {
             Some(State::Running) => exec::run(&self.api, &handle, command, args, timeout).await,
             _ => Err(DriverError::NotRunning(handle.task_id())),
         }
     }
 
+    async fn stats(&self, handle: &TaskHandle) -> Result<Option<TaskStats>, DriverError> {
+        let handle = self.handle(handle)?;
+        if self.find(&handle).await?.is_none_or(|found| found.state != State::Running) {
+            return Ok(None);
+        }
+        let container = encode(&handle.container);
+        let path = format!("/containers/{container}/stats?stream=false&one-shot=true");
+        Ok(self.api.get(&path).await?.as_ref().and_then(stats::read))
+    }
+
     async fn list_ours(&self) -> Result<Vec<Ours>, DriverError> {
         let label = format!("{}={}", container::INSTANCE, self.options.instance);
         let filters = encode(&serde_json::json!({ "label": [label] }).to_string());
         match self.api.get(&format!("/containers/json?all=1&filters={filters}")).await? {
-            Some(Value::Array(containers)) => Ok(containers.iter().filter_map(ours).collect()),
+            Some(Value::Array(containers)) => {
+                // What ended and was left to be looked at is nobody's business any more.
+                let is_left = |value: &&Value| {
+                    let state = value.get("State").and_then(Value::as_str);
+                    !self.options.cleanup.container && state == Some("exited")
+                };
+                let kept = containers.iter().filter(|value| !is_left(value));
+                Ok(kept.filter_map(|value| ours(value, self.options.engine)).collect())
+            }
             _ => Err(self.api.unavailable("its answer is not a list of containers")),
         }
     }
@@ -336,7 +373,7 @@ impl Driver for Docker {
 }
 
 /// One line of the list.
-fn ours(value: &Value) -> Option<Ours> {
+fn ours(value: &Value, engine: Engine) -> Option<Ours> {
     let label = |key| value.get("Labels")?.get(key)?.as_str();
     let alloc: AllocId = label(container::ALLOC)?.parse().ok()?;
     let task = label(container::TASK)?.to_owned();
@@ -350,27 +387,10 @@ fn ours(value: &Value) -> Option<Ours> {
         // Of a version that did not say where its output goes: whoever finds it this way can only end it.
         (PathBuf::new(), LogConfig { disabled: true, ..LogConfig::default() })
     });
-    let handle = Handle { container, name, alloc, task: task.clone(), logs, log };
-    Some(Ours { handle: handle.out(), alloc, task, running })
-}
-
-/// The attributes of a daemon that is new enough.
-fn healthy(version: &Value, options: &DockerOptions) -> Result<BTreeMap<String, String>, String> {
-    let text = |key: &str| version.get(key).and_then(Value::as_str).unwrap_or_default();
-    let api = text("ApiVersion");
-    let parsed = api.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-    if parsed.is_none_or(|version: (u32, u32)| version < OLDEST_API) {
-        let (major, minor) = OLDEST_API;
-        return Err(format!(
-            "the daemon speaks API {api}; {major}.{minor} is needed (Docker 20.10 or newer)"
-        ));
-    }
-    Ok(BTreeMap::from([
-        ("driver.docker".to_owned(), "1".to_owned()),
-        ("driver.docker.version".to_owned(), text("Version").to_owned()),
-        ("driver.docker.privileged.enabled".to_owned(), options.allow_privileged.to_string()),
-        ("driver.docker.volumes.enabled".to_owned(), options.volumes_enabled.to_string()),
-    ]))
+    let image = value.get("ImageID").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let digest = String::new();
+    let handle = Handle { container, name, alloc, task: task.clone(), logs, log, image, digest };
+    Some(Ours { handle: handle.out(engine), alloc, task, running })
 }
 
 /// Why a container did not start, and whether it ever will.
@@ -385,20 +405,7 @@ fn not_started(name: &str, said: &str) -> DriverError {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn old_daemons_are_told_so() {
-        let options = DockerOptions::new("x");
-        let new = json!({"ApiVersion": "1.41", "Version": "20.10.24"});
-        let attributes = healthy(&new, &options).expect("new enough");
-        assert_eq!(attributes["driver.docker.version"], "20.10.24");
-        for api in ["1.40", "1.9", "", "nonsense"] {
-            assert!(healthy(&json!({"ApiVersion": api}), &options).is_err(), "{api}");
-        }
-    }
 
     #[test]
     fn a_command_that_is_not_in_the_image_is_not_tried_again() {

@@ -19,7 +19,7 @@ mod raw_exec;
 mod settings;
 mod shim;
 
-pub use docker::{Docker, DockerOptions};
+pub use docker::{Cleanup, Docker, DockerOptions, Engine};
 pub use driver::{
     Attached, Driver, DriverError, ExecOutput, GroupNetwork, MAX_EXEC_OUTPUT, NetworkHold, Ours,
     Progress, Propagation, TaskDirs, TaskHandle, TaskRoot, TaskSpec, TaskStats, Volume,

@@ -111,15 +111,6 @@ impl<'a> Settings<'a> {
         self.problems.extend(inner.into_iter().map(|problem| format!("in `{block}`: {problem}")));
     }
 
-    /// A key that is known and not offered: the file is told so instead of being surprised.
-    pub(crate) fn unsupported(&mut self, keys: &[&'static str]) {
-        for key in keys {
-            if self.value(key).is_some() {
-                self.problem(format!("`{key}` is not supported yet"));
-            }
-        }
-    }
-
     /// All problems, with one for each key that nobody asked for.
     pub(crate) fn finish(mut self) -> Vec<String> {
         let unknown: Vec<_> =

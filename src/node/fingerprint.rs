@@ -191,6 +191,19 @@ fn own_address() -> Option<String> {
     (!address.is_unspecified()).then(|| address.to_string())
 }
 
+/// MHz of one core.
+fn per_core(machine: &Machine, cpu: &texts::Cpu) -> u64 {
+    let mhz = machine.max_khz.map(|khz| khz / 1000).or(cpu.mhz).filter(|mhz| *mhz > 0);
+    mhz.unwrap_or(1000)
+}
+
+/// MHz of the whole machine, as placement counts them unless the configuration gives another number. Reads a few files.
+pub fn total_compute() -> u64 {
+    let machine = read_machine(Path::new("/"));
+    let cpu = texts::cpu(&machine.cpuinfo);
+    per_core(&machine, &cpu) * cpu.cores
+}
+
 fn assemble(
     settings: &NodeSettings,
     machine: &Machine,
@@ -198,8 +211,7 @@ fn assemble(
 ) -> Node {
     let cpu = texts::cpu(&machine.cpuinfo);
     let memory_bytes = texts::memory_bytes(&machine.meminfo);
-    let mhz = machine.max_khz.map(|khz| khz / 1000).or(cpu.mhz).filter(|mhz| *mhz > 0);
-    let per_core = mhz.unwrap_or(1000);
+    let per_core = per_core(machine, &cpu);
     let total_cpu = settings.cpu_total.unwrap_or(per_core * cpu.cores);
     let memory_mb = settings.memory_total_mb.unwrap_or(memory_bytes >> 20);
     let pick = |given: &String, found: &String| {

@@ -43,7 +43,9 @@ mod usage;
 
 pub use dirs::DirError;
 pub use files::{FileError, FileInfo};
-pub use fingerprint::{HostNetworkSettings, NodeSettings, fingerprint, load_or_create_node_id};
+pub use fingerprint::{
+    HostNetworkSettings, NodeSettings, fingerprint, load_or_create_node_id, total_compute,
+};
 pub use garbage::GarbageLimits;
 pub use inquiry::{Facts, WhyNoLogs};
 pub use model::AllocReport;

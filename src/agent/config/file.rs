@@ -133,6 +133,41 @@ pub(crate) struct PluginConfig {
     pub(crate) default_pid_mode: Option<String>,
     pub(crate) default_ipc_mode: Option<String>,
     pub(crate) volumes: Volumes,
+    /// Whether job files may put a task into namespaces of the node or of another container.
+    pub(crate) allow_host_namespaces: Option<bool>,
+    /// Devices that job files may pass on: paths, or folders with `/` at the end.
+    pub(crate) allow_devices: Vec<String>,
+    /// Runtimes that job files may name.
+    pub(crate) allow_runtimes: Option<Vec<String>>,
+    /// Whether no task may gain privileges by running a program.
+    pub(crate) no_new_privileges: Option<bool>,
+    /// The most processes that a task may have.
+    pub(crate) pids_limit: Option<i64>,
+    /// Nomad's labels that containers carry beside Herder's.
+    pub(crate) extra_labels: Vec<String>,
+    pub(crate) auth: RegistryAuth,
+    /// How long a pull may bring nothing new.
+    pub(crate) pull_activity_timeout: Option<String>,
+    pub(crate) gc: ContainerGc,
+}
+
+/// Where logins for registries are found.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RegistryAuth {
+    /// A `config.json` of the Docker client.
+    pub(crate) config: Option<PathBuf>,
+    /// `docker-credential-NAME` is asked.
+    pub(crate) helper: Option<String>,
+}
+
+/// What is cleaned up after containers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ContainerGc {
+    pub(crate) image: Option<bool>,
+    pub(crate) image_delay: Option<String>,
+    pub(crate) container: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use driver::{DockerOptions, Engine};
 use gitrepo::{Credentials, RepoConfig, SecretSource};
 use model::HostVolume;
 use node::{GarbageLimits, LogReceiver};
 use server::{Budget, IntakeOptions};
 
+use super::containers;
 use super::file::{ClientBlock, File, PluginBlock, RepoBlock};
 use super::networks;
 use crate::arguments::AgentArguments;
@@ -37,7 +39,8 @@ pub(crate) struct Settings {
     pub(crate) max_kill_timeout: Duration,
     pub(crate) host_networks: Vec<node::HostNetworkSettings>,
     pub(crate) raw_exec: bool,
-    pub(crate) docker: PluginBlock,
+    /// `docker` and `podman`, each unless it is turned off.
+    pub(crate) containers: Vec<DockerOptions>,
     pub(crate) exec: PluginBlock,
     pub(crate) java: PluginBlock,
     pub(crate) repos: Vec<RepoSettings>,
@@ -90,6 +93,14 @@ impl Settings {
         let port = |flag: Option<u16>, file: Option<u16>, default: u16| {
             SocketAddr::new(bind, flag.or(file).unwrap_or(default))
         };
+        let compute = file.client.cpu_total_compute;
+        let containers = [Engine::Docker, Engine::Podman]
+            .into_iter()
+            .map(|engine| {
+                containers::options(engine, file.plugin.get(engine.name()), &data_dir, compute)
+            })
+            .filter_map(Result::transpose)
+            .collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Self {
             dev,
             name: arguments.name.clone().or(file.name).unwrap_or_else(host_name),
@@ -125,7 +136,7 @@ impl Settings {
                 .get("raw_exec")
                 .and_then(|plugin| plugin.config.enabled)
                 .unwrap_or(dev),
-            docker: file.plugin.get("docker").cloned().unwrap_or_default(),
+            containers,
             exec: isolating("exec", &file.plugin)?,
             java: isolating("java", &file.plugin)?,
             repos,
@@ -265,7 +276,7 @@ fn budget(repo: &str, text: Option<&str>) -> anyhow::Result<Budget> {
     })
 }
 
-fn duration(what: &str, text: Option<&str>) -> anyhow::Result<Option<Duration>> {
+pub(super) fn duration(what: &str, text: Option<&str>) -> anyhow::Result<Option<Duration>> {
     text.map(|text| model::parse_duration(text).with_context(|| what.to_owned())).transpose()
 }
 

@@ -17,9 +17,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::Engine;
 use crate::DriverError;
-
-const NAME: &str = super::NAME;
 
 /// The most that one answer may hold, in bytes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -59,6 +58,7 @@ impl std::fmt::Display for Endpoint {
 /// The daemon.
 #[derive(Clone, Debug)]
 pub(super) struct Api {
+    pub(super) engine: Engine,
     pub(super) endpoint: Endpoint,
 }
 
@@ -80,7 +80,7 @@ impl Api {
 
     pub(super) fn unavailable(&self, problem: impl std::fmt::Display) -> DriverError {
         let problem = format!("the daemon at {} does not answer: {problem}", self.endpoint);
-        DriverError::Unavailable { driver: NAME, problem }
+        DriverError::Unavailable { driver: self.engine.name(), problem }
     }
 
     /// Reads an answer; `None` for what is not there.
@@ -108,7 +108,7 @@ impl Api {
             (_, value) => {
                 let problem = value.ok().and_then(|v| Some(v.get("message")?.as_str()?.to_owned()));
                 let problem = problem.unwrap_or_else(|| format!("it answered {status}"));
-                Err(DriverError::failed(format!("ask Docker for {path}"), problem))
+                Err(DriverError::failed(format!("ask {} for {path}", self.engine.name()), problem))
             }
         }
     }

@@ -1,76 +1,24 @@
-//! What a task says to `docker`.
+//! What a task says to `docker` and `podman`.
 
+mod access;
+mod limits;
+mod mounts;
+mod network;
+mod podman;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::DockerOptions;
+use super::{DockerOptions, Engine};
 use crate::settings::Settings;
 
-/// What Docker itself grants a container, which a file may therefore always ask for.
-const DEFAULT_CAPS: [&str; 13] = [
-    "AUDIT_WRITE",
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "MKNOD",
-    "NET_BIND_SERVICE",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
-
-/// Keys that Nomad knows and this driver does not act on yet.
-const NOT_YET: [&str; 24] = [
-    "advertise_ipv6_address",
-    "cgroupns",
-    "cpu_hard_limit",
-    "cpuset_cpus",
-    "devices",
-    "dns_options",
-    "dns_search_domains",
-    "group_add",
-    "healthchecks",
-    "interactive",
-    "ipc_mode",
-    "ipv4_address",
-    "ipv6_address",
-    "isolation",
-    "load",
-    "mac_address",
-    "memory_hard_limit",
-    "network_aliases",
-    "pid_mode",
-    "pids_limit",
-    "runtime",
-    "security_opt",
-    "storage_opt",
-    "volume_driver",
-];
-
-/// Where a mount takes its files from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// A path of the node, or one relative to the task's directory.
-    Path(String),
-    /// A volume of the daemon.
-    Volume(String),
-    /// Memory, with a size in bytes and a mode, 0 for the defaults.
-    Memory { size: i64, mode: i64 },
-}
-
-/// A mount that the file asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mounted {
-    pub(super) source: Source,
-    pub(super) target: String,
-    pub(super) read_only: bool,
-}
+pub(super) use access::{Access, Device};
+pub(super) use limits::Limits;
+pub(super) use mounts::{Mounted, Source};
+pub(super) use network::Network;
 
 /// How the registry is to be asked.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -88,35 +36,33 @@ impl std::fmt::Debug for Auth {
 }
 
 /// A task's settings, checked.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Config {
     pub(super) image: String,
+    /// An archive in the task's directory that the image comes from.
+    pub(super) load: Option<String>,
     pub(super) command: Vec<String>,
     pub(super) entrypoint: Vec<String>,
-    pub(super) ports: Vec<String>,
-    /// Labels to ports in the container, of files that still use `port_map`.
-    pub(super) port_map: BTreeMap<String, u16>,
-    pub(super) network_mode: Option<String>,
+    pub(super) network: Network,
+    pub(super) access: Access,
+    pub(super) limits: Limits,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) mounts: Vec<Mounted>,
     pub(super) work_dir: Option<String>,
-    pub(super) hostname: Option<String>,
-    pub(super) extra_hosts: Vec<String>,
-    pub(super) dns_servers: Vec<String>,
-    pub(super) cap_add: Vec<String>,
-    pub(super) cap_drop: Vec<String>,
-    /// Name, soft and hard limit.
-    pub(super) ulimits: Vec<(String, i64, i64)>,
-    pub(super) sysctl: BTreeMap<String, String>,
-    pub(super) shm_size: Option<i64>,
+    pub(super) tty: bool,
+    pub(super) interactive: bool,
+    /// Whether the image's own health check is not to be run.
+    pub(super) no_healthcheck: bool,
     pub(super) init: Option<bool>,
     pub(super) readonly_rootfs: bool,
-    pub(super) privileged: bool,
+    pub(super) storage_opt: BTreeMap<String, String>,
     pub(super) force_pull: bool,
     pub(super) pull_timeout: Duration,
     pub(super) auth: Option<Auth>,
-    /// Whether the file sets `logging`, which has no effect here.
-    pub(super) sets_logging: bool,
+    /// Whether a login that cannot be had or is refused is done without.
+    pub(super) auth_soft_fail: bool,
+    /// What the file sets without effect here, each with the reason.
+    pub(super) ignored: Vec<&'static str>,
 }
 
 /// Reads the settings; the second part says what is wrong with them or not allowed on this node.
@@ -124,46 +70,44 @@ pub(super) fn parse(
     values: &BTreeMap<String, Value>,
     options: &DockerOptions,
 ) -> (Config, Vec<String>) {
-    let mut settings = Settings::new(values);
+    let values = match options.engine {
+        Engine::Docker => Cow::Borrowed(values),
+        Engine::Podman => Cow::Owned(podman::translated(values)),
+    };
+    let mut settings = Settings::new(&values);
     let s = &mut settings;
-    let image = s.required("image");
-    let mut command: Vec<String> =
-        s.text("command").filter(|c| !c.is_empty()).into_iter().collect();
-    command.extend(s.list("args"));
-    let config = Config {
-        image,
-        command,
+    let mut config = Config {
+        image: image(s),
+        load: s.text("load").filter(|path| !path.is_empty()),
+        command: s.text("command").filter(|c| !c.is_empty()).into_iter().collect(),
         entrypoint: entrypoint(s),
-        ports: s.list("ports"),
-        port_map: port_map(s),
-        network_mode: s.text("network_mode").filter(|mode| !mode.is_empty()),
+        network: network::network(s, options),
+        access: access::access(s, options),
+        limits: limits::limits(s, options),
         labels: labels(s),
-        mounts: mounts(s, options),
+        mounts: mounts::mounts(s, options),
         work_dir: s.text("work_dir").filter(|dir| !dir.is_empty()),
-        hostname: s.text("hostname").filter(|name| !name.is_empty()),
-        extra_hosts: s.list("extra_hosts"),
-        dns_servers: s.list("dns_servers"),
-        cap_add: cap_add(s, options),
-        cap_drop: s.list("cap_drop").iter().map(|cap| capability(cap)).collect(),
-        ulimits: ulimits(s),
-        sysctl: s.map("sysctl"),
-        shm_size: s.integer("shm_size"),
+        tty: s.flag("tty").unwrap_or(false),
+        interactive: s.flag("interactive").unwrap_or(false),
+        no_healthcheck: no_healthcheck(s),
         init: s.flag("init"),
         readonly_rootfs: s.flag("readonly_rootfs").unwrap_or(false),
-        privileged: s.flag("privileged").unwrap_or(false),
+        storage_opt: s.map("storage_opt"),
         force_pull: s.flag("force_pull").unwrap_or(false),
         pull_timeout: pull_timeout(s),
         auth: auth(s),
-        sets_logging: s.value("logging").is_some(),
+        auth_soft_fail: s.flag("auth_soft_fail").unwrap_or(false),
+        ignored: ignored(s),
     };
-    if config.privileged && !options.allow_privileged {
-        s.problem("`privileged` is not allowed on this node");
-    }
-    if s.flag("tty") == Some(true) {
-        s.problem("`tty` is not supported: the output of a terminal cannot be kept by stream");
-    }
-    s.unsupported(&NOT_YET);
+    config.command.extend(s.list("args"));
     (config, settings.finish())
+}
+
+/// The image's name, without the `docker://` that some files write.
+fn image(s: &mut Settings<'_>) -> String {
+    let image = s.required("image");
+    let bare = ["docker://", "https://", "http://"].iter().find_map(|p| image.strip_prefix(p));
+    bare.map_or_else(|| image.clone(), str::to_owned)
 }
 
 fn entrypoint(s: &mut Settings<'_>) -> Vec<String> {
@@ -173,25 +117,22 @@ fn entrypoint(s: &mut Settings<'_>) -> Vec<String> {
     }
 }
 
-fn port_map(s: &mut Settings<'_>) -> BTreeMap<String, u16> {
-    let mut map = BTreeMap::new();
-    for (label, port) in s.map("port_map") {
-        match port.parse() {
-            Ok(port) => {
-                map.insert(label, port);
-            }
-            Err(_) => s.problem(format!("`port_map`: `{port}` is not a port")),
-        }
-    }
-    map
-}
-
 fn labels(s: &mut Settings<'_>) -> BTreeMap<String, String> {
     let labels = s.map("labels");
     if let Some(label) = labels.keys().find(|label| label.starts_with("herder.")) {
         s.problem(format!("`labels`: `{label}` is Herder's own; choose another prefix"));
     }
     labels
+}
+
+fn no_healthcheck(s: &mut Settings<'_>) -> bool {
+    let mut disable = false;
+    for block in s.blocks("healthchecks") {
+        let mut inner = Settings::new(&block);
+        disable = inner.flag("disable").unwrap_or(false);
+        s.nested("healthchecks", inner.finish());
+    }
+    disable
 }
 
 fn pull_timeout(s: &mut Settings<'_>) -> Duration {
@@ -216,114 +157,21 @@ fn auth(s: &mut Settings<'_>) -> Option<Auth> {
     (!auth.username.is_empty()).then_some(auth)
 }
 
-/// A capability as the kernel's headers name it, without the prefix.
-fn capability(name: &str) -> String {
-    let upper = name.to_ascii_uppercase();
-    upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
-}
-
-fn cap_add(s: &mut Settings<'_>, options: &DockerOptions) -> Vec<String> {
-    let asked: Vec<String> = s.list("cap_add").iter().map(|cap| capability(cap)).collect();
-    let allowed = |cap: &String| {
-        DEFAULT_CAPS.contains(&cap.as_str())
-            || options.allow_caps.iter().any(|allow| capability(allow) == *cap)
-    };
-    for refused in asked.iter().filter(|cap| !allowed(cap)) {
-        s.problem(format!("`cap_add`: {refused} is not allowed on this node"));
+/// Keys of Nomad's files that have nothing to act on here.
+fn ignored(s: &mut Settings<'_>) -> Vec<&'static str> {
+    // They say how Nomad itself is to go about things; nothing is lost without them.
+    for key in ["advertise_ipv6_address", "container_exists_attempts"] {
+        s.value(key);
     }
-    asked
-}
-
-fn ulimits(s: &mut Settings<'_>) -> Vec<(String, i64, i64)> {
-    let mut limits = Vec::new();
-    for (name, text) in s.map("ulimit") {
-        let mut parts = text.splitn(2, ':').map(|part| part.trim().parse::<i64>());
-        match (parts.next(), parts.next()) {
-            (Some(Ok(soft)), None) => limits.push((name, soft, soft)),
-            (Some(Ok(soft)), Some(Ok(hard))) => limits.push((name, soft, hard)),
-            _ => s.problem(format!("`ulimit`: `{text}` for {name} is not `soft` or `soft:hard`")),
-        }
+    let mut ignored = Vec::new();
+    if s.value("logging").is_some() {
+        ignored.push("`logging` has no effect: Herder keeps the output");
     }
-    limits
-}
-
-fn mounts(s: &mut Settings<'_>, options: &DockerOptions) -> Vec<Mounted> {
-    let mut mounts = Vec::new();
-    for volume in s.list("volumes") {
-        match volume_line(&volume) {
-            Some(mount) => mounts.push(mount),
-            None => s.problem(format!(
-                "`volumes`: `{volume}` is not `source:target`, `source:target:ro` or \
-                 `source:target:rw` with an absolute target"
-            )),
-        }
+    let isolation = s.text("isolation").unwrap_or_default();
+    if !matches!(isolation.as_str(), "" | "default") {
+        ignored.push("`isolation` has no effect: it is for Windows");
     }
-    for key in ["mount", "mounts"] {
-        for block in s.blocks(key) {
-            let mut inner = Settings::new(&block);
-            let mount = mount_block(&mut inner);
-            s.nested(key, inner.finish());
-            mounts.extend(mount);
-        }
-    }
-    if !options.volumes_enabled {
-        for mount in &mounts {
-            match &mount.source {
-                Source::Path(path) if path.starts_with('/') => s.problem(format!(
-                    "the path {path} of the node cannot be mounted: volumes are not enabled on \
-                     this node"
-                )),
-                Source::Volume(name) => s.problem(format!(
-                    "the volume `{name}` cannot be mounted: volumes are not enabled on this node"
-                )),
-                Source::Path(_) | Source::Memory { .. } => {}
-            }
-        }
-    }
-    mounts
-}
-
-fn volume_line(line: &str) -> Option<Mounted> {
-    let mut parts = line.split(':');
-    let (source, target) = (parts.next()?, parts.next()?);
-    let read_only = match (parts.next(), parts.next()) {
-        (None | Some("rw"), None) => false,
-        (Some("ro"), None) => true,
-        _ => return None,
-    };
-    let valid = !source.is_empty() && target.starts_with('/');
-    let source = Source::Path(source.to_owned());
-    valid.then(|| Mounted { source, target: target.to_owned(), read_only })
-}
-
-fn mount_block(inner: &mut Settings<'_>) -> Option<Mounted> {
-    let kind = inner.text("type").unwrap_or_else(|| "volume".to_owned());
-    let source = inner.text("source").unwrap_or_default();
-    let target = inner.required("target");
-    let read_only = inner.flag("readonly").unwrap_or(false);
-    let mut memory = (0, 0);
-    for block in inner.blocks("tmpfs_options") {
-        let mut tmpfs = Settings::new(&block);
-        memory = (tmpfs.integer("size").unwrap_or(0), tmpfs.integer("mode").unwrap_or(0));
-        inner.nested("tmpfs_options", tmpfs.finish());
-    }
-    inner.unsupported(&["bind_options", "volume_options"]);
-    let source = match kind.as_str() {
-        "bind" => Source::Path(source),
-        "volume" => Source::Volume(source),
-        "tmpfs" => Source::Memory { size: memory.0, mode: memory.1 },
-        other => {
-            inner.problem(format!("`type` must be bind, volume or tmpfs, not `{other}`"));
-            return None;
-        }
-    };
-    if matches!(&source, Source::Path(path) if path.is_empty()) {
-        inner.problem("`source` is missing");
-    }
-    if !target.starts_with('/') {
-        inner.problem("`target` must be absolute");
-    }
-    Some(Mounted { source, target, read_only })
+    ignored
 }
 
 #[cfg(test)]
@@ -353,11 +201,11 @@ mod tests {
         }));
         assert_eq!(problems, Vec::<String>::new());
         assert_eq!(config.command, ["redis-server", "--port", "6379"]);
-        assert_eq!(config.ulimits, [("nofile".to_owned(), 2048, 4096)]);
+        assert_eq!(config.limits.ulimits, [("nofile".to_owned(), 2048, 4096)]);
         assert_eq!(config.mounts.len(), 2);
         assert_eq!(config.pull_timeout, Duration::from_secs(60));
-        assert_eq!(config.cap_add, ["CHOWN"]);
-        assert!(config.sets_logging);
+        assert_eq!(config.access.cap_add, ["CHOWN"]);
+        assert_eq!(config.ignored, ["`logging` has no effect: Herder keeps the output"]);
         let auth = config.auth.as_ref().expect("is set");
         assert_eq!(auth.password, "hunter2");
         assert!(!format!("{config:?}").contains("hunter2"));
@@ -384,7 +232,7 @@ mod tests {
     fn says_what_is_wrong() {
         let (_, problems) = read(json!({
             "img": "x", "volumes": ["nope", "a:b"], "mount": {"type": "npipe", "target": "/x"},
-            "ulimit": {"nofile": "many"}, "devices": [], "tty": true,
+            "ulimit": {"nofile": "many"}, "healthchecks": {"enable": 1},
             "labels": {"herder.task": "evil"}, "image_pull_timeout": "soon",
         }));
         let all = problems.join("\n");
@@ -394,8 +242,7 @@ mod tests {
             "`volumes`: `a:b`",
             "in `mount`: `type` must be",
             "`ulimit`: `many`",
-            "`devices` is not supported yet",
-            "`tty` is not supported",
+            "in `healthchecks`: `enable` is not known",
             "`herder.task` is Herder's own",
             "`image_pull_timeout`: `soon` is not a duration",
             "`img` is not known",

@@ -1,16 +1,21 @@
-//! From a task to the container that Docker is asked for.
+//! From a task to the container that the daemon is asked for.
+
+mod host;
+mod names;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Component, Path, PathBuf};
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountTmpfsOptions, MountType,
-    PortBinding, ResourcesUlimits,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig, Mount,
+    NetworkingConfig, PortBinding,
 };
 
-use super::config::{Config, Mounted, Source};
+use super::DockerOptions;
+use super::config::{Config, Network};
 use crate::TaskSpec;
+
+pub(super) use names::files;
 
 /// The labels that make a container ours.
 pub(super) const ALLOC: &str = "herder.alloc_id";
@@ -21,8 +26,8 @@ pub(super) const SPEC: &str = "herder.spec";
 /// The label that says where the output goes, for an agent that finds nothing but the container.
 pub(super) const LOG: &str = "herder.log";
 
-/// What the daemon keeps of the output at most: it has to bridge the time in which no agent is there to take it.
-const MAX_LOG_MB: u64 = 20;
+/// What Nomad's labels begin with; tools that read containers' output look for them.
+const NOMAD: &str = "com.hashicorp.nomad";
 
 /// The container's name. Characters that Docker does not take become `_`; the labels tell tasks apart for sure.
 pub(super) fn name(spec: &TaskSpec) -> String {
@@ -38,21 +43,47 @@ pub(super) fn fingerprint(spec: &TaskSpec) -> String {
     let ports = format!("{:?}", spec.ports);
     let config = format!("{:?}", spec.driver_config);
     let resources = format!("{:?}", spec.resources);
-    (&spec.env, &spec.user, ports, config, resources).hash(&mut hasher);
+    let around = format!("{:?} {:?} {:?}", spec.volumes, spec.network, spec.dns);
+    (&spec.env, &spec.user, ports, config, resources, around).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
-/// Everything Docker is told. Only fields of API 1.41 are set. Fails, in words, if the task asks for what is not there.
+/// What the task's network is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joins<'a> {
+    /// The one that the file names, or the daemon's default.
+    Own,
+    /// That of a container, which the group's tasks share. Ports and names are that container's.
+    Container(&'a str),
+    /// A namespace by its file; only Podman can.
+    Namespace(&'a str),
+}
+
+impl<'a> Joins<'a> {
+    /// A file that names a network for its task gets that one, as with Nomad.
+    pub(super) fn of(spec: &'a TaskSpec, config: &Config) -> Self {
+        let Some(network) = spec.network.as_ref().filter(|_| config.network.mode.is_none()) else {
+            return Self::Own;
+        };
+        match (&network.container, network.namespace.to_str()) {
+            (Some(container), _) => Self::Container(container),
+            (None, Some(namespace)) => Self::Namespace(namespace),
+            (None, None) => Self::Own,
+        }
+    }
+}
+
+/// Everything the daemon is told. Only fields of API 1.41 are set. Fails, in words, if the task asks for what is not there.
 pub(super) fn body(
     spec: &TaskSpec,
     config: &Config,
-    instance: &str,
+    options: &DockerOptions,
     mounts: Vec<Mount>,
 ) -> Result<ContainerCreateBody, String> {
     let filled = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     let published = published(spec, config)?;
-    let joined = joined(spec, config);
-    let host_network = joined.is_some() || config.network_mode.as_deref() == Some("host");
+    let joins = Joins::of(spec, config);
+    let has_ports = joins == Joins::Own && config.network.mode.as_deref() != Some("host");
     let exposed = published.iter().map(|(port, _)| port.clone()).collect();
     Ok(ContainerCreateBody {
         image: Some(config.image.clone()),
@@ -61,79 +92,63 @@ pub(super) fn body(
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         user: (!spec.user.is_empty()).then(|| spec.user.clone()),
         working_dir: config.work_dir.clone(),
-        hostname: config.hostname.clone().filter(|_| joined.is_none()),
-        labels: Some(labels(spec, config, instance)),
-        exposed_ports: (!host_network).then_some(exposed),
-        host_config: Some(HostConfig {
-            port_bindings: (!host_network).then(|| bindings(published)),
-            extra_hosts: filled(&config.extra_hosts).filter(|_| joined.is_none()),
-            dns: filled(&config.dns_servers).filter(|_| joined.is_none()),
-            network_mode: joined.or_else(|| config.network_mode.clone()),
-            ..host_config(spec, config, mounts)
+        hostname: config.network.hostname.clone().filter(|_| joins == Joins::Own),
+        tty: config.tty.then_some(true),
+        open_stdin: config.interactive.then_some(true),
+        healthcheck: config.no_healthcheck.then(|| HealthConfig {
+            test: Some(vec!["NONE".to_owned()]),
+            ..HealthConfig::default()
         }),
+        labels: Some(labels(spec, config, options)),
+        exposed_ports: has_ports.then_some(exposed),
+        host_config: Some(HostConfig {
+            port_bindings: has_ports.then(|| bindings(published)),
+            ..host::config(spec, config, options, mounts)
+        }),
+        networking_config: (joins == Joins::Own).then(|| endpoint(&config.network)).flatten(),
         ..ContainerCreateBody::default()
     })
 }
 
-/// The group's network, which has the ports and names; unless the file asks for another one.
-fn joined(spec: &TaskSpec, config: &Config) -> Option<String> {
-    let network = spec.network.as_ref().filter(|_| config.network_mode.is_none())?;
-    network.container.as_ref().map(|container| format!("container:{container}"))
-}
-
-fn host_config(spec: &TaskSpec, config: &Config, mounts: Vec<Mount>) -> HostConfig {
-    let filled = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
-    let bytes = |mb: u64| i64::try_from(mb.saturating_mul(1024 * 1024)).unwrap_or(i64::MAX);
-    let resources = &spec.resources;
-    let soft = bytes(resources.memory_mb);
-    // -1 asks for no limit at all.
-    let limit = u64::try_from(resources.memory_max_mb)
-        .ok()
-        .map(|most| bytes(most.max(resources.memory_mb)));
-    let ulimit = |(name, soft, hard): &(String, i64, i64)| ResourcesUlimits {
-        name: Some(name.clone()),
-        soft: Some(*soft),
-        hard: Some(*hard),
+/// Addresses and further names in a network of the daemon.
+fn endpoint(network: &Network) -> Option<NetworkingConfig> {
+    if !network.has_endpoint() {
+        return None;
+    }
+    let has_address = network.ipv4.is_some() || network.ipv6.is_some();
+    let settings = EndpointSettings {
+        aliases: (!network.aliases.is_empty()).then(|| network.aliases.clone()),
+        mac_address: network.mac.clone(),
+        ipam_config: has_address.then(|| EndpointIpamConfig {
+            ipv4_address: network.ipv4.clone(),
+            ipv6_address: network.ipv6.clone(),
+            link_local_ips: None,
+        }),
+        ..EndpointSettings::default()
     };
-    HostConfig {
-        // Docker refuses less than 2.
-        cpu_shares: Some(i64::try_from(resources.cpu.max(2)).unwrap_or(i64::MAX)),
-        memory: limit,
-        memory_reservation: limit.is_none_or(|limit| soft < limit).then_some(soft),
-        // As much as memory means: no swap on top.
-        memory_swap: limit,
-        mounts: Some(mounts),
-        cap_add: filled(&config.cap_add),
-        cap_drop: filled(&config.cap_drop),
-        ulimits: Some(config.ulimits.iter().map(ulimit).collect()),
-        sysctls: Some(config.sysctl.clone().into_iter().collect()),
-        shm_size: config.shm_size,
-        init: config.init,
-        readonly_rootfs: Some(config.readonly_rootfs),
-        privileged: Some(config.privileged),
-        log_config: Some(log_config(spec)),
-        ..HostConfig::default()
-    }
+    let name = network.mode.clone().unwrap_or_else(|| "bridge".to_owned());
+    Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(name, settings)])) })
 }
 
-fn log_config(spec: &TaskSpec) -> HostConfigLogConfig {
-    if spec.log.disabled {
-        return HostConfigLogConfig { typ: Some("none".to_owned()), config: None };
-    }
-    let size = spec.log.max_file_size_mb.clamp(1, MAX_LOG_MB / 2);
-    let config =
-        HashMap::from([("max-size".into(), format!("{size}m")), ("max-file".into(), "2".into())]);
-    HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(config) }
-}
-
-fn labels(spec: &TaskSpec, config: &Config, instance: &str) -> HashMap<String, String> {
+fn labels(spec: &TaskSpec, config: &Config, options: &DockerOptions) -> HashMap<String, String> {
     let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
+    for (name, value) in [
+        ("job_id", spec.job.to_string()),
+        ("job_name", spec.job.to_string()),
+        ("task_group_name", spec.group.clone()),
+        ("task_name", spec.task.clone()),
+        ("node_id", options.instance.clone()),
+    ] {
+        if options.extra_labels.iter().any(|wanted| matches(wanted, name)) {
+            labels.insert(format!("{NOMAD}.{name}"), value);
+        }
+    }
     labels.extend(config.labels.clone());
     // Ours last: nobody takes them from us.
     for (key, value) in [
         (ALLOC, spec.alloc.to_string()),
         (TASK, spec.task.clone()),
-        (INSTANCE, instance.to_owned()),
+        (INSTANCE, options.instance.clone()),
         (SPEC, fingerprint(spec)),
         ("herder.job", spec.job.to_string()),
         ("herder.group", spec.group.clone()),
@@ -144,11 +159,16 @@ fn labels(spec: &TaskSpec, config: &Config, instance: &str) -> HashMap<String, S
     labels
 }
 
+/// A name, or its beginning and `*`.
+fn matches(wanted: &str, name: &str) -> bool {
+    wanted.strip_suffix('*').map_or(wanted == name, |start| name.starts_with(start))
+}
+
 /// Ports in the container with the node's port for each; both protocols, as Nomad does it.
 fn published(spec: &TaskSpec, config: &Config) -> Result<Vec<(String, PortBinding)>, String> {
     let mut all = Vec::new();
-    let labels = config.ports.iter().map(|label| (label, None));
-    let mapped = config.port_map.iter().map(|(label, port)| (label, Some(*port)));
+    let labels = config.network.ports.iter().map(|label| (label, None));
+    let mapped = config.network.port_map.iter().map(|(label, port)| (label, Some(*port)));
     for (label, to) in labels.chain(mapped) {
         let port = spec
             .ports
@@ -175,83 +195,6 @@ fn bindings(published: Vec<(String, PortBinding)>) -> bollard::models::PortMap {
     map
 }
 
-/// The task's three directories and what its file asks for. Looks at the disk; blocks.
-pub(super) fn mounts(spec: &TaskSpec, asked: &[Mounted]) -> Result<Vec<Mount>, String> {
-    let dirs = &spec.dirs;
-    let bind = |source: &Path, target: &str, read_only| Mount {
-        typ: Some(MountType::BIND),
-        source: Some(source.to_string_lossy().into_owned()),
-        target: Some(target.to_owned()),
-        read_only: Some(read_only),
-        ..Mount::default()
-    };
-    let mut mounts = vec![
-        bind(&dirs.alloc_dir, "/alloc", false),
-        bind(&dirs.local, "/local", false),
-        bind(&dirs.secrets, "/secrets", false),
-    ];
-    for mount in asked {
-        let target = mount.target.as_str();
-        mounts.push(match &mount.source {
-            Source::Path(path) => bind(&source(&dirs.task_dir, path)?, target, mount.read_only),
-            Source::Volume(volume) => Mount {
-                typ: Some(MountType::VOLUME),
-                source: (!volume.is_empty()).then(|| volume.clone()),
-                ..bind(Path::new(""), target, mount.read_only)
-            },
-            Source::Memory { size, mode } => Mount {
-                typ: Some(MountType::TMPFS),
-                source: None,
-                tmpfs_options: Some(MountTmpfsOptions {
-                    size_bytes: (*size > 0).then_some(*size),
-                    mode: (*mode > 0).then_some(*mode),
-                    options: None,
-                }),
-                ..bind(Path::new(""), target, mount.read_only)
-            },
-        });
-    }
-    Ok(mounts)
-}
-
-/// Where a relative path leads: from the task's directory to somewhere in the allocation's, through no link, because a
-/// task could have placed one. What is not there becomes a directory. Absolute paths were allowed or refused before.
-fn source(task_dir: &Path, path: &str) -> Result<PathBuf, String> {
-    if path.starts_with('/') {
-        return Ok(PathBuf::from(path));
-    }
-    let outside = || format!("the volume `{path}` leads out of the allocation's directory");
-    let root = task_dir.parent().ok_or_else(outside)?;
-    let mut inside: Vec<_> = task_dir.file_name().into_iter().collect();
-    for part in Path::new(path).components() {
-        match part {
-            Component::Normal(name) => inside.push(name),
-            Component::CurDir => {}
-            Component::ParentDir => {
-                inside.pop().ok_or_else(outside)?;
-            }
-            Component::RootDir | Component::Prefix(_) => return Err(outside()),
-        }
-    }
-    // The allocation's root itself would show every task's secrets.
-    if inside.is_empty() {
-        return Err(outside());
-    }
-    let mut at = root.to_owned();
-    for part in inside {
-        at.push(part);
-        match std::fs::symlink_metadata(&at) {
-            Ok(meta) if meta.is_symlink() => {
-                return Err(format!("the volume `{path}` goes through a link: {}", at.display()));
-            }
-            Ok(_) => {}
-            Err(_) => std::fs::create_dir(&at)
-                .map_err(|error| format!("cannot make {} for a volume: {error}", at.display()))?,
-        }
-    }
-    Ok(at)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -259,7 +202,7 @@ mod tests {
     use model::{AllocId, LogConfig, PortAssignment, Resources};
 
     use super::*;
-    use crate::TaskDirs;
+    use crate::{GroupNetwork, TaskDirs};
 
     fn spec() -> TaskSpec {
         TaskSpec {
@@ -294,10 +237,15 @@ mod tests {
         }
     }
 
+    fn with_ports(labels: &[&str]) -> Config {
+        let ports = labels.iter().map(|label| (*label).to_owned()).collect();
+        Config { network: Network { ports, ..Network::default() }, ..Config::default() }
+    }
+
     #[test]
     fn ports_are_published_where_they_were_assigned() {
-        let config = Config { ports: vec!["http".into()], ..Config::default() };
-        let body = body(&spec(), &config, "i", Vec::new()).expect("fits");
+        let config = with_ports(&["http"]);
+        let body = body(&spec(), &config, &DockerOptions::new("i"), Vec::new()).expect("fits");
         let host = body.host_config.expect("is set");
         let bindings = host.port_bindings.expect("is set");
         let tcp = bindings["80/tcp"].as_ref().expect("is set");
@@ -307,8 +255,9 @@ mod tests {
         assert_eq!((host.cpu_shares, host.memory), (Some(2), Some(128 << 20)));
         assert_eq!(host.memory_reservation, Some(64 << 20));
         assert_eq!(body.labels.expect("is set")[TASK], "we b");
-        let wrong = Config { ports: vec!["nope".into()], ..Config::default() };
-        let problem = super::body(&spec(), &wrong, "i", Vec::new()).expect_err("no such port");
+        let wrong = with_ports(&["nope"]);
+        let problem = super::body(&spec(), &wrong, &DockerOptions::new("i"), Vec::new())
+            .expect_err("no such port");
         assert_eq!(problem, "port `nope` is not in the group's network block");
     }
 
@@ -319,19 +268,26 @@ mod tests {
     }
 
     #[test]
-    fn relative_volumes_stay_in_the_allocation() {
-        let root = tempfile::tempdir().expect("a directory");
-        let task_dir = root.path().join("web");
-        std::fs::create_dir(&task_dir).expect("makes");
-        let found = source(&task_dir, "./local/data").expect("inside");
-        assert_eq!(found, task_dir.join("local/data"));
-        assert!(found.is_dir());
-        assert_eq!(source(&task_dir, "../alloc").expect("inside"), root.path().join("alloc"));
-        for path in ["..", "../..", "../../etc", "local/../../../x"] {
-            let problem = source(&task_dir, path).expect_err("outside");
-            assert!(problem.contains("leads out"), "{problem}");
-        }
-        std::os::unix::fs::symlink("/etc", task_dir.join("link")).expect("links");
-        assert!(source(&task_dir, "link/x").expect_err("a link").contains("through a link"));
+    fn a_group_network_holds_ports_and_names() {
+        let network = GroupNetwork { container: Some("abc".into()), ..GroupNetwork::default() };
+        let spec = TaskSpec { network: Some(network), ..spec() };
+        let mut config = with_ports(&["http"]);
+        config.network.hostname = Some("mine".into());
+        let body = super::body(&spec, &config, &DockerOptions::new("i"), Vec::new()).expect("fits");
+        let host = body.host_config.expect("is set");
+        assert_eq!(host.network_mode.as_deref(), Some("container:abc"));
+        assert_eq!((body.hostname, body.exposed_ports, host.port_bindings), (None, None, None));
+        config.network.mode = Some("host".into());
+        assert_eq!(Joins::of(&spec, &config), Joins::Own);
+    }
+
+    #[test]
+    fn nomads_labels_are_there_where_they_are_asked_for() {
+        let options =
+            DockerOptions { extra_labels: vec!["task*".into()], ..DockerOptions::new("i") };
+        let labels = labels(&spec(), &Config::default(), &options);
+        assert_eq!(labels["com.hashicorp.nomad.task_name"], "we b");
+        assert_eq!(labels["com.hashicorp.nomad.task_group_name"], "front");
+        assert!(!labels.contains_key("com.hashicorp.nomad.job_id"));
     }
 }

@@ -8,10 +8,11 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 
-use super::api::{encode, refusal};
+use super::api::{Endpoint, encode, refusal};
 use super::follow::Follower;
 use super::inspect::{Container, State};
-use super::{Docker, Handle, config, container};
+use super::staging::Staged;
+use super::{Docker, Handle, about, config, container, volumes};
 use crate::{DriverError, ExitStatus, TaskHandle, TaskSpec};
 
 /// How long a change may take the daemon; starting a container on a busy machine takes seconds.
@@ -20,8 +21,21 @@ const CHANGE_LIMIT: Duration = Duration::from_secs(120);
 /// How long a name may be taken by a container that is on its way in or out.
 const NAME_LIMIT: Duration = Duration::from_secs(20);
 
+/// The oldest API that acts on an address in an endpoint.
+const MAC_API: (u32, u32) = (1, 44);
+
 /// How long the last output of a container that has ended is waited for.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// A container that is there and may not run yet.
+#[derive(Debug)]
+pub(super) struct Created {
+    pub(super) id: String,
+    pub(super) runs: bool,
+    /// What the container's mounts are made from, until it has been started.
+    #[expect(dead_code, reason = "held and not looked at")]
+    staged: Vec<Staged>,
+}
 
 impl Docker {
     /// The container of a handle; `None` if there is none, an error if it is not the handle's.
@@ -76,15 +90,22 @@ impl Docker {
         spec: &TaskSpec,
         config: &config::Config,
         name: &str,
-    ) -> Result<(String, bool), DriverError> {
+    ) -> Result<Created, DriverError> {
         let client = self.api.client()?;
-        let (dirs, asked) = (spec.clone(), config.mounts.clone());
-        let mounts = tokio::task::spawn_blocking(move || container::mounts(&dirs, &asked)).await;
-        let mounts = mounts
+        self.check_mac(config).await?;
+        let staging = self.is_beside_us(config).await.then(|| self.staging.clone());
+        let (dirs, asked) = (spec.clone(), config.clone());
+        let mounts = tokio::task::spawn_blocking(move || {
+            let mut mounts = volumes::mounts(&dirs, &asked.mounts, staging.as_ref())?;
+            mounts.list.extend(container::files(&dirs, &asked)?);
+            Ok(mounts)
+        });
+        let volumes::Mounts { list, staged } = mounts
+            .await
             .map_err(|error| DriverError::failed("prepare volumes", error))?
             .map_err(DriverError::StartNever)?;
-        let body = container::body(spec, config, &self.options.instance, mounts)
-            .map_err(DriverError::StartNever)?;
+        let body =
+            container::body(spec, config, &self.options, list).map_err(DriverError::StartNever)?;
         let deadline = tokio::time::Instant::now() + NAME_LIMIT;
         let mut pause = Duration::from_millis(10);
         loop {
@@ -92,12 +113,14 @@ impl Docker {
             let doing = || format!("creating the container {name}");
             let create = client.create_container(Some(options), body.clone());
             let problem = match self.change(doing, create).await? {
-                Ok(created) => return Ok((created.id, false)),
+                Ok(created) => return Ok(Created { id: created.id, runs: false, staged }),
                 Err(problem) => problem,
             };
             let message = format!("the container {name} cannot be created: {}", problem.1);
+            // Podman has no number of its own for a name that is taken.
+            let is_taken = problem.0 == 409 || problem.1.contains("is already in use");
             match problem.0 {
-                409 => {
+                _ if is_taken => {
                     let path = format!("/containers/{}/json", encode(name));
                     match self.api.get(&path).await?.map(|value| Container::read(&value)) {
                         // The end of an agent cut a request short that the daemon is still carrying out.
@@ -113,7 +136,7 @@ impl Docker {
                             if found.state == State::Running
                                 && found.spec == container::fingerprint(spec) =>
                         {
-                            return Ok((found.id, true));
+                            return Ok(Created { id: found.id, runs: true, staged });
                         }
                         Some(found) => self.remove(&found.id).await?,
                     }
@@ -128,6 +151,35 @@ impl Docker {
                 _ => return Err(DriverError::Start(message)),
             }
         }
+    }
+
+    /// Whether the daemon sees what is mounted here, as far as this task needs it to.
+    async fn is_beside_us(&self, config: &config::Config) -> bool {
+        let is_relative = |mount: &config::Mounted| matches!(&mount.source, config::Source::Path(path) if !path.starts_with('/'));
+        let Endpoint::Unix(socket) = &self.api.endpoint else { return false };
+        if !nix::unistd::geteuid().is_root() || !config.mounts.iter().any(is_relative) {
+            return false;
+        }
+        // Of a socket that systemd opened for the daemon it is systemd, which is where the daemon is started from.
+        let peer = tokio::net::UnixStream::connect(socket).await.and_then(|peer| peer.peer_cred());
+        let Some(pid) = peer.ok().and_then(|peer| peer.pid()) else { return false };
+        let namespace = |who: &str| std::fs::read_link(format!("/proc/{who}/ns/mnt")).ok();
+        let theirs = namespace(&pid.to_string());
+        theirs.is_some() && theirs == namespace("self")
+    }
+
+    /// An older daemon takes the address and does not act on it.
+    async fn check_mac(&self, config: &config::Config) -> Result<(), DriverError> {
+        if config.network.mac.is_none() {
+            return Ok(());
+        }
+        let version = self.api.get("/version").await?.unwrap_or_default();
+        if about::api_version(&version).is_some_and(|version| version < MAC_API) {
+            return Err(DriverError::StartNever(
+                "`mac_address` needs Docker 25 or newer on the node".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     pub(super) async fn remove(&self, container: &str) -> Result<(), DriverError> {
@@ -184,6 +236,7 @@ impl Docker {
             pause = (pause * 2).min(Duration::from_secs(5));
         }
     }
+
     /// Returns when the daemon says that the container runs no more, or says nothing more at all. What counts is what the
     /// next look at it finds.
     async fn not_running(&self, handle: &Handle) {

@@ -22,7 +22,7 @@ use model::{AllocId, Dns};
 use serde_json::Value;
 
 use super::api::encode;
-use super::{Docker, NAME, container};
+use super::{Docker, container};
 use crate::{DriverError, NetworkHold};
 
 /// The label that makes a container the holder of a network; its value is the namespace.
@@ -125,7 +125,10 @@ impl Docker {
                     name(hold.alloc, &self.options.instance),
                     hold.namespace.display()
                 );
-                return Err(DriverError::Unavailable { driver: NAME, problem });
+                return Err(DriverError::Unavailable {
+                    driver: self.options.engine.name(),
+                    problem,
+                });
             }
             tokio::time::sleep(PAUSE).await;
             if !its.exists() {

@@ -13,6 +13,8 @@ pub(super) struct Container {
     pub(super) alloc: String,
     pub(super) task: String,
     pub(super) spec: String,
+    /// The id of the image that it is made of.
+    pub(super) image: String,
     /// The image's own, else SIGTERM.
     pub(super) stop_signal: String,
     pub(super) state: State,
@@ -46,12 +48,18 @@ impl Container {
             alloc: label(ALLOC),
             task: label(TASK),
             spec: label(SPEC),
+            image: image(&text("/Image")),
             stop_signal: Some(text("/Config/StopSignal"))
                 .filter(|signal| exit::parse_signal(signal).is_some())
                 .unwrap_or_else(|| "SIGTERM".to_owned()),
             state: state(value.get("State").unwrap_or(&Value::Null)),
         }
     }
+}
+
+/// Podman writes ids of images without their kind.
+fn image(id: &str) -> String {
+    if id.is_empty() || id.contains(':') { id.to_owned() } else { format!("sha256:{id}") }
 }
 
 fn state(value: &Value) -> State {

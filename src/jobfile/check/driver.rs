@@ -15,8 +15,8 @@ enum Form {
     Map,
 }
 
-/// Settings that the drivers have in common, and those of Docker.
-const FORMS: [(&str, Form); 15] = [
+/// Settings that the drivers have in common, and those of containers.
+const FORMS: [(&str, Form); 31] = [
     ("command", Form::Text),
     ("args", Form::Texts),
     ("image", Form::Text),
@@ -32,15 +32,31 @@ const FORMS: [(&str, Form); 15] = [
     ("sysctl", Form::Map),
     ("ulimit", Form::Map),
     ("port_map", Form::Map),
+    ("storage_opt", Form::Map),
+    ("security_opt", Form::Texts),
+    ("group_add", Form::Texts),
+    ("dns_options", Form::Texts),
+    ("dns_search_domains", Form::Texts),
+    ("network_aliases", Form::Texts),
+    ("runtime", Form::Text),
+    ("hostname", Form::Text),
+    ("work_dir", Form::Text),
+    ("pid_mode", Form::Text),
+    ("ipc_mode", Form::Text),
+    ("uts_mode", Form::Text),
+    ("userns_mode", Form::Text),
+    ("cgroupns", Form::Text),
+    ("cpuset_cpus", Form::Text),
+    ("load", Form::Text),
 ];
 
 pub(super) fn check(rules: &Rules<'_>, path: &str, group: &Group, task: &Task) {
-    let is_docker = task.driver == "docker";
-    if !is_docker && !matches!(task.driver.as_str(), "exec" | "java" | "raw_exec") {
+    let is_container = matches!(task.driver.as_str(), "docker" | "podman");
+    if !is_container && !matches!(task.driver.as_str(), "exec" | "java" | "raw_exec") {
         return;
     }
     for (name, form) in FORMS {
-        let Some(value) = task.config.get(name).filter(|_| is_docker || name_is_common(name))
+        let Some(value) = task.config.get(name).filter(|_| is_container || name_is_common(name))
         else {
             continue;
         };
@@ -59,7 +75,7 @@ pub(super) fn check(rules: &Rules<'_>, path: &str, group: &Group, task: &Task) {
                 _ => String::new(),
             };
             rules.warning("invalid-config", &place, message, &help);
-        } else if is_docker && name == "ports" {
+        } else if is_container && name == "ports" {
             ports(rules, &place, group, value);
         }
     }
@@ -151,6 +167,10 @@ mod tests {
         assert_eq!(
             of("raw_exec", "args = \"-v\""),
             ["`args` is a list of strings, this is a string"]
+        );
+        assert_eq!(
+            of("podman", "security_opt = \"x\""),
+            ["`security_opt` is a list of strings, this is a string"]
         );
         assert_eq!(of("docker", "ports = 80"), ["`ports` is a list of strings, this is a number"]);
         assert_eq!(
