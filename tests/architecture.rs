@@ -12,9 +12,10 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("evaluator", &["model", "state"]),
     ("consensus", &["model", "state"]),
     ("gitrepo", &["model"]),
+    ("artifact", &["model"]),
     ("driver", &["model"]),
     ("client", &["model"]),
-    ("node", &["model", "driver"]),
+    ("node", &["model", "driver", "artifact"]),
     ("catalog", &["model", "state"]),
     ("server", &["model", "state", "evaluator", "consensus", "gitrepo", "jobfile"]),
     ("api", &["model", "state", "evaluator", "consensus", "gitrepo", "server", "catalog"]),
@@ -30,6 +31,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "consensus",
             "gitrepo",
             "driver",
+            "artifact",
             "node",
             "server",
             "catalog",
@@ -37,7 +39,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "jobfile",
         ],
     ),
-    ("herder", &["model", "driver", "cli", "agent"]),
+    ("herder", &["model", "driver", "artifact", "cli", "agent"]),
 ];
 
 /// The functional core: no runtime, no sockets, no disks, no processes.
