@@ -33,8 +33,13 @@ enum Command {
 fn main() -> ExitCode {
     // The helper that stays with each task starts from this binary. It must stay small: nothing runs before it.
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == driver::SHIM_ARG) {
+    let first = arguments.next();
+    if first.as_ref().is_some_and(|first| first == driver::SHIM_ARG) {
         return driver::shim_main(arguments);
+    }
+    // The child that downloads artifacts starts from it too, and locks itself in.
+    if first.is_some_and(|first| first == artifact::FETCH_ARG) {
+        return artifact::fetch_main();
     }
     let matches =
         Arguments::command().get_matches_from(cli::normalised_arguments(std::env::args_os()));

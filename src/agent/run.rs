@@ -108,7 +108,8 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     faces.spawn(dns.run(handle.clone(), dns_config, stop_faces.clone()));
 
     let upstream = Arc::new(InProcess::new(server.clone()));
-    let options = node::Options::new(settings.data_dir.clone(), Arc::clone(&me), drivers);
+    let mut options = node::Options::new(settings.data_dir.clone(), Arc::clone(&me), drivers);
+    options.artifact = settings.artifact.clone();
     let node = Arc::new(NodeRuntime::start(options, upstream.clone(), stop_node.clone()).await?);
     faces.spawn(keep_registered(describe, server.clone(), Node::clone(&me), stop_faces.clone()));
 

@@ -144,7 +144,7 @@ fn take_pack(
                 total += pack.len() as u64;
                 if total > max_bytes {
                     return Err(FetchError::refused(format!(
-                        "the repository is larger than {max_bytes} bytes (http_max_bytes)"
+                        "the repository is larger than {max_bytes} bytes (http_max_size)"
                     )));
                 }
                 indexer.write_all(pack).map_err(|error| {

@@ -277,7 +277,7 @@ impl Web {
             .filter(|_| !encoded);
         let too_large = || {
             FetchError::refused(format!(
-                "{} is larger than {max_bytes} bytes (http_max_bytes)",
+                "{} is larger than {max_bytes} bytes (http_max_size)",
                 place(&url)
             ))
         };

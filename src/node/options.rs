@@ -35,6 +35,8 @@ pub struct Options {
     /// The least wait between an allocation with services leaving the catalog and its kill signal; 250 ms by default.
     /// Whoever resolved it a moment ago can still connect.
     pub deregister_grace: Duration,
+    /// How artifacts are downloaded, and by which program.
+    pub artifact: artifact::Options,
 }
 
 impl Options {
@@ -47,6 +49,7 @@ impl Options {
             clock: system_clock(),
             batch_window: Duration::from_millis(5),
             deregister_grace: Duration::from_millis(250),
+            artifact: artifact::Options::default(),
         }
     }
 }

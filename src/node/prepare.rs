@@ -1,6 +1,8 @@
 //! What a task finds when it starts beside its directories. One stage after the other, each in a file of its own; the
 //! first that fails keeps the task from starting, under the name that Nomad gives that event.
 
+pub(crate) mod artifacts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use model::{Allocation, Group, Job, Task};
 use crate::runner::Shared;
 
 /// A task that is about to start. Every stage reads it; none changes it.
-#[expect(dead_code, reason = "the stages read it")]
+#[expect(dead_code, reason = "stages read what they need of it")]
 pub(crate) struct Preparing<'a> {
     pub shared: &'a Arc<Shared>,
     pub alloc: &'a Arc<Allocation>,
@@ -50,6 +52,9 @@ pub(crate) struct Unprepared {
 ///
 /// # Errors
 /// What the first stage that failed says.
-pub(crate) async fn prepare(_task: &Preparing<'_>) -> Result<Prepared, Unprepared> {
-    Ok(Prepared::default())
+pub(crate) async fn prepare(task: &Preparing<'_>) -> Result<Prepared, Unprepared> {
+    // In this order: payload, volumes, network, artifacts, templates.
+    let prepared = Prepared::default();
+    artifacts::fetch_all(task).await?;
+    Ok(prepared)
 }

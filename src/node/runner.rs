@@ -23,6 +23,7 @@ use crate::check::Seen;
 use crate::dirs::Dirs;
 use crate::health::{CheckView, Gate, TaskView};
 use crate::lifecycle::{Action, Event, Op, Phase, Rules, StopOrder, describe};
+use crate::prepare::artifacts;
 use crate::record::{Record, Store};
 use crate::reports::Reports;
 use crate::{AllocReport, Assignment, Options};
@@ -437,6 +438,9 @@ impl Runner {
         let removal = tokio::task::spawn_blocking(move || {
             if let Err(error) = shared.dirs.remove(alloc) {
                 tracing::error!(%alloc, %error, "files of a removed allocation are left");
+            }
+            if let Err(error) = artifacts::forget(&shared.options.data_dir, alloc) {
+                tracing::error!(%alloc, %error, "marks of a removed allocation are left");
             }
             if let Err(error) = shared.store.remove(alloc) {
                 tracing::error!(%alloc, %error, "the record of a removed allocation is left");

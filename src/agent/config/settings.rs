@@ -30,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) log_json: bool,
     pub(crate) client: ClientBlock,
     pub(crate) reserved_ports: Vec<u16>,
+    pub(crate) artifact: artifact::Options,
     pub(crate) raw_exec: bool,
     pub(crate) docker: PluginBlock,
     pub(crate) exec: PluginBlock,
@@ -105,6 +106,7 @@ impl Settings {
                 .unwrap_or_else(|| "info".to_owned()),
             log_json: arguments.log_json || file.log_json.unwrap_or(false),
             reserved_ports: port_ranges(&file.client.reserved.reserved_ports)?,
+            artifact: super::artifacts::options(&file.client.artifact)?,
             client: file.client,
             raw_exec: file
                 .plugin
@@ -251,7 +253,7 @@ fn budget(repo: &str, text: Option<&str>) -> anyhow::Result<Budget> {
     })
 }
 
-fn duration(what: &str, text: Option<&str>) -> anyhow::Result<Option<Duration>> {
+pub(super) fn duration(what: &str, text: Option<&str>) -> anyhow::Result<Option<Duration>> {
     text.map(|text| model::parse_duration(text).with_context(|| what.to_owned())).transpose()
 }
 

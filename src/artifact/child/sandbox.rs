@@ -129,3 +129,49 @@ fn lock(staging: &File) -> Result<(), landlock::RulesetError> {
         .restrict_self()
         .map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn nothing_but_the_staging_folder_is_open() {
+        let staging = tempfile::tempdir().expect("a folder");
+        let outside = tempfile::tempdir().expect("a folder");
+        std::fs::write(outside.path().join("secret"), "x").expect("writes");
+        let folder = File::open(staging.path()).expect("opens");
+        // The rules are those of the thread that asks for them, and this one ends with the test.
+        let (mine, theirs) = (staging.path().to_owned(), outside.path().to_owned());
+        let tried = std::thread::spawn(move || {
+            // Without privileges it cannot be asked for otherwise.
+            prctl::set_no_new_privs().expect("gives up");
+            let status = lock(&folder).map(|()| ());
+            status.expect("locks");
+            let denied = |result: std::io::Result<()>| {
+                result.err().map(|error| error.kind()) == Some(ErrorKind::PermissionDenied)
+            };
+            let open = |path: &std::path::Path| File::open(path).map(drop);
+            let all = [
+                denied(open(&theirs.join("secret"))),
+                denied(open("/etc/shadow".as_ref())),
+                denied(open("/proc/self/environ".as_ref())),
+                denied(File::create(theirs.join("new")).map(drop)),
+                denied(std::process::Command::new("/bin/sh").arg("-c").arg(":").status().map(drop)),
+                denied(std::net::TcpListener::bind("127.0.0.1:0").map(drop)),
+            ];
+            let fine = std::fs::write(mine.join("new"), "x").is_ok()
+                && open("/etc/hosts".as_ref()).is_ok();
+            (all, fine)
+        });
+        let (denied, fine) = tried.join().expect("tried");
+        if !denied.contains(&true) {
+            assert!(std::env::var_os("CI").is_none(), "the kernel has no Landlock");
+            eprintln!("skipped: the kernel has no Landlock");
+            return;
+        }
+        assert_eq!(denied, [true; 6]);
+        assert!(fine, "its own folder and finding hosts work");
+    }
+}

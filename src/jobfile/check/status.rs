@@ -63,7 +63,6 @@ fn instead(parent: &str, name: &str) -> &'static str {
         ("network", "cni") => "no CNI plugin is called",
         ("port", "host_network") => "the port is one of the node's own address",
         ("port", "ignore_collision") => "two allocations with this port are not placed on one node",
-        ("task", "artifact") => "nothing is downloaded: the task starts without it",
         ("task", "template") => "no file is written: the task starts without it",
         ("task", "identity") => "no token is made: the task starts without it",
         ("task", "action") => "nobody can run it",

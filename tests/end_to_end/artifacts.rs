@@ -1,0 +1,138 @@
+//! A task finds what its job asks to download, and one that must not be taken keeps it from starting.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+
+use model::{ClientStatus, RevisionOutcome};
+
+use crate::agent::Agent;
+use crate::repository::Repository;
+
+/// Answers every request with the same text, for as long as the tests run.
+fn serve(text: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().filter_map(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                text.len()
+            );
+            let _ =
+                stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(text.as_bytes()));
+        }
+    });
+    address
+}
+
+fn job(server: SocketAddr, checksum: &str) -> String {
+    format!(
+        r#"
+job "reader" {{
+  type = "service"
+
+  group "g" {{
+    update {{
+      min_healthy_time  = "0s"
+      healthy_deadline  = "20s"
+      progress_deadline = "30s"
+    }}
+
+    restart {{
+      attempts = 0
+      mode     = "fail"
+    }}
+
+    reschedule {{
+      attempts  = 0
+      unlimited = false
+    }}
+
+    task "t" {{
+      driver = "raw_exec"
+
+      artifact {{
+        source      = "http://{server}/words-${{NOMAD_META_release}}.txt"
+        destination = "${{NOMAD_ALLOC_DIR}}/fetched"
+        options {{
+          checksum = "{checksum}"
+        }}
+        headers {{
+          X-Token = "canary-in-a-header"
+        }}
+      }}
+
+      meta {{
+        release = "7"
+      }}
+
+      config {{
+        command = "/bin/sh"
+        args    = ["-c", "cat ../alloc/fetched/words-7.txt && exec sleep 600"]
+      }}
+    }}
+  }}
+}}
+"#
+    )
+}
+
+#[test]
+fn a_task_reads_what_was_downloaded() {
+    let server = serve("hello from afar\n");
+    let repo = Repository::new();
+    let sum = "md5:f9d48d7cbb3c0ae20e3a1d0e1f22be97";
+    let right = format!("sha256:{}", sha256("hello from afar\n"));
+    repo.write("reader.nomad.hcl", job(server, &right));
+    let good = repo.commit("reader");
+    let config = format!(
+        "repo \"jobs\" {{\n  url = {:?}\n}}\nclient {{\n  artifact {{\n    allow = [\"127.0.0.0/8\"]\n  }}\n}}\n",
+        repo.path().display().to_string()
+    );
+    let mut agent = Agent::start_configured(&config);
+    agent.wait_outcome(&good, RevisionOutcome::Deployed);
+    let alloc = agent.wait_running("reader", 1).remove(0);
+    let folder = agent.data_dir().join("alloc").join(alloc.id.to_string());
+    let text =
+        std::fs::read_to_string(folder.join("alloc/fetched/words-7.txt")).expect("downloaded");
+    assert_eq!(text, "hello from afar\n");
+    agent.wait_for("the task's output", |_| {
+        let said =
+            std::fs::read_to_string(folder.join("alloc/logs/t.stdout.0")).unwrap_or_default();
+        (said == "hello from afar\n").then_some(())
+    });
+    assert!(!agent.log().contains("canary-in-a-header"));
+
+    repo.write("reader.nomad.hcl", job(server, sum));
+    repo.commit("reader: another checksum");
+    let failed = agent.wait_for("the failed download", |agent| {
+        let output = agent.herder(&["alloc", "status", "--json", &latest(agent)?]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.contains("Failed Artifact Download").then_some(text)
+    });
+    assert!(failed.contains("Downloading Artifacts"), "{failed}");
+    assert!(failed.contains("the checksum is wrong"), "{failed}");
+    assert!(!failed.contains("canary-in-a-header") && !agent.log().contains("canary-in-a-header"));
+}
+
+/// The newest allocation that failed.
+fn latest(agent: &Agent) -> Option<String> {
+    let allocs = agent.client().job_allocations("reader").ok()?.into_value();
+    allocs
+        .into_iter()
+        .find(|alloc| alloc.client_status == ClientStatus::Failed)
+        .map(|alloc| alloc.id.to_string())
+}
+
+/// By coreutils, which every machine that runs these tests has.
+fn sha256(text: &str) -> String {
+    let mut child = std::process::Command::new("sha256sum")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("sha256sum runs");
+    child.stdin.take().expect("input").write_all(text.as_bytes()).expect("written");
+    let output = child.wait_with_output().expect("output");
+    String::from_utf8_lossy(&output.stdout).chars().take(64).collect()
+}
