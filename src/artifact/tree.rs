@@ -29,7 +29,7 @@ pub(crate) const MAX_ENTRIES: u64 = 1_000_000;
 /// The most bytes, where the configuration sets no limit.
 const MAX_BYTES: u64 = 1 << 50;
 /// How many times its own size an archive may grow to; less than [`FREE_GROWTH`] is nothing to worry about.
-const MAX_RATIO: u64 = 250;
+const MAX_RATIO: u64 = 200;
 const FREE_GROWTH: u64 = 64 << 20;
 /// Links that are followed in looking where one leads.
 const MAX_HOPS: usize = 40;

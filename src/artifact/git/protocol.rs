@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(
             text,
             format!(
-                "0049want {} side-band-64k ofs-delta\n000ddeepen 1\n00000009done\n",
+                "004awant {} side-band-64k ofs-delta\n000ddeepen 1\n00000009done\n",
                 "a".repeat(40)
             )
         );

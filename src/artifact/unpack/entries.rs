@@ -21,7 +21,13 @@ struct Extension {
 }
 
 /// Reads all of them.
-pub(super) fn read(input: impl Read, tree: &mut Tree) -> Result<(), FetchError> {
+pub(super) fn read(mut input: impl Read, tree: &mut Tree) -> Result<(), FetchError> {
+    read_entries(&mut input, tree)?;
+    // What packs the archive has its checksum at the end.
+    std::io::copy(&mut input, &mut std::io::sink()).map(drop).map_err(|error| broken(&error))
+}
+
+fn read_entries(input: &mut impl Read, tree: &mut Tree) -> Result<(), FetchError> {
     let mut archive = Archive::new(input);
     let entries = archive.entries().map_err(|error| broken(&error))?.raw(true);
     let mut said = Extension::default();
