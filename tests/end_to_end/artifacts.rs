@@ -2,28 +2,46 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use model::{ClientStatus, RevisionOutcome};
 
 use crate::agent::Agent;
 use crate::repository::Repository;
 
-/// Answers every request with the same text, for as long as the tests run.
-fn serve(text: &'static str) -> SocketAddr {
+const TEXT: &str = "hello from afar\n";
+
+/// Answers with [`TEXT`], for as long as the tests run; the first `hanging` requests get no answer. Counts requests.
+fn serve(hanging: usize) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("listens");
     let address = listener.local_addr().expect("an address");
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
     std::thread::spawn(move || {
+        let mut kept = Vec::new();
         for mut stream in listener.incoming().filter_map(Result::ok) {
             let _ = stream.read(&mut [0; 4096]);
+            if counted.fetch_add(1, Ordering::SeqCst) < hanging {
+                kept.push(stream);
+                continue;
+            }
             let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                text.len()
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{TEXT}",
+                TEXT.len()
             );
-            let _ =
-                stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(text.as_bytes()));
+            let _ = stream.write_all(head.as_bytes());
         }
     });
-    address
+    (address, count)
+}
+
+/// Follows the repository, and may ask servers on this machine.
+fn start(repo: &Repository) -> Agent {
+    let url = repo.path().display().to_string();
+    Agent::start_configured(&format!(
+        "repo \"jobs\" {{\n  url = {url:?}\n}}\nclient {{\n  artifact {{\n    allow = [\"127.0.0.0/8\"]\n  }}\n}}\n"
+    ))
 }
 
 fn job(server: SocketAddr, checksum: &str) -> String {
@@ -40,7 +58,9 @@ job "reader" {{
     }}
 
     restart {{
-      attempts = 0
+      attempts = 1
+      interval = "10m"
+      delay    = "100ms"
       mode     = "fail"
     }}
 
@@ -69,7 +89,7 @@ job "reader" {{
 
       config {{
         command = "/bin/sh"
-        args    = ["-c", "cat ../alloc/fetched/words-7.txt && exec sleep 600"]
+        args    = ["-c", "cat ../alloc/fetched/words-7.txt; test -e local/second || {{ touch local/second; exit 1; }}; exec sleep 600"]
       }}
     }}
   }}
@@ -80,31 +100,27 @@ job "reader" {{
 
 #[test]
 fn a_task_reads_what_was_downloaded() {
-    let server = serve("hello from afar\n");
+    let (server, asked) = serve(0);
     let repo = Repository::new();
-    let sum = "md5:f9d48d7cbb3c0ae20e3a1d0e1f22be97";
-    let right = format!("sha256:{}", sha256("hello from afar\n"));
+    let right = format!("sha256:{}", sha256(TEXT));
     repo.write("reader.nomad.hcl", job(server, &right));
     let good = repo.commit("reader");
-    let config = format!(
-        "repo \"jobs\" {{\n  url = {:?}\n}}\nclient {{\n  artifact {{\n    allow = [\"127.0.0.0/8\"]\n  }}\n}}\n",
-        repo.path().display().to_string()
-    );
-    let mut agent = Agent::start_configured(&config);
+    let mut agent = start(&repo);
     agent.wait_outcome(&good, RevisionOutcome::Deployed);
     let alloc = agent.wait_running("reader", 1).remove(0);
     let folder = agent.data_dir().join("alloc").join(alloc.id.to_string());
     let text =
         std::fs::read_to_string(folder.join("alloc/fetched/words-7.txt")).expect("downloaded");
-    assert_eq!(text, "hello from afar\n");
+    assert_eq!(text, TEXT);
     agent.wait_for("the task's output", |_| {
         let said =
             std::fs::read_to_string(folder.join("alloc/logs/t.stdout.0")).unwrap_or_default();
-        (said == "hello from afar\n").then_some(())
+        (said == TEXT.repeat(2)).then_some(())
     });
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "a task that is restarted finds what was fetched");
     assert!(!agent.log().contains("canary-in-a-header"));
 
-    repo.write("reader.nomad.hcl", job(server, sum));
+    repo.write("reader.nomad.hcl", job(server, "md5:f9d48d7cbb3c0ae20e3a1d0e1f22be97"));
     repo.commit("reader: another checksum");
     let failed = agent.wait_for("the failed download", |agent| {
         let output = agent.herder(&["alloc", "status", "--json", &latest(agent)?]);
@@ -114,6 +130,29 @@ fn a_task_reads_what_was_downloaded() {
     assert!(failed.contains("Downloading Artifacts"), "{failed}");
     assert!(failed.contains("the checksum is wrong"), "{failed}");
     assert!(!failed.contains("canary-in-a-header") && !agent.log().contains("canary-in-a-header"));
+}
+
+#[test]
+fn a_download_that_an_agents_end_cut_short_is_done_anew() {
+    let (server, asked) = serve(1);
+    let repo = Repository::new();
+    repo.write("reader.nomad.hcl", job(server, &format!("sha256:{}", sha256(TEXT))));
+    let commit = repo.commit("reader");
+    let mut agent = start(&repo);
+    agent.wait_for("the first request", |_| (asked.load(Ordering::SeqCst) == 1).then_some(()));
+    agent.kill();
+    agent.launch();
+    agent.wait_outcome(&commit, RevisionOutcome::Deployed);
+    let alloc = agent.wait_running("reader", 1).remove(0);
+    let folder = agent.data_dir().join("alloc").join(alloc.id.to_string());
+    let text = std::fs::read_to_string(folder.join("alloc/fetched/words-7.txt")).expect("there");
+    assert_eq!(text, TEXT);
+    assert_eq!(
+        std::fs::read_dir(folder.join("t/private")).expect("lists").count(),
+        0,
+        "nothing is left"
+    );
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
 /// The newest allocation that failed.
