@@ -55,7 +55,7 @@ struct Progress(Option<std::time::Instant>);
 
 impl Progress {
     fn received(&mut self, bytes: u64) {
-        const EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+        const EVERY: std::time::Duration = std::time::Duration::from_secs(60);
         let last = self.0.get_or_insert_with(std::time::Instant::now);
         if last.elapsed() >= EVERY {
             *last = std::time::Instant::now();

@@ -15,6 +15,8 @@ use crate::request::{MAX_LINE, MAX_REQUEST, Request, Said};
 use crate::source::{Kind, Source};
 use crate::{AddressRules, FETCH_ARG, FetchError, Limits, Mode};
 
+/// Most lines that a child may write; it tells how far it is once a minute.
+const MAX_LINES: u32 = 10_000;
 /// How long a child that said how it went may take to end.
 const END: Duration = Duration::from_secs(10);
 /// How much longer than its own limits a child may take before it is ended.
@@ -158,14 +160,29 @@ async fn blocking<T: Send + 'static>(
 /// A child and everything in its session, ended when this is dropped.
 struct Session(Child);
 
-impl Drop for Session {
-    fn drop(&mut self) {
+impl Session {
+    /// Ends it and waits until it has ended.
+    async fn end(&mut self) -> Result<(), FetchError> {
+        self.kill();
+        match tokio::time::timeout(END, self.0.wait()).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(FetchError::failed("the downloading process does not end")),
+        }
+    }
+
+    fn kill(&self) {
         // Not collected yet, so that the number is still its own.
         if let Some(pid) = self.0.id().and_then(|pid| i32::try_from(pid).ok()) {
             // The group is there once the child leads its session; before that it has started nobody.
             let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
@@ -205,6 +222,10 @@ async fn in_child(
     };
     let result = talk(&mut stdin, &line, output, progress).await;
     drop(stdin);
+    if result.as_ref().is_ok_and(Option::is_some) {
+        // Nothing of it may move any more when what it left is looked at.
+        session.end().await?;
+    }
     let Some(said) = result? else {
         // It said nothing more: how it ended is all there is.
         let status = tokio::time::timeout(END, session.0.wait()).await;
@@ -232,7 +253,7 @@ async fn talk(
 ) -> Result<Option<Said>, FetchError> {
     let sent = stdin.write_all(line).await;
     let mut output = BufReader::new(output);
-    loop {
+    for _ in 0..MAX_LINES {
         let mut text = Vec::new();
         let read = (&mut output).take(MAX_LINE).read_until(b'\n', &mut text).await;
         match (read, &sent) {
@@ -250,4 +271,5 @@ async fn talk(
             }
         }
     }
+    Err(FetchError::failed("the downloading process says too much"))
 }

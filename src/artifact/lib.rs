@@ -31,5 +31,5 @@ pub use address::AddressRules;
 pub use child::{FETCH_ARG, fetch_main};
 pub use failure::FetchError;
 pub use fetch::{Download, Fetched, Options, fetch};
-pub use place::{Owner, destination_problem};
+pub use place::Owner;
 pub use request::{Limits, Mode};

@@ -71,11 +71,6 @@ pub(crate) struct Destination {
     pub(crate) name: Option<String>,
 }
 
-/// What is wrong with a destination, in words; `None` when it can be used. References must be resolved.
-pub fn destination_problem(destination: &str, mode: Mode) -> Option<String> {
-    Destination::parse("task", destination, mode).err().map(|error| error.message)
-}
-
 impl Destination {
     /// Reads a destination from the task's folder. `../alloc` is the allocation's shared folder; nothing else of the
     /// allocation can be reached.

@@ -37,6 +37,7 @@ const CASES: &[Case] = &[
     ("what_is_too_large_is_refused", || run(what_is_too_large_is_refused())),
     ("headers_do_not_follow_to_another_host", || run(headers_stay())),
     ("redirects_obey_the_rules", || run(redirects_obey_the_rules())),
+    ("https_needs_a_certificate_that_is_trusted", || run(https_needs_trust())),
     ("addresses_of_the_node_are_refused", || run(addresses_are_refused())),
     ("secrets_are_in_no_error", || run(secrets_are_in_no_error())),
     ("dropping_it_ends_the_child", || run(dropping_it_ends_the_child())),
@@ -336,6 +337,19 @@ async fn redirects_obey_the_rules() {
         let error = get(&server.url(path), root.path()).await.expect_err("refused");
         assert!(error.message.contains(words) && !error.recoverable, "{error}");
     }
+}
+
+async fn https_needs_trust() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("words"), "over TLS").expect("writes");
+    let Some(server) = server::over_tls(folder.path()) else { return };
+    let root = place();
+    let mut wanted = download(&format!("https://{}/words", server.address), root.path());
+    let error = fetch(&options(), &wanted, &|_| ()).await.expect_err("nobody vouches for it");
+    assert!(error.message.to_lowercase().contains("certificate"), "{error}");
+    wanted.insecure = true;
+    fetch(&options(), &wanted, &|_| ()).await.expect("any will do");
+    assert!(read(root.path(), "words").contains("over TLS"));
 }
 
 async fn addresses_are_refused() {

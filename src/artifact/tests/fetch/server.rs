@@ -182,3 +182,52 @@ assert hmac.new(key, text.encode(), hashlib.sha256).hexdigest() == fields["Signa
         }
     }
 }
+
+/// A server over TLS with a certificate of its own making.
+pub(crate) struct Tls {
+    child: std::process::Child,
+    pub(crate) address: String,
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves the files of a folder, where there is an `openssl` to do it.
+pub(crate) fn over_tls(folder: &std::path::Path) -> Option<Tls> {
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+        ])
+        .args(["-keyout", "key", "-out", "cert", "-subj", "/CN=localhost", "-days", "2"])
+        .current_dir(folder)
+        .output();
+    if !made.as_ref().is_ok_and(|made| made.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "openssl is needed: {made:?}");
+        eprintln!("skipped: there is no openssl to serve over TLS");
+        return None;
+    }
+    let mut child = Command::new("openssl")
+        .args(["s_server", "-accept", "127.0.0.1:0", "-cert", "cert", "-key", "key", "-WWW"])
+        .current_dir(folder)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("openssl runs");
+    let output = BufReader::new(child.stdout.take().expect("output"));
+    let mut lines = output.lines().map_while(Result::ok);
+    let address = lines.find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned));
+    // What it says later is of no interest, and must not make it wait.
+    thread::spawn(move || lines.for_each(drop));
+    Some(Tls { child, address: address.expect("an address") })
+}
