@@ -123,7 +123,7 @@ fn a_task_reads_what_was_downloaded() {
     repo.write("reader.nomad.hcl", job(server, "md5:f9d48d7cbb3c0ae20e3a1d0e1f22be97"));
     repo.commit("reader: another checksum");
     let failed = agent.wait_for("the failed download", |agent| {
-        let output = agent.herder(&["alloc", "status", "--json", &latest(agent)?]);
+        let output = agent.herder(&["alloc", "status", &latest(agent)?]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.contains("Failed Artifact Download").then_some(text)
     });

@@ -410,14 +410,13 @@ async fn dropping_it_ends_the_child() {
     let root = place();
     let wanted = download(&server.url("/x"), root.path());
     let options = options();
-    let mut pid = 0;
-    {
+    let pid = {
         let fetching = fetch(&options, &wanted, &|_| ());
         tokio::select! {
             _ = fetching => panic!("it hangs"),
-            () = until(|| !server.asked().is_empty()) => pid = child_now().expect("a child").0,
+            () = until(|| !server.asked().is_empty()) => child_now().expect("a child").0,
         }
-    }
+    };
     until(|| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
         stat.map_or(true, |stat| stat.contains(") Z"))
