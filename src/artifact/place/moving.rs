@@ -62,7 +62,7 @@ impl Mover {
                 fstatat(from, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
             let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
             // What is not the child's was not made by it: another name for somebody's file.
-            if stat.st_uid != self.child.uid && stat.st_uid != self.owner.uid {
+            if stat.st_uid != self.child.uid {
                 return Err(FetchError::refused(format!(
                     "{} belongs to somebody else",
                     path.display()

@@ -156,3 +156,36 @@ fn what_is_staged_anew_is_empty_however_deep_it_was() {
     stage(root.path(), "web", Owner::agent()).expect("staged anew");
     assert!(Path::new("/etc/passwd").exists() && !staging.is_symlink());
 }
+
+#[test]
+fn what_the_child_did_not_make_is_not_given_away() {
+    if !geteuid().is_root() {
+        assert!(std::env::var_os("CI").is_none(), "this needs root");
+        eprintln!("skipped: only root has anything to give away");
+        return;
+    }
+    let root = root();
+    let child = Owner { uid: 65_534, gid: 65_534 };
+    let staging = stage(root.path(), "web", child).expect("a staging folder");
+    assert_eq!(staging.metadata().expect("there").uid(), 65_534);
+    fs::create_dir(staging.join(TREE)).expect("makes");
+    // As if it had found a way to give a file of root's another name.
+    fs::write(root.path().join("roots"), "x").expect("writes");
+    fs::hard_link(root.path().join("roots"), staging.join(TREE).join("mine")).expect("links");
+    let destination = Destination::parse("web", "local", Mode::Any).expect("a destination");
+    let owner = Owner { uid: 1234, gid: 1234 };
+    for owner in [owner, Owner::agent()] {
+        let error = install(root.path(), "web", &destination, owner, child).expect_err("refused");
+        assert!(error.message.contains("belongs to somebody else"), "{error}");
+    }
+    assert_eq!(root.path().join("roots").metadata().expect("there").uid(), 0);
+    // What it did make goes to who is to have it.
+    let staging = stage(root.path(), "web", child).expect("anew");
+    let tree = staging.join(TREE);
+    fs::create_dir(&tree).expect("makes");
+    fs::write(tree.join("f"), "x").expect("writes");
+    std::os::unix::fs::chown(tree.join("f"), Some(65_534), Some(65_534)).expect("gives");
+    install(root.path(), "web", &destination, owner, child).expect("installs");
+    let file = root.path().join("web/local/f").metadata().expect("there");
+    assert_eq!((file.uid(), file.gid()), (1234, 1234));
+}
