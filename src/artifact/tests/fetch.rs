@@ -51,6 +51,7 @@ const CASES: &[Case] = &[
         run(archives::a_planted_link_is_not_followed())
     }),
     ("objects_are_signed_for", || run(objects_are_signed_for())),
+    ("only_the_named_variables_are_passed_on", || run(only_named_variables())),
     ("repositories_are_fetched", || run(repositories::are_fetched())),
     ("repositories_do_not_escape", || run(repositories::do_not_escape())),
 ];
@@ -493,6 +494,26 @@ async fn a_file_gets_its_name() {
     let error = fetch(&options(), &wanted, &|_| ()).await.expect_err("refused");
     assert!(error.message.contains("a link is not followed"), "{error}");
     assert_eq!(fs::read_dir(outside.path()).expect("lists").count(), 0);
+}
+
+async fn only_named_variables() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let server = Server::start(move |_| {
+        let (pid, _) = child_now().expect("a child");
+        let text = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        tell.send(String::from_utf8_lossy(&text).into_owned()).expect("told");
+        Answer::ok("x")
+    });
+    let root = place();
+    let options = Options { environment: vec!["PATH".into(), "NO_SUCH_NAME".into()], ..options() };
+    fetch(&options, &download(&server.url("/x"), root.path()), &|_| ()).await.expect("a file");
+    let seen = told.recv().expect("seen");
+    let names: Vec<_> = seen
+        .split_terminator('\0')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(names, ["PATH"]);
 }
 
 async fn objects_are_signed_for() {
