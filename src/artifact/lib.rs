@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  agent ──request on stdin──▶ child: no privileges, no files but its staging folder, no addresses but allowed ones
-//!    ▲                           │  source → bytes → checksum → unpack (tree) → <task>/private/…
+//!    ▲                           │  source → bytes → checksum → unpack (tree) → .artifacts/<task>
 //!    └──JSON lines on stdout─────┘
 //!  agent: moves what was staged to the destination, entry by entry, following nothing
 //! ```

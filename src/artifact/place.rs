@@ -2,8 +2,8 @@
 //! task may have put there.
 //!
 //! ```text
-//! <allocation>/<task>/private/artifact/   the child's own; closed to everybody else
-//!                                tree/    what it brought
+//! <allocation>/.artifacts/         closed to everybody but the agent
+//!                         <task>/  the child's own; `tree` in it is what it brought
 //! <allocation>/<task>/<destination>       moved here by the agent, entry by entry
 //! <allocation>/alloc/<destination>        or here
 //! ```
@@ -22,8 +22,9 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, unlinkat};
 use crate::failure::shown;
 use crate::{FetchError, Mode};
 
-/// The staging folder in `private`, and what the child fills in it.
-const STAGING: &str = "artifact";
+/// Where staging folders are, in the allocation's folder. No task has such a name.
+const STAGING: &str = ".artifacts";
+/// What the child fills in its own.
 pub(crate) const TREE: &str = "tree";
 const PRIVATE: &str = "private";
 const SHARED: &str = "alloc";
@@ -125,19 +126,24 @@ impl Destination {
 
 /// Makes an empty staging folder and returns its path; what an earlier attempt left is removed. Blocks on the disk.
 pub(crate) fn stage(root: &Path, task: &str, child: Owner) -> Result<PathBuf, FetchError> {
-    let private = open_private(root, task)?;
-    moving::remove(&private, STAGING)?;
+    let outer = open_outer(root)?;
+    moving::remove(&outer, task)?;
     let failed = |errno: Errno| FetchError::system("making the staging folder", errno.desc());
-    mkdirat(&private, STAGING, Permissions::S_IRWXU).map_err(failed)?;
-    let made = openat(&private, STAGING, OPEN, Permissions::empty()).map_err(failed)?;
+    mkdirat(&outer, task, Permissions::S_IRWXU).map_err(failed)?;
+    let made = openat(&outer, task, OPEN, Permissions::empty()).map_err(failed)?;
     fchmod(made.as_fd(), Permissions::S_IRWXU).map_err(failed)?;
     chown(&made, ".", child).map_err(failed)?;
-    Ok(root.join(task).join(PRIVATE).join(STAGING))
+    Ok(root.join(STAGING).join(task))
 }
 
 /// Removes the staging folder. Blocks on the disk.
 pub(crate) fn unstage(root: &Path, task: &str) -> Result<(), FetchError> {
-    moving::remove(&open_private(root, task)?, STAGING)
+    moving::remove(&open_outer(root)?, task)?;
+    match unlink(&open(root)?, std::ffi::OsStr::new(STAGING), UnlinkatFlags::RemoveDir) {
+        // Another task's is in it.
+        Ok(()) | Err(Errno::ENOTEMPTY | Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(FetchError::system("removing the staging folder", errno.desc())),
+    }
 }
 
 /// Moves what was staged to its destination; what is there under the same names is replaced. Blocks on the disk.
@@ -154,9 +160,9 @@ pub(crate) fn install(
         path.push(step);
         into = enter(&into, step, &path, owner)?;
     }
-    let private = open_private(root, task)?;
+    let outer = open_outer(root)?;
     let failed = |errno: Errno| FetchError::system("opening what was staged", errno.desc());
-    let staging = openat(&private, STAGING, OPEN, Permissions::empty()).map_err(failed)?;
+    let staging = openat(&outer, task, OPEN, Permissions::empty()).map_err(failed)?;
     let tree = openat(&staging, TREE, OPEN, Permissions::empty()).map_err(failed)?;
     let mut mover = moving::Mover { owner, child, moved: 0 };
     mover.merge(&tree, &into, &path, destination.reserved(), 0)
@@ -193,13 +199,15 @@ fn open(root: &Path) -> Result<OwnedFd, FetchError> {
         .map_err(|error| FetchError::system("opening the allocation's folder", error))
 }
 
-fn open_private(root: &Path, task: &str) -> Result<OwnedFd, FetchError> {
+/// The folder of staging folders, made when it is missing. Another task's end may remove it at any moment.
+fn open_outer(root: &Path) -> Result<OwnedFd, FetchError> {
     let root = open(root)?;
-    [task, PRIVATE].iter().try_fold(root, |at, step| {
-        openat(&at, *step, OPEN, Permissions::empty()).map_err(|errno| {
-            FetchError::system(&format!("opening the task's folder {step}"), errno.desc())
-        })
-    })
+    let failed = |errno: Errno| FetchError::system("making the staging folder", errno.desc());
+    match mkdirat(&root, STAGING, Permissions::S_IRWXU) {
+        Ok(()) | Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(failed(errno)),
+    }
+    openat(&root, STAGING, OPEN, Permissions::empty()).map_err(failed)
 }
 
 fn chown(at: &OwnedFd, name: &str, owner: Owner) -> Result<(), Errno> {

@@ -83,6 +83,11 @@ job "reader" {{
         }}
       }}
 
+      artifact {{
+        source      = "http://{server}/key"
+        destination = "${{NOMAD_SECRETS_DIR}}"
+      }}
+
       meta {{
         release = "7"
       }}
@@ -112,12 +117,15 @@ fn a_task_reads_what_was_downloaded() {
     let text =
         std::fs::read_to_string(folder.join("alloc/fetched/words-7.txt")).expect("downloaded");
     assert_eq!(text, TEXT);
+    let key =
+        std::fs::read_to_string(folder.join("t/secrets/key")).expect("in memory, as secrets are");
+    assert_eq!(key, TEXT);
     agent.wait_for("the task's output", |_| {
         let said =
             std::fs::read_to_string(folder.join("alloc/logs/t.stdout.0")).unwrap_or_default();
         (said == TEXT.repeat(2)).then_some(())
     });
-    assert_eq!(asked.load(Ordering::SeqCst), 1, "a task that is restarted finds what was fetched");
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "a task that is restarted finds what was fetched");
     assert!(!agent.log().contains("canary-in-a-header"));
 
     repo.write("reader.nomad.hcl", job(server, "md5:f9d48d7cbb3c0ae20e3a1d0e1f22be97"));
@@ -147,12 +155,8 @@ fn a_download_that_an_agents_end_cut_short_is_done_anew() {
     let folder = agent.data_dir().join("alloc").join(alloc.id.to_string());
     let text = std::fs::read_to_string(folder.join("alloc/fetched/words-7.txt")).expect("there");
     assert_eq!(text, TEXT);
-    assert_eq!(
-        std::fs::read_dir(folder.join("t/private")).expect("lists").count(),
-        0,
-        "nothing is left"
-    );
-    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert!(!folder.join(".artifacts").exists(), "nothing is left");
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
 
 /// The newest allocation that failed.
