@@ -138,12 +138,7 @@ pub(crate) fn stage(root: &Path, task: &str, child: Owner) -> Result<PathBuf, Fe
 
 /// Removes the staging folder. Blocks on the disk.
 pub(crate) fn unstage(root: &Path, task: &str) -> Result<(), FetchError> {
-    moving::remove(&open_outer(root)?, task)?;
-    match unlink(&open(root)?, std::ffi::OsStr::new(STAGING), UnlinkatFlags::RemoveDir) {
-        // Another task's is in it.
-        Ok(()) | Err(Errno::ENOTEMPTY | Errno::EEXIST) => Ok(()),
-        Err(errno) => Err(FetchError::system("removing the staging folder", errno.desc())),
-    }
+    moving::remove(&open_outer(root)?, task)
 }
 
 /// Moves what was staged to its destination; what is there under the same names is replaced. Blocks on the disk.
@@ -199,7 +194,7 @@ fn open(root: &Path) -> Result<OwnedFd, FetchError> {
         .map_err(|error| FetchError::system("opening the allocation's folder", error))
 }
 
-/// The folder of staging folders, made when it is missing. Another task's end may remove it at any moment.
+/// The folder of staging folders, made when it is missing. It stays as long as the allocation's folder does.
 fn open_outer(root: &Path) -> Result<OwnedFd, FetchError> {
     let root = open(root)?;
     let failed = |errno: Errno| FetchError::system("making the staging folder", errno.desc());
