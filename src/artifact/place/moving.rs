@@ -80,7 +80,12 @@ impl Mover {
                 match renameat(from, name.as_os_str(), into, name.as_os_str()) {
                     // `secrets` may be memory.
                     Err(Errno::EXDEV) => {
-                        self.copy(from, into, &name, &stat, kind).map_err(failed)?
+                        let copied = self.copy(from, into, &name, &stat, kind);
+                        if copied.is_err() {
+                            // Half a file, in memory perhaps; nobody asked for it.
+                            let _ = unlink(into, OsStr::new(COPYING), UnlinkatFlags::NoRemoveDir);
+                        }
+                        copied.map_err(failed)?;
                     }
                     other => other.map_err(failed)?,
                 }
