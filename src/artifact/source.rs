@@ -117,7 +117,9 @@ impl Source {
                 if !query.is_empty() {
                     query.push('&');
                 }
-                query.push_str(&format!("{}={}", encode(key, false), encode(value, false)));
+                query.push_str(&encode(key, false));
+                query.push('=');
+                query.push_str(&encode(value, false));
             } else {
                 options.insert(key.clone(), value.clone());
             }
@@ -258,7 +260,11 @@ pub(crate) fn encode(text: &str, slash: bool) -> String {
                 out.push(char::from(byte))
             }
             b'/' if slash => out.push('/'),
-            _ => out.push_str(&format!("%{byte:02X}")),
+            _ => {
+                let hex = crate::checksum::hex(&[byte]);
+                out.push('%');
+                out.push_str(&hex.to_ascii_uppercase());
+            }
         }
     }
     out

@@ -99,8 +99,8 @@ impl Resolver for Shared {
         _: &Config,
         _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let port =
-            uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(default);
         match self.0.addresses(uri.host().unwrap_or_default(), port) {
             Ok(addresses) => {
                 let mut all = self.empty();

@@ -98,7 +98,7 @@ fn fetch(
     let mut tree = open_tree(bounds, source.subdir.as_deref())?;
     let stem = match packing.holds {
         Holds::File => file_name(
-            single.clone().or_else(|| source.option("filename").map(str::to_owned)).unwrap_or(stem),
+            single.or_else(|| source.option("filename").map(str::to_owned)).unwrap_or(stem),
         )?,
         _ => stem,
     };
