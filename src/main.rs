@@ -38,6 +38,8 @@ fn main() -> ExitCode {
         Some(first) if first == network::NAMESPACE_ARG => {
             return network::namespace_main(arguments);
         }
+        // It locks itself in before it asks the network for anything.
+        Some(first) if first == artifact::FETCH_ARG => return artifact::fetch_main(),
         _ => {}
     }
     let matches =

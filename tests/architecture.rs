@@ -12,10 +12,11 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("evaluator", &["model", "state"]),
     ("consensus", &["model", "state"]),
     ("gitrepo", &["model"]),
+    ("artifact", &["model"]),
     ("driver", &["model"]),
     ("client", &["model"]),
     ("network", &["model"]),
-    ("node", &["model", "driver", "network"]),
+    ("node", &["model", "driver", "artifact", "network"]),
     ("catalog", &["model", "state"]),
     ("server", &["model", "state", "evaluator", "consensus", "gitrepo", "jobfile"]),
     ("api", &["model", "state", "evaluator", "consensus", "gitrepo", "server", "catalog"]),
@@ -32,6 +33,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "gitrepo",
             "driver",
             "network",
+            "artifact",
             "node",
             "server",
             "catalog",
@@ -39,7 +41,7 @@ const HOUSE: &[(&str, &[&str])] = &[
             "jobfile",
         ],
     ),
-    ("herder", &["model", "driver", "network", "cli", "agent"]),
+    ("herder", &["model", "driver", "artifact", "network", "cli", "agent"]),
 ];
 
 /// The functional core: no runtime, no sockets, no disks, no processes.

@@ -1,5 +1,6 @@
 //! The configuration: the file's text, and what it comes to together with the flags.
 
+mod artifacts;
 mod containers;
 mod file;
 mod networks;

@@ -116,6 +116,7 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     options.garbage = settings.garbage;
     options.max_kill_timeout = settings.max_kill_timeout;
     options.networks = Some(networks);
+    options.artifact = settings.artifact.clone();
     let node = Arc::new(NodeRuntime::start(options, upstream.clone(), stop_node.clone()).await?);
     faces.spawn(keep_registered(describe, server.clone(), Node::clone(&me), stop_faces.clone()));
 

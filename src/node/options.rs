@@ -46,6 +46,8 @@ pub struct Options {
     pub garbage: GarbageLimits,
     /// Looks at the disk that allocations lie on; may block.
     pub disk_use: Arc<dyn Fn(&Path) -> DiskUse + Send + Sync>,
+    /// How artifacts are downloaded, and by which program.
+    pub artifact: artifact::Options,
 }
 
 impl Options {
@@ -62,6 +64,7 @@ impl Options {
             max_kill_timeout: Duration::from_secs(30),
             garbage: GarbageLimits::default(),
             disk_use: Arc::new(disk_use),
+            artifact: artifact::Options::default(),
         }
     }
 }

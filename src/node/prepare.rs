@@ -1,6 +1,7 @@
 //! What a task finds when it starts beside its directories. One stage after the other, each in a file of its own; the
 //! first that fails keeps the task from starting, under the name that Nomad gives that event.
 
+pub(crate) mod artifacts;
 mod disk;
 mod network;
 mod payload;
@@ -15,7 +16,6 @@ use model::{Allocation, Group, Job, Task};
 use crate::runner::Shared;
 
 /// A task that is about to start. Every stage reads it; none changes it.
-#[expect(dead_code, reason = "the stages read it")]
 pub(crate) struct Preparing<'a> {
     pub shared: &'a Arc<Shared>,
     pub alloc: &'a Arc<Allocation>,
@@ -63,6 +63,7 @@ pub(crate) async fn prepare(task: &Preparing<'_>) -> Result<Prepared, Unprepared
     payload::write(task).await?;
     prepared.volumes = volumes::volumes(task).await?;
     network::prepare(task, &mut prepared).await?;
+    artifacts::fetch_all(task).await?;
     Ok(prepared)
 }
 

@@ -28,6 +28,7 @@ use crate::health::{CheckView, Gate, TaskView};
 use crate::ledger::{Ledger, ORDERS};
 use crate::lifecycle::{Action, Event, Op, Phase, Rules, StopOrder};
 use crate::orders::{Answer, Order, OrderError};
+use crate::prepare::artifacts;
 use crate::record::{Record, Store};
 use crate::reports::Reports;
 use crate::stats::Samples;
@@ -502,6 +503,9 @@ impl Runner {
         let removal = tokio::task::spawn_blocking(move || {
             if let Err(error) = shared.dirs.remove(alloc) {
                 tracing::error!(%alloc, %error, "files of a removed allocation are left");
+            }
+            if let Err(error) = artifacts::forget(&shared.options.data_dir, alloc) {
+                tracing::error!(%alloc, %error, "marks of a removed allocation are left");
             }
             if let Err(error) = shared.store.remove(alloc) {
                 tracing::error!(%alloc, %error, "the record of a removed allocation is left");

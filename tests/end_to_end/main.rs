@@ -3,6 +3,7 @@
 //! Each test has its own repository, data directory and ports, and takes its processes with it when it ends.
 
 mod agent;
+mod artifacts;
 mod bad_input;
 mod canary;
 mod chaos;

@@ -75,6 +75,7 @@ pub(crate) struct ClientBlock {
     pub(crate) bridge_network_name: Option<String>,
     pub(crate) bridge_network_subnet: Option<String>,
     pub(crate) bridge_network_hairpin_mode: Option<bool>,
+    pub(crate) artifact: ArtifactBlock,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -93,6 +94,25 @@ pub(crate) struct HostNetworkBlock {
     pub(crate) interface: String,
     /// `22,80,8500-8600`.
     pub(crate) reserved_ports: String,
+}
+
+/// How artifacts are downloaded. Nomad's names, and `allow` and `deny`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ArtifactBlock {
+    pub(crate) http_read_timeout: Option<String>,
+    pub(crate) http_max_size: Option<String>,
+    pub(crate) git_timeout: Option<String>,
+    pub(crate) s3_timeout: Option<String>,
+    pub(crate) decompression_size_limit: Option<String>,
+    pub(crate) decompression_file_count_limit: Option<u64>,
+    pub(crate) disable_filesystem_isolation: Option<bool>,
+    /// Names, separated by commas.
+    pub(crate) set_environment_variables: Option<String>,
+    /// Networks that may be asked beside those that may be anyway.
+    pub(crate) allow: Vec<String>,
+    /// Networks that may not.
+    pub(crate) deny: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) garbage: GarbageLimits,
     pub(crate) max_kill_timeout: Duration,
     pub(crate) host_networks: Vec<node::HostNetworkSettings>,
+    pub(crate) artifact: artifact::Options,
     pub(crate) raw_exec: bool,
     /// `docker` and `podman`, each unless it is turned off.
     pub(crate) containers: Vec<DockerOptions>,
@@ -130,6 +131,7 @@ impl Settings {
             )?
             .unwrap_or(Duration::from_secs(30)),
             host_networks: networks::host_networks(&file.client)?,
+            artifact: super::artifacts::options(&file.client.artifact)?,
             client: networks::checked(file.client)?,
             raw_exec: file
                 .plugin

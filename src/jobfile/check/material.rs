@@ -21,12 +21,47 @@ pub(super) fn artifacts(rules: &Rules<'_>, path: &str, task: &Task) {
             );
         }
         checksum(rules, &block, artifact);
+        if let Some((attribute, message, help)) = never_comes(artifact) {
+            rules.warning("artifact-fails", &format!("{block}/{attribute}"), message, help);
+        }
     }
+}
+
+/// What is sure to fail on every node: the attribute, why, and what to do.
+fn never_comes(artifact: &Artifact) -> Option<(&'static str, String, &'static str)> {
+    let source = artifact.source.as_deref().unwrap_or_default();
+    let kinds = "an artifact comes from http, https, git (git::https://…, github.com/…) or s3";
+    if !source.is_empty() && !source.contains("${") {
+        let (getter, rest) = source.split_once("::").unwrap_or(("", source));
+        let scheme = rest.split_once("://").map(|(scheme, _)| scheme);
+        let kind = if getter.is_empty() { scheme.unwrap_or_default() } else { getter };
+        if kind == "file" || scheme == Some("file") {
+            return Some(("source", "a node's own files are no artifact".to_owned(), kinds));
+        }
+        if !["", "http", "https", "git", "s3"].contains(&kind) {
+            return Some(("source", format!("sources of type `{kind}` are not fetched"), kinds));
+        }
+        let is_path = source.starts_with(['/', '.']);
+        if is_path && scheme.is_none() {
+            return Some(("source", format!("`{source}` is a path of the node"), kinds));
+        }
+    }
+    let destination = artifact.destination.as_str();
+    let first: Vec<&str> =
+        destination.split('/').filter(|part| !matches!(*part, "" | ".")).take(3).collect();
+    let elsewhere = match first.as_slice() {
+        ["..", "alloc", "logs", ..] | ["private", ..] => true,
+        ["..", folder, ..] => *folder != "alloc" && *folder != ".." && !folder.contains("${"),
+        _ => false,
+    };
+    let help = "it goes into the task's folder (local/…, secrets/…) or into ../alloc/…";
+    elsewhere.then(|| ("destination", format!("nothing is downloaded into `{destination}`"), help))
 }
 
 fn checksum(rules: &Rules<'_>, block: &str, artifact: &Artifact) {
     let Some(checksum) = artifact.options.get("checksum") else { return };
-    if checksum.contains("${") {
+    // `file:` and an address: a list of checksums.
+    if checksum.contains("${") || checksum.trim().starts_with("file:") {
         return;
     }
     let error = |message: String, help: &str| {

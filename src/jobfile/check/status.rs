@@ -55,7 +55,6 @@ fn instead(parent: &str, name: &str) -> &'static str {
         ("ephemeral_disk", "migrate") => {
             "data goes to a replacement on the same node (`sticky`), and not to another node"
         }
-        ("task", "artifact") => "nothing is downloaded: the task starts without it",
         ("task", "template") => "no file is written: the task starts without it",
         ("task", "identity") => "no token is made: the task starts without it",
         ("task", "action") => "nobody can run it",

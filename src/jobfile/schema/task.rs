@@ -26,7 +26,7 @@ pub(super) static TASK: Schema = Schema {
         restart(),
         map("meta", "Meta"),
         one("logs", "LogConfig", || &LOGS).filled(),
-        many("artifact", "Artifacts", || &material::ARTIFACT).later(),
+        many("artifact", "Artifacts", || &material::ARTIFACT),
         one("vault", "Vault", || &material::VAULT).later(),
         one("consul", "Consul", || &material::CONSUL).later(),
         many("template", "Templates", || &material::TEMPLATE).later(),
