@@ -278,7 +278,7 @@ fn a_thousand_files_are_validated_and_what_matters_comes_first() {
             800 => job.replacen("group \"g\" {", "group \"g\" {{", 1),
             // These are no mistakes, and come first by name.
             0..20 => {
-                job.replacen("task", "ephemeral_disk {\n      sticky = true\n    }\n    task", 1)
+                job.replacen("task", "ephemeral_disk {\n      migrate = true\n    }\n    task", 1)
             }
             _ => job,
         };
