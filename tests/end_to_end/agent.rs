@@ -142,13 +142,10 @@ impl Agent {
     }
 
     fn overview(&self) -> String {
-        let status = self.herder(&["status"]);
-        let log = self.herder(&["log"]);
-        format!(
-            "{}\n{}",
-            String::from_utf8_lossy(&status.stdout),
-            String::from_utf8_lossy(&log.stdout)
-        )
+        let parts = [&["status"][..], &["log"], &["deployment", "list"]];
+        let said =
+            parts.map(|part| String::from_utf8_lossy(&self.herder(part).stdout).into_owned());
+        said.join("\n")
     }
 
     /// Runs a command of the binary against this agent.
