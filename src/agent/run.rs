@@ -215,7 +215,7 @@ async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationTo
 }
 
 fn drivers(settings: &Settings, node: NodeId) -> Vec<Arc<dyn Driver>> {
-    let mut raw_exec = RawExecOptions::new(settings.data_dir.join("alloc"));
+    let mut raw_exec = RawExecOptions::new(settings.data_dir.join("client/shim"));
     raw_exec.enabled = settings.raw_exec;
     raw_exec.denied =
         settings.repos.iter().filter_map(|repo| repo.token_variable().map(str::to_owned)).collect();
@@ -234,7 +234,8 @@ fn drivers(settings: &Settings, node: NodeId) -> Vec<Arc<dyn Driver>> {
 /// How the tasks of `exec` or `java` are kept apart here.
 fn isolation(settings: &Settings, node: NodeId, plugin: &PluginBlock) -> IsolationOptions {
     let (client, config) = (&settings.client, &plugin.config);
-    let mut options = IsolationOptions::new(settings.data_dir.join("alloc"), node.to_string());
+    let mut options =
+        IsolationOptions::new(settings.data_dir.join("client/shim"), node.to_string());
     options.enabled = config.enabled.unwrap_or(true);
     if let Some(parent) = &client.cgroup_parent {
         options.cgroup_parent.clone_from(parent);

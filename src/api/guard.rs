@@ -12,9 +12,11 @@ use axum::response::{IntoResponse, Response};
 use crate::app::App;
 use crate::refusal::Refusal;
 
-/// Refuses requests that would change something and that a foreign page may have made.
+/// Refuses requests that would change something, or read a task's files, and that a foreign page may have made.
 pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+    // What a node keeps of its tasks, files and output, is not for pages either.
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if reads && !request.uri().path().starts_with("/v1/client/") {
         return next.run(request).await;
     }
     let headers = request.headers();
@@ -45,7 +47,9 @@ fn admit(
     known: impl Fn(&str) -> bool,
 ) -> Result<(), Refusal> {
     let Some(host) = host else {
-        return Err(Refusal::forbidden("a request that changes something needs a Host header"));
+        return Err(Refusal::forbidden(
+            "a request that changes something, or reads what tasks keep, needs a Host header",
+        ));
     };
     let name = host_name(host);
     let address = name.parse::<std::net::IpAddr>().is_ok();
@@ -64,7 +68,7 @@ fn admit(
     let foreign_site = fetch_site.is_some_and(|site| !matches!(site, "same-origin" | "none"));
     if foreign_origin || foreign_site {
         return Err(Refusal::forbidden(
-            "a web page of another origin may not change anything here",
+            "a web page of another origin may not change anything here, nor read what tasks keep",
         ));
     }
     Ok(())

@@ -40,6 +40,9 @@ pub struct TaskDirs {
     pub secrets: PathBuf,
     /// Where `<task>.stdout.N` and `<task>.stderr.N` are written.
     pub logs: PathBuf,
+    /// What a driver keeps to find the task again: `<allocation>/<task>` beneath a place that no task, download, template
+    /// or volume has a way to. What lies here is believed. The driver makes it.
+    pub state: PathBuf,
 }
 
 /// Whether mounts that appear on one side later are seen on the other.

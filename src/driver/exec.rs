@@ -45,7 +45,7 @@ pub struct IsolationOptions {
     pub enabled: bool,
     /// The program that is called with [`crate::SHIM_ARG`]. By default the running binary itself.
     pub shim: PathBuf,
-    /// Only tasks whose directories are below it are listed as ours.
+    /// Where the states of this agent's tasks are kept, which no task has a way to.
     pub root: PathBuf,
     /// The control group, from the root of each tree, that all agents of a machine make theirs in.
     pub cgroup_parent: String,
@@ -66,7 +66,7 @@ pub struct IsolationOptions {
 }
 
 impl IsolationOptions {
-    /// The defaults of an agent that keeps its allocations below `root`.
+    /// The defaults of an agent that keeps the states of its tasks in `root`.
     pub fn new(root: impl Into<PathBuf>, instance: impl Into<String>) -> Self {
         let Setup { shim, root, .. } = Setup::new(root.into());
         Self {
@@ -116,9 +116,13 @@ impl IsolationOptions {
     /// Who the task is, or why it may not be.
     pub(crate) fn user(&self, asked: &str) -> Result<String, String> {
         let user = if asked.is_empty() { DEFAULT_USER } else { asked };
-        let denied = self.denied_users.iter().any(|denied| denied == user);
-        // Root by its number is root.
-        if denied || (user.parse() == Ok(0_u32) && self.denied_users.iter().any(|d| d == "root")) {
+        let denies = |name: &str| self.denied_users.iter().any(|denied| denied == name);
+        // Root by its number, or by another name, is root.
+        let number = user.parse().ok().or_else(|| {
+            let found = nix::unistd::User::from_name(user).ok().flatten();
+            found.map(|found| found.uid.as_raw())
+        });
+        if denies(user) || (number == Some(0) && denies("root")) {
             return Err(format!(
                 "user `{user}` is not allowed on this node; name another one, or leave `user` out for {DEFAULT_USER}"
             ));

@@ -51,8 +51,6 @@ pub(crate) struct Isolation {
     /// The directory of the node that becomes the task's root.
     pub(crate) root: PathBuf,
     pub(crate) binds: Vec<Bind>,
-    /// Directories in the root that the task is not to see.
-    pub(crate) hidden: Vec<PathBuf>,
     /// Stands for the group's network; the node's when there is none.
     pub(crate) network: Option<PathBuf>,
     /// Empty for the node's.

@@ -24,12 +24,12 @@ pub struct RawExecOptions {
     pub own_dir: Option<PathBuf>,
     /// The agent's own credentials: environment variables that no task gets, beside those that look like secrets.
     pub denied: Vec<String>,
-    /// Only tasks whose directories are below it are listed as ours: several agents may run on one machine.
+    /// Where the states of this agent's tasks are kept, which no task has a way to. Several agents may run on one machine.
     pub root: PathBuf,
 }
 
 impl RawExecOptions {
-    /// The defaults of an agent that keeps its allocations below `root`.
+    /// The defaults of an agent that keeps the states of its tasks in `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let Setup { shim, own_dir, root } = Setup::new(root.into());
         Self { enabled: false, shim, own_dir, denied: Vec::new(), root }

@@ -66,11 +66,13 @@ pub(crate) struct Room {
 #[derive(Clone, Debug)]
 pub(crate) struct Dirs {
     base: PathBuf,
+    /// What drivers keep, beyond the reach of tasks.
+    states: PathBuf,
 }
 
 impl Dirs {
     pub(crate) fn new(data_dir: &Path) -> Self {
-        Self { base: data_dir.join("alloc") }
+        Self { base: data_dir.join("alloc"), states: data_dir.join("client/shim") }
     }
 
     /// Where an allocation's logs are.
@@ -102,6 +104,7 @@ impl Dirs {
             local: task_dir.join("local"),
             secrets: task_dir.join("secrets"),
             logs: root.join("alloc/logs"),
+            state: self.states.join(alloc.to_string()).join(task),
             task_dir,
         }
     }

@@ -37,7 +37,7 @@ pub(crate) fn options(
         options.allow_runtimes.clone_from(runtimes);
     }
     options.no_new_privileges = plugin.no_new_privileges.unwrap_or(false);
-    options.pids_limit = plugin.pids_limit.unwrap_or(0);
+    options.pids_limit = plugin.pids_limit.unwrap_or(options.pids_limit);
     options.extra_labels.clone_from(&plugin.extra_labels);
     options.auth_config.clone_from(&plugin.auth.config);
     options.auth_helper.clone_from(&plugin.auth.helper);

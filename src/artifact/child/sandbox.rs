@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, PathBeneath, Ruleset, RulesetAttr as _,
-    RulesetCreatedAttr as _, Scope, path_beneath_rules,
+    RulesetCreatedAttr as _, RulesetStatus, Scope, path_beneath_rules,
 };
 use nix::fcntl::OFlag;
 use nix::sys::prctl;
@@ -89,9 +89,15 @@ pub(super) fn enter(request: &Request) -> Result<(), FetchError> {
     prctl::set_dumpable(false).map_err(failed("closing our memory"))?;
     fchdir(&staging).map_err(failed("entering the staging folder"))?;
     if request.isolate {
-        lock(&staging).map_err(|error| {
+        let closed = lock(&staging).map_err(|error| {
             FetchError::failed(format!("the file system cannot be closed: {error}"))
         })?;
+        if !closed {
+            return Err(FetchError::refused(
+                "the kernel has no Landlock to close the file system with; set disable_filesystem_isolation in the \
+                 node's configuration to fetch without",
+            ));
+        }
     }
     Ok(())
 }
@@ -114,7 +120,8 @@ fn ignore_file_size_signal() -> Result<(), FetchError> {
         .map_err(|error| FetchError::system("setting signals", error.desc()))
 }
 
-fn lock(staging: &File) -> Result<(), landlock::RulesetError> {
+/// Closes the file system but for the staging folder; whether the kernel does so at all.
+fn lock(staging: &File) -> Result<bool, landlock::RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let run = read | AccessFs::Execute;
     Ruleset::default()
@@ -127,7 +134,7 @@ fn lock(staging: &File) -> Result<(), landlock::RulesetError> {
         .add_rules(path_beneath_rules(["/dev/null"], read | AccessFs::WriteFile))?
         .add_rule(PathBeneath::new(staging.as_fd(), AccessFs::from_all(RULES)))?
         .restrict_self()
-        .map(drop)
+        .map(|status| status.ruleset != RulesetStatus::NotEnforced)
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ async fn pump(round: usize, size: usize, followed: bool) {
     fs::create_dir_all(&logs).expect("makes");
     fs::create_dir_all(task_dir.join("local")).expect("makes");
     let me = std::env::current_exe().expect("this binary");
-    let mut options = RawExecOptions::new(&root);
+    let mut options = RawExecOptions::new(root.join("states"));
     (options.enabled, options.shim) = (true, me.clone());
     let driver = RawExec::new(options);
     let done = root.join("done");
@@ -167,6 +167,7 @@ fn spec(
         local: task_dir.join("local"),
         secrets: task_dir.join("secrets"),
         logs: logs.to_owned(),
+        state: root.join("states").join(AllocId::default().to_string()).join("web"),
     };
     let config = json!({"command": me, "args": [WRITE, size.to_string(), done]});
     let config: BTreeMap<_, _> =

@@ -87,7 +87,7 @@ impl DockerOptions {
             allow_devices: Vec::new(),
             allow_runtimes: engine.runtimes(),
             no_new_privileges: false,
-            pids_limit: 0,
+            pids_limit: 4096,
             total_compute: 0,
             extra_labels: Vec::new(),
             auth_config: None,

@@ -4,6 +4,7 @@
 //! container can write is held open and [staged](super::staging), so that what is mounted is what was looked at. What is
 //! named by directories that only root can write to (`alloc`, `<task>/local`) is mounted by its name.
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
@@ -165,9 +166,19 @@ pub(super) fn source(task_dir: &Path, path: &str, read_only: bool) -> Result<Fou
         }
     }
     let is_alloc = inside.first().is_some_and(|first| *first == "alloc");
+    let is_own = inside.first().copied() == task_dir.file_name();
+    let hides = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
     match inside.as_slice() {
         // The allocation's root itself would show every task's secrets.
         [] => return Err(outside()),
+        // What the node keeps there is no task's.
+        [first, ..] if hides(first) => return Err(outside()),
+        [_, second, ..] if !is_alloc && (hides(second) || *second == "private") => {
+            return Err(outside());
+        }
+        // Another task's directory has its secrets in it.
+        [_] if !is_alloc && !is_own => return Err(outside()),
+        [_, second, ..] if !is_alloc && !is_own && *second == "secrets" => return Err(outside()),
         // Whoever writes there decides what `local` and `secrets` are when the task is next started.
         [_] if !is_alloc && !read_only => {
             return Err(format!(
@@ -261,9 +272,26 @@ mod tests {
     #[test]
     fn a_whole_task_directory_is_never_writable() {
         let (_root, task_dir) = place();
-        for path in [".", "../other"] {
-            assert!(source(&task_dir, path, false).expect_err("writable").contains("read-only"));
-            assert!(source(&task_dir, path, true).is_ok());
+        assert!(source(&task_dir, ".", false).expect_err("writable").contains("read-only"));
+        assert!(source(&task_dir, ".", true).is_ok());
+    }
+
+    #[test]
+    fn what_is_another_tasks_or_the_nodes_is_not_mounted() {
+        let (_root, task_dir) = place();
+        for path in [
+            "../other",
+            "../other/secrets",
+            "../other/private",
+            "private",
+            "../.artifacts/web",
+            ".x",
+        ] {
+            let problem = source(&task_dir, path, true).expect_err("refused");
+            assert!(problem.contains("leads out"), "{path}: {problem}");
+        }
+        for path in ["secrets", "../other/local", "../alloc/data"] {
+            assert!(source(&task_dir, path, true).is_ok(), "{path}");
         }
     }
 }

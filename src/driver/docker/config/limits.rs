@@ -129,7 +129,9 @@ mod tests {
             read(json!({"pids_limit": 101}), &node).1,
             ["`pids_limit` may be up to 100 on this node"]
         );
-        assert_eq!(read(json!({"pids_limit": -1}), &DockerOptions::new("i")).0.pids, None);
+        assert_eq!(read(json!({"pids_limit": -1}), &DockerOptions::new("i")).0.pids, Some(4096));
+        let lax = DockerOptions { pids_limit: 0, ..DockerOptions::new("i") };
+        assert_eq!(read(json!({"pids_limit": -1}), &lax).0.pids, None);
     }
 
     #[test]

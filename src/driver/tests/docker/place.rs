@@ -231,6 +231,7 @@ impl<'a> Place<'a> {
                 local: task_dir.join("local"),
                 secrets: task_dir.join("secrets"),
                 logs: root.join("alloc/logs"),
+                state: root.join("states/web"),
                 task_dir,
             },
             user: String::new(),

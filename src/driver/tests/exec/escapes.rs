@@ -26,7 +26,8 @@ pub(crate) async fn no_path_leads_out() {
         &format!("ls /proc/1/cwd{path}"),
         &format!("ln -s {path} /local/out && cat /local/out/file"),
         "cat /etc/shadow",
-        "ls /.shim/shim.json",
+        "ls $(dirname $HERDER_SHIM)",
+        "ls $HERDER_SHIM/shim.json",
         "ls /root",
         "ls /var/lib/docker",
         "mknod /local/disk b 8 0",
@@ -38,8 +39,6 @@ pub(crate) async fn no_path_leads_out() {
         "touch /etc/x",
         "cat /dev/mem",
         "cat /dev/sda || cat /dev/vda",
-        "mv /.shim /.moved",
-        "rm -rf /.shim",
         "touch /alloc/logs/web.stdout.9",
         "rm /alloc/logs/web.stdout.0",
     ]);
@@ -126,7 +125,7 @@ pub(crate) async fn no_other_process_is_seen() {
 
 pub(crate) async fn planted_links() {
     let outside = tempfile::tempdir().expect("a directory");
-    for place_of in ["alloc", "dev", "proc", "usr", "data", ".shim"] {
+    for place_of in ["alloc", "dev", "proc", "usr", "data"] {
         let place = Place::new();
         // As an earlier run of the task could have left it.
         symlink(outside.path(), place.path().join("web").join(place_of)).expect("a link");
@@ -186,6 +185,55 @@ pub(crate) async fn setuid_gives_nothing() {
         .script("/local/sh -p -c 'id -u'; /usr/bin/su -c true 2>/dev/null && echo escaped")
         .await;
     assert_eq!(out, "65534\n");
+}
+
+/// A task that writes a record of a run that never was, and processes that call themselves its helpers.
+pub(crate) async fn forged_records() {
+    let place = Place::new();
+    let victim = std::process::Command::new("sleep").arg("1000").spawn();
+    let mut victim = victim.expect("a process of the node");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("a boot");
+    let alloc = AllocId::new(model::seeded_uuid(&[b"forged"]));
+    let record = json!({
+        "task_id": format!("{alloc}/web"), "driver": "exec", "boot_id": boot.trim(),
+        "started_at": 1, "user": "root", "cwd": "/",
+        "shim": {"pid": 4_194_303, "ticks": 1}, "task": {"pid": 4_194_303, "ticks": 1},
+        "isolated": {
+            "holder": {"pid": 0, "ticks": 0}, "own_processes": false, "capabilities": [],
+            "cgroup": {"version": "V2", "dirs": {"unified": place.path().join("web/local/x")}},
+        },
+    });
+    let local = place.path().join("web/local/x");
+    fs::create_dir(&local).expect("makes");
+    fs::write(local.join("shim.json"), record.to_string()).expect("writes");
+    fs::write(local.join("cgroup.procs"), victim.id().to_string()).expect("writes");
+    let here = local.display();
+    let states = place.path().join("states");
+    let script = format!(
+        "HERDER_SHIM={here} setsid sleep 1000 & \
+         ln -s /bin/sleep /local/s; sh -c 'exec /local/s 1000' {SHIM_ARG} run {}/{alloc}/web & \
+         echo ready; wait",
+        states.display()
+    );
+    let driver = place.driver();
+    let handle = driver.start(&place.spec(&script)).await.expect("starts");
+    place.said("ready").await;
+    // On the node itself, as another user and in other surroundings.
+    let liar = std::process::Command::new("setpriv")
+        .args(["--reuid=daemon", "--clear-groups", "sh", "-c", "sleep 1000; :", SHIM_ARG, "run"])
+        .arg(states.join(alloc.to_string()).join("web"))
+        .spawn()
+        .expect("setpriv runs");
+    let ours = driver.list_ours().await.expect("lists");
+    assert_eq!(ours.iter().map(|ours| ours.handle.clone()).collect::<Vec<_>>(), [handle.clone()]);
+    for ours in ours {
+        driver.destroy(&ours.handle).await.expect("removes");
+    }
+    assert_eq!(victim.try_wait().expect("a child"), None, "a process of the node is let alone");
+    for mut child in [victim, liar] {
+        child.kill().expect("killed");
+        child.wait().expect("collected");
+    }
 }
 
 pub(crate) async fn refused_in_words() {

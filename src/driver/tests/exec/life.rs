@@ -80,7 +80,7 @@ pub(crate) async fn nothing_is_left() {
     assert!(place.cgroups().is_empty(), "{:?}", place.cgroups());
     driver.destroy(&handle).await.expect("removes");
     driver.destroy(&handle).await.expect("removes what is gone");
-    assert!(!place.path().join("web/.shim").exists());
+    assert_eq!(fs::read_dir(place.path().join("states")).expect("lists").count(), 0);
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
     let name = place.path().to_string_lossy().into_owned();
     assert!(!mounts.contains(&name), "no mount is left on the node");

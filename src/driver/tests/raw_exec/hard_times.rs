@@ -9,8 +9,8 @@ pub(super) async fn a_young_shim_is_found() {
     let place = Place::new();
     let driver = driver(place.path());
     let task = place.spec("sleep 1000");
-    let state_dir = place.path().join("web/.shim");
-    fs::create_dir(&state_dir).expect("makes");
+    let state_dir = task.dirs.state.clone();
+    fs::create_dir_all(&state_dir).expect("makes");
     let mut shim = Command::new(std::env::current_exe().expect("this binary"))
         .arg0("herder")
         .args([SHIM_ARG, "run"])

@@ -122,7 +122,9 @@ async fn a_sticky_disk_waits_for_the_end_of_its_owner_and_moves_once() {
         let mut events = report.tasks["web"].events.iter();
         events.any(|event| event.message.starts_with("Took over alloc/data"))
     };
-    stage.upstream.newest(|report| report.alloc == new.alloc.id && told(report)).await;
+    // Which of the two reports last is chance.
+    let id = new.alloc.id;
+    stage.upstream.until(|seen| seen.iter().any(|r| r.alloc == id && told(r))).await;
     stage.stop().await;
 }
 
