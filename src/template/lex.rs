@@ -289,7 +289,7 @@ impl Lexer<'_> {
         let rest = self.rest();
         let signed = usize::from(rest.starts_with(['+', '-']));
         let mut length = signed;
-        let hexadecimal = rest[signed..].to_ascii_lowercase().starts_with("0x");
+        let hexadecimal = rest[signed..].starts_with("0x") || rest[signed..].starts_with("0X");
         let mut before = ' ';
         for c in rest[signed..].chars() {
             let exponent = !hexadecimal && matches!(before, 'e' | 'E') && matches!(c, '+' | '-');

@@ -23,6 +23,7 @@ mod limits;
 mod names;
 mod parse;
 mod printf;
+mod read;
 mod run;
 mod scope;
 mod tree;

@@ -92,24 +92,6 @@ impl Value {
         Ok(weight.elements + weight.bytes / 16)
     }
 
-    pub(crate) fn from_json(json: &Json) -> Self {
-        match json {
-            Json::Null => Self::Nil,
-            Json::Bool(flag) => Self::Bool(*flag),
-            Json::Number(number) => number
-                .as_i64()
-                .map_or_else(|| Self::Float(number.as_f64().unwrap_or_default()), Self::Int),
-            Json::String(text) => Self::text(text),
-            Json::Array(items) => Self::list(items.iter().map(Self::from_json).collect()),
-            Json::Object(fields) => Self::map(
-                fields
-                    .iter()
-                    .map(|(key, value)| (Arc::from(key.as_str()), Self::from_json(value)))
-                    .collect(),
-            ),
-        }
-    }
-
     pub(crate) fn to_json(&self) -> Json {
         match self {
             Self::Nil | Self::Scratch => Json::Null,

@@ -55,7 +55,6 @@ fn instead(parent: &str, name: &str) -> &'static str {
         ("ephemeral_disk", "migrate") => {
             "data goes to a replacement on the same node (`sticky`), and not to another node"
         }
-        ("task", "template") => "no file is written: the task starts without it",
         ("task", "identity") => "no token is made: the task starts without it",
         ("task", "action") => "nobody can run it",
         ("task", "schedule") => "the task runs at all times",
@@ -67,7 +66,6 @@ fn instead(parent: &str, name: &str) -> &'static str {
             "the task is placed without looking for the device, and does not get it"
         }
         ("resources", "numa") => "cores and memory are taken as they come",
-        ("restart", "render_templates") => "no file is rendered, with or without it",
         ("service", "connect") => {
             "there is no mesh: the service is published with its own port, and no proxy is started"
         }

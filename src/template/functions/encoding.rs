@@ -2,10 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use serde::de::DeserializeSeed as _;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use super::{Arguments, Context, Function, Problem, Result};
+use crate::read::bounded;
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -23,21 +25,26 @@ pub(super) const FUNCTIONS: &[Function] = &[
         if text.is_empty() {
             return Ok(Value::map(std::collections::BTreeMap::new()));
         }
-        let json: Json = serde_json::from_str(text)
-            .map_err(|error| not(a, "JSON", error.line(), error.column()))?;
-        context.built(Value::from_json(&json))
+        let read = bounded(|seed| {
+            let mut from = serde_json::Deserializer::from_str(text);
+            let value = seed.deserialize(&mut from)?;
+            from.end().map(|()| value)
+        });
+        let value = read.map_err(|error| not(a, "JSON", error.line(), error.column()))?;
+        context.built(value)
     }),
     Function("parseYAML", 1, 1, |context, a| {
         let text = a.text(0)?;
         if text.is_empty() {
             return Ok(Value::map(std::collections::BTreeMap::new()));
         }
-        let json: Json = serde_yaml::from_str(text).map_err(|error| {
+        let read = bounded(|seed| seed.deserialize(serde_yaml::Deserializer::from_str(text)));
+        let value = read.map_err(|error| {
             let (line, column) =
                 error.location().map_or((1, 1), |place| (place.line(), place.column()));
             not(a, "YAML", line, column)
         })?;
-        context.built(Value::from_json(&json))
+        context.built(value)
     }),
     Function("toJSON", 1, 1, |context, a| {
         let json = json(context, a)?;
@@ -80,7 +87,7 @@ fn for_html(json: &str) -> String {
 
 fn not(a: &Arguments<'_>, language: &str, line: usize, column: usize) -> Problem {
     let name = a.name;
-    Problem::Words(format!("`{name}`: the text is no {language}, at its line {line}, column {column}"))
+    Problem::Words(format!("`{name}`: the text is no {language} that can be read, at its line {line}, column {column}"))
 }
 
 fn decoded(
