@@ -6,6 +6,7 @@ mod disk;
 mod network;
 mod payload;
 mod volumes;
+mod templates;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(crate) struct Preparing<'a> {
     pub dirs: &'a TaskDirs,
     /// The task's environment so far, which references are resolved with.
     pub env: &'a BTreeMap<String, String>,
+    /// Whether it ran before in this allocation.
+    pub restarted: bool,
     /// Who hears what is being done.
     pub progress: &'a Progress,
 }
@@ -64,6 +67,7 @@ pub(crate) async fn prepare(task: &Preparing<'_>) -> Result<Prepared, Unprepared
     prepared.volumes = volumes::volumes(task).await?;
     network::prepare(task, &mut prepared).await?;
     artifacts::fetch_all(task).await?;
+    prepared.env = templates::prepare(task).await?;
     Ok(prepared)
 }
 

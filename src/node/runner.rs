@@ -259,6 +259,7 @@ impl Runner {
                     alloc: self.record.alloc.clone(),
                     job: self.record.job.clone(),
                     handle: self.handle(&task),
+                    restarted: self.has_run(&task),
                     progress: self.progress(&task),
                     task: task.clone(),
                     cancel: CancellationToken::new(),
@@ -473,6 +474,11 @@ impl Runner {
 
     fn handle(&self, task: &str) -> Option<driver::TaskHandle> {
         self.record.lifecycle.tasks.get(task)?.handle.clone()
+    }
+
+    fn has_run(&self, task: &str) -> bool {
+        let run = self.record.lifecycle.tasks.get(task);
+        run.is_some_and(|run| !run.state.started_at.is_zero())
     }
 
     async fn finish_starts(&mut self) {
