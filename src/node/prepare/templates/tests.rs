@@ -71,7 +71,7 @@ fn nothing_is_written_when_one_fails_and_no_secret_is_told() {
     let world = world(vec![template("local/a", "a"), broken]);
     let error = world.run().expect_err("fails");
     assert_eq!(error.kind, "Template failed to render");
-    assert_eq!(error.message, "template 2 (`local/b`): line 2, column 20: the text is no whole number");
+    assert_eq!(error.message, "template 2 (`local/b`): line 2, column 19: the text is no whole number");
     assert!(!world.path("local/a").exists());
 }
 
