@@ -15,6 +15,7 @@ use driver::{GroupNetwork, Progress, TaskDirs, Volume};
 use model::{Allocation, Group, Job, Task};
 
 use crate::runner::Shared;
+pub(crate) use templates::{Changes, rerender};
 
 /// A task that is about to start. Every stage reads it; none changes it.
 pub(crate) struct Preparing<'a> {

@@ -3,14 +3,17 @@
 //! Nothing is written until all of them are rendered, so that a task never finds half of what it was promised. A message
 //! names the template and the place in it, and never holds what a function was given or what came of it.
 
+mod change;
 mod place;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{Allocation, Node, Origin, Task, Template, Timestamp};
-use template::{Data, Dependency, Found, MAX_SOURCE, Settings, Stopped, Value, parse_env_file};
+use template::{Data, Dependency, Found, MAX_OUTPUT, MAX_SOURCE, Settings, Stopped, Value, parse_env_file};
 
+pub(crate) use self::change::Changes;
 use self::place::Places;
 use super::{Preparing, Unprepared};
 use crate::dirs::{Access, Dirs};
@@ -40,12 +43,36 @@ pub(super) async fn prepare(task: &Preparing<'_>) -> Result<BTreeMap<String, Str
     if task.task.templates.is_empty() {
         return Ok(BTreeMap::new());
     }
+    let policy = task.task.restart_policy.as_ref().unwrap_or(&task.group.restart_policy);
+    let keeps = task.restarted && !policy.render_templates;
+    on_a_thread(task, keeps, Work::run).await
+}
+
+/// Renders all templates of a running task again, but those that are rendered once, and writes the results that are not
+/// what is there. Returns what follows for the task, and how long to wait before it is done.
+///
+/// # Errors
+/// What is wrong with the first that fails; then nothing was written.
+pub(crate) async fn rerender(task: &Preparing<'_>) -> Result<(Changes, Duration), Unprepared> {
+    let changed = on_a_thread(task, false, Work::run_again).await?;
+    let changed: Vec<&Template> =
+        changed.into_iter().filter_map(|n| task.task.templates.get(n)).collect();
+    let most = changed.iter().map(|template| template.splay).max().unwrap_or_default();
+    let id = task.alloc.id.uuid();
+    let wait = crate::runner::splay(&[id.as_bytes(), task.task.name.as_bytes()], most);
+    Ok((change::changes(changed), wait))
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    task: &Preparing<'_>,
+    keeps: bool,
+    run: fn(&Work, &[Option<Vec<u8>>]) -> Result<T, Unprepared>,
+) -> Result<T, Unprepared> {
     let mut sources = Vec::new();
     for (n, template) in task.task.templates.iter().enumerate() {
         let source = from_repository(task.shared, &task.alloc.origin, template).await;
         sources.push(source.map_err(|words| failed(n, template, &words, true))?);
     }
-    let policy = task.task.restart_policy.as_ref().unwrap_or(&task.group.restart_policy);
     let work = Work {
         dirs: task.shared.dirs.clone(),
         node: Arc::clone(&task.shared.options.node),
@@ -53,10 +80,10 @@ pub(super) async fn prepare(task: &Preparing<'_>) -> Result<BTreeMap<String, Str
         alloc: Arc::clone(task.alloc),
         task: task.task.clone(),
         env: task.env.clone(),
-        keeps: task.restarted && !policy.render_templates,
+        keeps,
     };
     // Bounded by the steps that a template may take.
-    tokio::task::spawn_blocking(move || work.run(&sources)).await.unwrap_or_else(|_| {
+    tokio::task::spawn_blocking(move || run(&work, &sources)).await.unwrap_or_else(|_| {
         let message = "the templates could not be rendered: the renderer ended early".to_owned();
         Err(Unprepared { kind: FAILED, message, recoverable: true })
     })
@@ -92,6 +119,44 @@ struct Work {
 
 impl Work {
     fn run(&self, sources: &[Option<Vec<u8>>]) -> Result<BTreeMap<String, String>, Unprepared> {
+        let (outputs, env) = self.outputs(sources)?;
+        for (n, (output, template)) in outputs.iter().zip(&self.task.templates).enumerate() {
+            if !(output.keep && self.there(output).is_some()) {
+                self.write(n, template, output)?;
+            }
+        }
+        Ok(env)
+    }
+
+    /// The templates that were written, by their numbers.
+    fn run_again(&self, sources: &[Option<Vec<u8>>]) -> Result<Vec<usize>, Unprepared> {
+        let (outputs, _) = self.outputs(sources)?;
+        let mut changed = Vec::new();
+        for (n, (output, template)) in outputs.iter().zip(&self.task.templates).enumerate() {
+            if template.once || self.there(output).is_some_and(|bytes| bytes == output.bytes) {
+                continue;
+            }
+            self.write(n, template, output)?;
+            changed.push(n);
+        }
+        Ok(changed)
+    }
+
+    fn there(&self, output: &Output) -> Option<Vec<u8>> {
+        self.dirs.read_beneath(self.alloc.id, &output.parts, MAX_OUTPUT).ok().flatten()
+    }
+
+    fn write(&self, n: usize, template: &Template, output: &Output) -> Result<(), Unprepared> {
+        self.dirs
+            .write_beneath(self.alloc.id, &output.parts, &output.bytes, output.access)
+            .map_err(|error| failed(n, template, &error.to_string(), true))
+    }
+
+    #[expect(clippy::type_complexity, reason = "the results and what they add to the environment")]
+    fn outputs(
+        &self,
+        sources: &[Option<Vec<u8>>],
+    ) -> Result<(Vec<Output>, BTreeMap<String, String>), Unprepared> {
         let places = Places::new(&self.task.name, &self.env, &self.node);
         let mut env = BTreeMap::new();
         let mut outputs: Vec<Output> = Vec::new();
@@ -106,19 +171,7 @@ impl Work {
             }
             outputs.push(output);
         }
-        for (n, (output, template)) in outputs.iter().zip(&self.task.templates).enumerate() {
-            let there = || {
-                let found = self.dirs.read_beneath(self.alloc.id, &output.parts, usize::MAX - 1);
-                matches!(found, Ok(Some(_)))
-            };
-            if output.keep && there() {
-                continue;
-            }
-            self.dirs
-                .write_beneath(self.alloc.id, &output.parts, &output.bytes, output.access)
-                .map_err(|error| failed(n, template, &error.to_string(), true))?;
-        }
-        Ok(env)
+        Ok((outputs, env))
     }
 
     fn output(

@@ -112,3 +112,17 @@ fn what_a_task_made_of_its_file_stays_over_restarts() {
     world.run().expect("renders");
     assert_eq!(std::fs::read_to_string(world.path("local/a")).expect("is there"), "new");
 }
+
+#[test]
+fn only_what_changed_is_written_again() {
+    let once = Template { once: true, ..template("local/once", "{{ env \"COLOR\" }}") };
+    let mut world = world(vec![template("local/a", "{{ env \"COLOR\" }}"), template("local/b", "b"), once]);
+    world.run().expect("renders");
+    let again = |world: &World| world.work.run_again(&[None, None, None]).expect("renders");
+    assert_eq!(again(&world), Vec::<usize>::new());
+    world.work.env.insert("COLOR".to_owned(), "red".to_owned());
+    assert_eq!(again(&world), [0]);
+    assert_eq!(again(&world), Vec::<usize>::new());
+    let read = |path| std::fs::read_to_string(world.path(path)).expect("is there");
+    assert_eq!((read("local/a"), read("local/once")), ("red".to_owned(), "blue".to_owned()));
+}
