@@ -29,7 +29,9 @@ pub(crate) fn take_in(canonical: &mut Canonical, path: &str, files: &dyn Files, 
                         let span = places.at(&format!("{block}/source"));
                         match source.and_then(|source| from_repository(template, &source, files)) {
                             Ok(blob) => template.source_blob = blob,
-                            Err(message) => sink.error(Fault::new("invalid-template", span, message)),
+                            Err(message) => {
+                                sink.error(Fault::new("invalid-template", span, message))
+                            }
                         }
                     }
                 }
@@ -40,7 +42,9 @@ pub(crate) fn take_in(canonical: &mut Canonical, path: &str, files: &dyn Files, 
 
 fn inline(template: &Template, span: Span, sink: &Sink<'_>) {
     // A variable of Nomad's in it is filled in on no node: a template has its own way to ask.
-    if let Err(error) = template::Template::parse(&template.data, &template.left_delim, &template.right_delim) {
+    if let Err(error) =
+        template::Template::parse(&template.data, &template.left_delim, &template.right_delim)
+    {
         let message = format!("the template cannot be read: {}", error.message);
         let place = sink.text_at(span, |written| within(written, &template.data, &error));
         let span = match place {
@@ -48,7 +52,12 @@ fn inline(template: &Template, span: Span, sink: &Sink<'_>) {
             None => span,
         };
         let help = format!("line {}, column {} of the template", error.line, error.column);
-        sink.error(Fault::new("invalid-template", span, message).help(help));
+        if error.not_yet {
+            let help = format!("{help}; the task does not start until it is");
+            sink.warning(Fault::new("not-acted-on", span, message).help(help));
+        } else {
+            sink.error(Fault::new("invalid-template", span, message).help(help));
+        }
     }
 }
 
@@ -70,9 +79,14 @@ fn from_repository(template: &Template, path: &str, files: &dyn Files) -> Result
         .read(path)
         .map_err(|why| format!("the template `{path}` cannot be read: {why}"))?
         .ok_or_else(|| format!("the repository has no file `{path}`"))?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| format!("the template `{path}` is no text"))?;
-    template::Template::parse(text, &template.left_delim, &template.right_delim)
-        .map_err(|error| format!("the template `{path}` cannot be read: {error}"))?;
+    let text =
+        std::str::from_utf8(&bytes).map_err(|_| format!("the template `{path}` is no text"))?;
+    match template::Template::parse(text, &template.left_delim, &template.right_delim) {
+        // The task says so when it starts.
+        Err(error) if error.not_yet => {}
+        Err(error) => return Err(format!("the template `{path}` cannot be read: {error}")),
+        Ok(_) => {}
+    }
     Ok(blob_of(&bytes))
 }
 
@@ -99,7 +113,12 @@ mod tests {
 
     #[test]
     fn a_place_in_a_text_is_found_in_its_literal() {
-        let error = |line, column| template::TemplateError { line, column, message: String::new() };
+        let error = |line, column| template::TemplateError {
+            line,
+            column,
+            message: String::new(),
+            not_yet: false,
+        };
         let written = "<<EOF\n    a\n    {{ x }}\n  EOF";
         assert_eq!(within(written, "a\n{{ x }}\n", &error(2, 4)), written.find('x'));
         assert_eq!(within("\"a\\n{{ x }}\"", "a\n{{ x }}", &error(2, 4)), Some(7));

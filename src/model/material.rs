@@ -210,7 +210,14 @@ mod tests {
         for source in ["local/app.tpl", "./app.tpl", ""] {
             assert_eq!(path(source), None, "{source}");
         }
-        for source in ["repo://", "repo://..", "repo://../../../a", "repo://a/../../b", "repo://${meta.x}", "repo://a/"] {
+        for source in [
+            "repo://",
+            "repo://..",
+            "repo://../../../a",
+            "repo://a/../../b",
+            "repo://${meta.x}",
+            "repo://a/",
+        ] {
             assert!(path(source).is_some_and(|path| path.is_err()), "{source}");
         }
     }

@@ -43,8 +43,13 @@ pub fn parse_env_file(text: &str) -> Result<BTreeMap<String, String>, EnvFileErr
         };
         let name = name.trim_end();
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(good) {
-            return Err(error("the name of a variable has letters, digits, `_`, `-` and `.`, and begins with no digit"));
+        if name.is_empty()
+            || name.starts_with(|c: char| c.is_ascii_digit())
+            || !name.chars().all(good)
+        {
+            return Err(error(
+                "the name of a variable has letters, digits, `_`, `-` and `.`, and begins with no digit",
+            ));
         }
         let value = value_of(value.trim()).map_err(error)?;
         if value.contains('\0') {
@@ -95,10 +100,16 @@ fn value_of(written: &str) -> Result<String, &'static str> {
                     'n' => '\n',
                     'r' => '\r',
                     't' => '\t',
-                    'u' => digits(&mut chars, 4).ok_or("`\\u` is followed by four hexadecimal digits")?,
-                    'x' => digits(&mut chars, 2).ok_or("`\\x` is followed by two hexadecimal digits")?,
+                    'u' => digits(&mut chars, 4)
+                        .ok_or("`\\u` is followed by four hexadecimal digits")?,
+                    'x' => digits(&mut chars, 2)
+                        .ok_or("`\\x` is followed by two hexadecimal digits")?,
                     '"' | '\\' | '$' | '\'' | '/' | '`' => escape,
-                    _ => return Err("an escape in double quotes is not known; write `\\\\` for a backslash"),
+                    _ => {
+                        return Err(
+                            "an escape in double quotes is not known; write `\\\\` for a backslash",
+                        );
+                    }
                 });
             }
             c => value.push(c),
@@ -116,7 +127,13 @@ mod tests {
         let text = "\n# a comment\nA=1\n  B = two words  # why\nexport C=\"x\\ty \\u00e9\" # c\nD='a # $b'\nE=\nF=#\nA=2\nG.h-i=a#b\n";
         let found = parse_env_file(text).expect("reads");
         let wanted = [
-            ("A", "2"), ("B", "two words"), ("C", "x\ty é"), ("D", "a # $b"), ("E", ""), ("F", ""), ("G.h-i", "a#b"),
+            ("A", "2"),
+            ("B", "two words"),
+            ("C", "x\ty é"),
+            ("D", "a # $b"),
+            ("E", ""),
+            ("F", ""),
+            ("G.h-i", "a#b"),
         ];
         let wanted = wanted.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         assert_eq!(found, wanted);
@@ -124,7 +141,16 @@ mod tests {
 
     #[test]
     fn what_is_no_line_is_said_without_its_content() {
-        for (text, line) in [("A=1\nhunter2", 2), ("=hunter2", 1), ("1A=hunter2", 1), ("A=\"hunter2", 1), ("A='hunter2", 1), ("A='x' hunter2", 1), ("A=\"\\qhunter2\"", 1), ("A B=hunter2", 1)] {
+        for (text, line) in [
+            ("A=1\nhunter2", 2),
+            ("=hunter2", 1),
+            ("1A=hunter2", 1),
+            ("A=\"hunter2", 1),
+            ("A='hunter2", 1),
+            ("A='x' hunter2", 1),
+            ("A=\"\\qhunter2\"", 1),
+            ("A B=hunter2", 1),
+        ] {
             let error = parse_env_file(text).expect_err(text);
             assert_eq!(error.line, line, "{text}");
             assert!(!error.to_string().contains("hunter2"), "{error}");

@@ -14,6 +14,8 @@ pub struct TemplateError {
     pub column: usize,
     /// What is wrong and what to do.
     pub message: String,
+    /// Whether it only asks for a function that is not offered yet.
+    pub not_yet: bool,
 }
 
 impl TemplateError {
@@ -23,7 +25,7 @@ impl TemplateError {
         let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         // Bytes that begin a character.
         let column = before[start..].iter().filter(|byte| **byte & 0xc0 != 0x80).count() + 1;
-        Self { line, column, message: message.into() }
+        Self { line, column, message: message.into(), not_yet: false }
     }
 }
 

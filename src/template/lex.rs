@@ -52,7 +52,8 @@ pub(crate) fn pieces<'a>(
         if trims {
             text = text.trim_start_matches(is_space);
         }
-        let marked = source[inner..].strip_prefix('-').is_some_and(|rest| rest.starts_with(is_space));
+        let marked =
+            source[inner..].strip_prefix('-').is_some_and(|rest| rest.starts_with(is_space));
         if marked {
             inner += 1;
             text = text.trim_end_matches(is_space);
@@ -217,7 +218,9 @@ impl Lexer<'_> {
         loop {
             match self.rest().chars().next() {
                 None | Some('\n') => {
-                    return Err(self.error(at, "the text does not end in its line; close it with `\"`"));
+                    return Err(
+                        self.error(at, "the text does not end in its line; close it with `\"`")
+                    );
                 }
                 Some('"') => {
                     self.at += 1;
@@ -248,7 +251,10 @@ impl Lexer<'_> {
                 self.at += 1;
                 Ok(Word::Int(i64::from(u32::from(c))))
             }
-            _ => Err(self.error(at, "one character stands between single quotes; texts stand in double ones")),
+            _ => Err(self.error(
+                at,
+                "one character stands between single quotes; texts stand in double ones",
+            )),
         }
     }
 
@@ -278,8 +284,8 @@ impl Lexer<'_> {
             Some('0'..='7') => digits(0, 3, 8).filter(|(c, _)| c.is_ascii()),
             _ => None,
         };
-        let (c, length) =
-            found.ok_or_else(|| self.error(at, "this is no escape; write `\\\\` for a backslash"))?;
+        let (c, length) = found
+            .ok_or_else(|| self.error(at, "this is no escape; write `\\\\` for a backslash"))?;
         self.at += 1 + length;
         Ok(c)
     }
@@ -307,18 +313,23 @@ impl Lexer<'_> {
             let digits = plain.strip_prefix(prefix)?;
             Some(i64::from_str_radix(&format!("{sign}{digits}"), radix).ok())
         };
-        let octal = || (plain.len() > 1 && plain.bytes().all(|b| b.is_ascii_digit())).then(|| radix("0", 8)).flatten();
-        let whole = radix("0x", 16).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2)).or_else(octal);
-        let word = match whole {
-            Some(whole) => whole.map(Word::Int),
-            None => digits
-                .parse()
-                .map(Word::Int)
-                .ok()
-                .or_else(|| digits.parse().ok().filter(|f: &f64| f.is_finite()).map(Word::Float)),
+        let octal = || {
+            (plain.len() > 1 && plain.bytes().all(|b| b.is_ascii_digit()))
+                .then(|| radix("0", 8))
+                .flatten()
         };
+        let whole =
+            radix("0x", 16).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2)).or_else(octal);
+        let word =
+            match whole {
+                Some(whole) => whole.map(Word::Int),
+                None => digits.parse().map(Word::Int).ok().or_else(|| {
+                    digits.parse().ok().filter(|f: &f64| f.is_finite()).map(Word::Float)
+                }),
+            };
         let length = written.len();
-        let word = word.ok_or_else(|| self.error(at, "this is no number that a template can hold"))?;
+        let word =
+            word.ok_or_else(|| self.error(at, "this is no number that a template can hold"))?;
         self.at += length;
         Ok(word)
     }

@@ -22,12 +22,10 @@ impl Template {
     /// At the first thing that cannot be read, at a function that does not exist or is not offered, wherever it stands,
     /// and at the limits.
     pub fn parse(source: &str, left: &str, right: &str) -> Result<Self, TemplateError> {
-        let whole = |message: String| TemplateError { line: 1, column: 1, message };
+        let whole = |message: String| TemplateError { line: 1, column: 1, message, not_yet: false };
         if source.len() > MAX_SOURCE {
-            let message = format!(
-                "the template has {} bytes, {MAX_SOURCE} are allowed",
-                source.len()
-            );
+            let message =
+                format!("the template has {} bytes, {MAX_SOURCE} are allowed", source.len());
             return Err(whole(message));
         }
         let left = if left.is_empty() { "{{" } else { left };
@@ -51,7 +49,8 @@ impl Template {
         }
         for (at, name) in &parser.calls {
             if !parser.named.contains_key(name) {
-                let message = format!("no template is called `{name}`; write a `define` with that name");
+                let message =
+                    format!("no template is called `{name}`; write a `define` with that name");
                 return Err(parser.error(*at, message));
             }
         }
@@ -315,17 +314,22 @@ impl Parser<'_> {
             commands.push(self.command(words)?);
             let takes = commands.last().is_some_and(|command| {
                 matches!(command.first.base, Base::Function(_))
-                    || matches!(command.first.base, Base::Variable(_)) && !command.first.fields.is_empty()
+                    || matches!(command.first.base, Base::Variable(_))
+                        && !command.first.fields.is_empty()
             });
             if !takes {
                 let at = commands.last().map_or(at, |command| command.first.at);
-                return Err(self.error(at, "what follows a `|` is a function, which takes what comes before it"));
+                return Err(self.error(
+                    at,
+                    "what follows a `|` is a function, which takes what comes before it",
+                ));
             }
         }
         if assigns {
             for name in &names {
                 if self.scope.get(name).is_none() {
-                    return Err(self.error(at, format!("the variable `{name}` is not declared; write `:=`")));
+                    return Err(self
+                        .error(at, format!("the variable `{name}` is not declared; write `:=`")));
                 }
             }
         } else {
@@ -443,22 +447,27 @@ impl Parser<'_> {
     fn function(&self, at: At, name: String) -> Result<Base, TemplateError> {
         match names::availability(&name) {
             Availability::Offered => Ok(Base::Function(name)),
-            Availability::NotYet => Err(self.error(
-                at,
-                format!("the function `{name}` is not offered yet"),
-            )),
+            Availability::NotYet => {
+                let error = self.error(at, format!("the function `{name}` is not offered yet"));
+                Err(TemplateError { not_yet: true, ..error })
+            }
             Availability::Denied => Err(self.error(
                 at,
-                format!("the function `{name}` is denied: a template may not run or write anything"),
+                format!(
+                    "the function `{name}` is denied: a template may not run or write anything"
+                ),
             )),
             Availability::Unknown => {
                 let keyword = ["if", "with", "range", "else", "end", "define", "block", "template"]
                     .contains(&name.as_str());
-                Err(self.error(at, if keyword {
-                    format!("`{name}` stands at the beginning of an action only")
-                } else {
-                    format!("there is no function `{name}`")
-                }))
+                Err(self.error(
+                    at,
+                    if keyword {
+                        format!("`{name}` stands at the beginning of an action only")
+                    } else {
+                        format!("there is no function `{name}`")
+                    },
+                ))
             }
         }
     }

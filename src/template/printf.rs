@@ -44,9 +44,9 @@ pub(crate) fn printf(format: &str, arguments: &[Value], fuel: &mut Fuel) -> Resu
                 let width = arguments.get(next);
                 next += 1;
                 return match width {
-                    Some(Value::Int(width)) => {
-                        usize::try_from(*width).map(Some).map_err(|_| "a width is negative".to_owned())
-                    }
+                    Some(Value::Int(width)) => usize::try_from(*width)
+                        .map(Some)
+                        .map_err(|_| "a width is negative".to_owned()),
                     _ => Err("`*` in a format takes a whole number".to_owned()),
                 };
             }
@@ -89,10 +89,7 @@ pub(crate) fn printf(format: &str, arguments: &[Value], fuel: &mut Fuel) -> Resu
         }
     }
     if next < arguments.len() {
-        return Err(format!(
-            "the format has {next} fields for {} values",
-            arguments.len()
-        ));
+        return Err(format!("the format has {next} fields for {} values", arguments.len()));
     }
     Ok(out)
 }
@@ -155,8 +152,13 @@ fn verb_of(out: &mut String, verb: char, value: &Value, spec: &Spec) -> Result<(
             let digits = exponent(&format!("{:.*e}", spec.precision.unwrap_or(6), number.abs()));
             signed(&digits, number.is_sign_negative(), spec)
         }
-        ('g', Value::Float(number)) => signed(&shortest(number.abs()), number.is_sign_negative(), spec),
-        ('v' | 's', value) if verb == 'v' || !matches!(value, Value::Int(_) | Value::Float(_) | Value::Bool(_)) => {
+        ('g', Value::Float(number)) => {
+            signed(&shortest(number.abs()), number.is_sign_negative(), spec)
+        }
+        ('v' | 's', value)
+            if verb == 'v'
+                || !matches!(value, Value::Int(_) | Value::Float(_) | Value::Bool(_)) =>
+        {
             let text = printed(value)?;
             match (verb, spec.precision) {
                 ('s', Some(most)) => text.chars().take(most).collect(),
@@ -228,7 +230,11 @@ pub(crate) fn quoted(text: &str) -> String {
             '\t' => out.push_str("\\t"),
             c if c.is_control() => {
                 let code = u32::from(c);
-                let _ = if code < 0x80 { write!(out, "\\x{code:02x}") } else { write!(out, "\\u{code:04x}") };
+                let _ = if code < 0x80 {
+                    write!(out, "\\x{code:02x}")
+                } else {
+                    write!(out, "\\u{code:04x}")
+                };
             }
             c => out.push(c),
         }

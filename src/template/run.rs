@@ -163,17 +163,16 @@ impl<'a> Run<'a> {
         let mut ran = false;
         let items: Box<dyn Iterator<Item = (Value, Value)>> = match &value {
             Value::Nil => Box::new(std::iter::empty()),
-            Value::List(items) => Box::new(
-                (0_i64..).zip(items.iter()).map(|(n, item)| (Value::Int(n), item.clone())),
-            ),
+            Value::List(items) => {
+                Box::new((0_i64..).zip(items.iter()).map(|(n, item)| (Value::Int(n), item.clone())))
+            }
             Value::Map(fields) => Box::new(
                 fields.iter().map(|(key, item)| (Value::Text(Arc::clone(key)), item.clone())),
             ),
-            Value::Int(count) => {
-                Box::new((0..*count).map(|n| (Value::Int(n), Value::Int(n))))
-            }
+            Value::Int(count) => Box::new((0..*count).map(|n| (Value::Int(n), Value::Int(n)))),
             other => {
-                let message = format!("`range` goes through lists and maps, not through {}", other.kind());
+                let message =
+                    format!("`range` goes through lists and maps, not through {}", other.kind());
                 return Err(halt(branch.pipe.at)(message));
             }
         };
@@ -287,7 +286,9 @@ impl<'a> Run<'a> {
             }
             last = Some(value);
         }
-        piped.or(last).ok_or_else(|| halt(command.first.at)("`and` and `or` need arguments".to_owned()))
+        piped
+            .or(last)
+            .ok_or_else(|| halt(command.first.at)("`and` and `or` need arguments".to_owned()))
     }
 
     fn operand(&mut self, operand: &'a Operand, dot: &Value) -> Result<Value, Halt> {

@@ -105,7 +105,10 @@ impl Value {
             Self::Text(text) => Json::String(text.as_ref().to_owned()),
             Self::List(items) => items.iter().map(Self::to_json).collect(),
             Self::Map(fields) => Json::Object(
-                fields.iter().map(|(key, value)| (key.as_ref().to_owned(), value.to_json())).collect(),
+                fields
+                    .iter()
+                    .map(|(key, value)| (key.as_ref().to_owned(), value.to_json()))
+                    .collect(),
             ),
         }
     }

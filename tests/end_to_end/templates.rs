@@ -66,9 +66,8 @@ fn local(agent: &Agent, alloc: impl std::fmt::Display, file: &str) -> PathBuf {
 
 fn text(agent: &mut Agent, alloc: impl std::fmt::Display, file: &str) -> String {
     let path = local(agent, alloc, file);
-    agent.wait_for(file, |_| {
-        std::fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n'))
-    })
+    agent
+        .wait_for(file, |_| std::fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n')))
 }
 
 #[test]
@@ -134,7 +133,8 @@ fn a_commit_that_changes_a_template_of_the_repository_rolls_out_and_back() {
 #[test]
 fn a_job_that_goes_back_gets_the_template_of_its_commit() {
     let repo = Repository::new();
-    let job = job(1, FROM_REPOSITORY).replace("max_parallel      = 1", "max_parallel = 1\n      auto_revert = true");
+    let job = job(1, FROM_REPOSITORY)
+        .replace("max_parallel      = 1", "max_parallel = 1\n      auto_revert = true");
     // The second content keeps the task from starting.
     repo.write("config/app.tpl", "good\n");
     repo.write("t.nomad.hcl", &job);

@@ -45,7 +45,9 @@ impl Dirs {
         let fd = match openat(&folder.fd, name.as_str(), flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
-            Err(Errno::ELOOP) => return Err("it is a symbolic link, and links are not followed".into()),
+            Err(Errno::ELOOP) => {
+                return Err("it is a symbolic link, and links are not followed".into());
+            }
             Err(errno) => return Err(errno.to_string()),
         };
         let about = about(&fd)?;
@@ -82,13 +84,11 @@ impl Dirs {
         let folder = self.enter_beneath(alloc, folders, true)?;
         let path = folder.path.join(name);
         let refused = |act, errno| failed(act, path.clone(), errno);
-        let temporary = format!(".{}.rendered", model::seeded_uuid(&[name.as_bytes(), b"rendered"]));
+        let temporary =
+            format!(".{}.rendered", model::seeded_uuid(&[name.as_bytes(), b"rendered"]));
         folder.unlink(&temporary, false)?;
-        let flags = OFlag::O_WRONLY
-            | OFlag::O_CREAT
-            | OFlag::O_EXCL
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_CLOEXEC;
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(&folder.fd, temporary.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .map_err(|errno| refused("write", errno))?;
         let written = (|| {
@@ -98,7 +98,8 @@ impl Dirs {
             })?;
             if access.uid.is_some() || access.gid.is_some() {
                 let (uid, gid) = (access.uid.map(Uid::from_raw), access.gid.map(Gid::from_raw));
-                fchown(file.as_fd(), uid, gid).map_err(|errno| refused("set the owner of", errno))?;
+                fchown(file.as_fd(), uid, gid)
+                    .map_err(|errno| refused("set the owner of", errno))?;
             }
             fchmod(file.as_fd(), Mode::from_bits_truncate(access.mode & 0o777))
                 .map_err(|errno| refused("set the mode of", errno))?;

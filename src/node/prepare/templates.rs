@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Allocation, Node, Origin, Task, Template, Timestamp};
-use template::{Data, Dependency, Found, MAX_OUTPUT, MAX_SOURCE, Settings, Stopped, Value, parse_env_file};
+use template::{
+    Data, Dependency, Found, MAX_OUTPUT, MAX_SOURCE, Settings, Stopped, Value, parse_env_file,
+};
 
 pub(crate) use self::change::Changes;
 use self::place::Places;
@@ -180,19 +182,25 @@ impl Work {
         template: &Template,
         source: Option<&[u8]>,
     ) -> Result<(Output, BTreeMap<String, String>), String> {
-        let parts = places.file(&template.destination).map_err(|why| format!("its destination {why}"))?;
+        let parts =
+            places.file(&template.destination).map_err(|why| format!("its destination {why}"))?;
         let access = access(template)?;
         let read;
         let text = match source {
             Some(bytes) => bytes,
             None if template.source.is_empty() => template.data.as_bytes(),
             None => {
-                let parts = places.file(&template.source).map_err(|why| format!("its source {why}"))?;
+                let parts =
+                    places.file(&template.source).map_err(|why| format!("its source {why}"))?;
                 read = self
                     .dirs
                     .read_beneath(self.alloc.id, &parts, MAX_SOURCE)
-                    .map_err(|why| format!("its source `{}` cannot be read: {why}", template.source))?
-                    .ok_or_else(|| format!("its source `{}` is not in the task's directory", template.source))?;
+                    .map_err(|why| {
+                        format!("its source `{}` cannot be read: {why}", template.source)
+                    })?
+                    .ok_or_else(|| {
+                        format!("its source `{}` is not in the task's directory", template.source)
+                    })?;
                 &read
             }
         };
@@ -227,7 +235,9 @@ impl Work {
                     let found = self.file(places, &path);
                     data.files.insert(path, found);
                 }
-                Err(Stopped::Wants(_)) => return Err("it asks for what this node does not have".into()),
+                Err(Stopped::Wants(_)) => {
+                    return Err("it asks for what this node does not have".into());
+                }
             }
         }
     }
@@ -266,7 +276,8 @@ impl Data for TaskData<'_> {
 fn access(template: &Template) -> Result<Access, String> {
     let perms = if template.perms.is_empty() { "0644" } else { &template.perms };
     let mode = u32::from_str_radix(perms, 8).ok().filter(|mode| *mode <= 0o7777);
-    let mode = mode.ok_or("its perms are no permissions; write three or four digits from 0 to 7")?;
+    let mode =
+        mode.ok_or("its perms are no permissions; write three or four digits from 0 to 7")?;
     let owner = |id: Option<i64>| id.and_then(|id| u32::try_from(id).ok());
     Ok(Access { mode, uid: owner(template.uid), gid: owner(template.gid) })
 }

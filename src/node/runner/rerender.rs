@@ -53,7 +53,9 @@ impl OpContext {
         for signal in signals {
             let words = match driver.signal(handle, &signal).await {
                 Ok(()) => format!("Template re-rendered: {signal} was sent"),
-                Err(error) => format!("Template re-rendered, and {signal} could not be sent: {error}"),
+                Err(error) => {
+                    format!("Template re-rendered, and {signal} could not be sent: {error}")
+                }
             };
             said.push(("Signaling", words));
         }

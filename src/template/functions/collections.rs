@@ -13,10 +13,14 @@ type Map = BTreeMap<Arc<str>, Value>;
 pub(super) const FUNCTIONS: &[Function] = &[
     Function("in", 2, 2, |context, a| Ok(Value::Bool(holds(context, a, 0, a.value(1))?))),
     Function("contains", 2, 2, |context, a| Ok(Value::Bool(holds(context, a, 1, a.value(0))?))),
-    Function("containsAll", 2, 2, |context, a| Ok(Value::Bool(counted(context, a)? == a.list(0)?.len()))),
+    Function("containsAll", 2, 2, |context, a| {
+        Ok(Value::Bool(counted(context, a)? == a.list(0)?.len()))
+    }),
     Function("containsAny", 2, 2, |context, a| Ok(Value::Bool(counted(context, a)? > 0))),
     Function("containsNone", 2, 2, |context, a| Ok(Value::Bool(counted(context, a)? == 0))),
-    Function("containsNotAll", 2, 2, |context, a| Ok(Value::Bool(counted(context, a)? < a.list(0)?.len()))),
+    Function("containsNotAll", 2, 2, |context, a| {
+        Ok(Value::Bool(counted(context, a)? < a.list(0)?.len()))
+    }),
     Function("explodeMap", 1, 1, |context, a| {
         let mut out = Map::new();
         for (path, value) in a.map(0)?.iter() {
@@ -41,7 +45,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 /// Whether the list or text at `within` holds a value.
-fn holds(context: &mut Context<'_>, a: &Arguments<'_>, within: usize, wanted: &Value) -> Result<bool> {
+fn holds(
+    context: &mut Context<'_>,
+    a: &Arguments<'_>,
+    within: usize,
+    wanted: &Value,
+) -> Result<bool> {
     match (a.value(within), wanted) {
         (Value::List(items), _) => {
             context.fuel.spend(items.len())?;

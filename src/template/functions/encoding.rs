@@ -87,7 +87,9 @@ fn for_html(json: &str) -> String {
 
 fn not(a: &Arguments<'_>, language: &str, line: usize, column: usize) -> Problem {
     let name = a.name;
-    Problem::Words(format!("`{name}`: the text is no {language} that can be read, at its line {line}, column {column}"))
+    Problem::Words(format!(
+        "`{name}`: the text is no {language} that can be read, at its line {line}, column {column}"
+    ))
 }
 
 fn decoded(

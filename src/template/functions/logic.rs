@@ -104,7 +104,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 b' ' => out.push('+'),
                 byte => {
                     let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
-                    out.extend(['%', digit(byte >> 4).to_ascii_uppercase(), digit(byte & 15).to_ascii_uppercase()]);
+                    out.extend([
+                        '%',
+                        digit(byte >> 4).to_ascii_uppercase(),
+                        digit(byte & 15).to_ascii_uppercase(),
+                    ]);
                 }
             }
         }
@@ -157,19 +161,24 @@ fn ordered(a: &Arguments<'_>, holds: fn(Ordering) -> bool) -> Result {
 
 fn index(a: &Arguments<'_>, value: &Value, at: usize) -> Result {
     match (value, a.value(at)) {
-        (Value::List(items), Value::Int(n)) => usize::try_from(*n)
-            .ok()
-            .and_then(|n| items.get(n).cloned())
-            .ok_or_else(|| format!("the list has {} elements; there is none at {n}", items.len()).into()),
+        (Value::List(items), Value::Int(n)) => {
+            usize::try_from(*n).ok().and_then(|n| items.get(n).cloned()).ok_or_else(|| {
+                format!("the list has {} elements; there is none at {n}", items.len()).into()
+            })
+        }
         (Value::Map(fields), Value::Text(key)) => Ok(fields.get(key).cloned().unwrap_or_default()),
         (Value::Text(text), Value::Int(n)) => usize::try_from(*n)
             .ok()
             .and_then(|n| text.as_bytes().get(n))
             .map(|byte| Value::Int(i64::from(*byte)))
-            .ok_or_else(|| format!("the text has {} bytes; there is none at {n}", text.len()).into()),
+            .ok_or_else(|| {
+                format!("the text has {} bytes; there is none at {n}", text.len()).into()
+            }),
         (Value::List(_) | Value::Text(_), _) => Err(a.wrong(at, "a whole number")),
         (Value::Map(_), _) => Err(a.wrong(at, "a text")),
-        (other, _) => Err(format!("`index` looks into a list or map, not into {}", other.kind()).into()),
+        (other, _) => {
+            Err(format!("`index` looks into a list or map, not into {}", other.kind()).into())
+        }
     }
 }
 

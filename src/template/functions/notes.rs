@@ -18,12 +18,15 @@ pub(crate) fn scratch(context: &mut Context<'_>, method: &str, values: &[Value])
         "Set" | "SetX" => 2,
         "MapSet" | "MapSetX" => 3,
         _ => {
-            let message = "`scratch` has Key, Get, Set, SetX, MapSet, MapSetX and MapValues, and no";
+            let message =
+                "`scratch` has Key, Get, Set, SetX, MapSet, MapSetX and MapValues, and no";
             return Err(format!("{message} `{method}`").into());
         }
     };
     if values.len() != wanted {
-        return Err(format!("`scratch.{method}` takes {wanted} arguments, not {}", values.len()).into());
+        return Err(
+            format!("`scratch.{method}` takes {wanted} arguments, not {}", values.len()).into()
+        );
     }
     let a = Arguments { name: method, values };
     let name = a.text(0)?;
@@ -46,7 +49,11 @@ pub(crate) fn scratch(context: &mut Context<'_>, method: &str, values: &[Value])
             let mut fields = match known {
                 None => BTreeMap::new(),
                 Some(Value::Map(fields)) => BTreeMap::clone(fields),
-                Some(_) => return Err(Problem::Words(format!("`scratch.{method}` takes the name of a map"))),
+                Some(_) => {
+                    return Err(Problem::Words(format!(
+                        "`scratch.{method}` takes the name of a map"
+                    )));
+                }
             };
             let key: Arc<str> = Arc::from(a.text(1)?);
             if method == "MapSet" || !fields.contains_key(&key) {

@@ -58,7 +58,9 @@ fn arithmetic(
     let result = any(number(0)?, number(1)?);
     match result.is_finite() {
         true => Ok(Value::Float(result)),
-        false => Err(format!("the result of `{}` is no number that a template can hold", a.name).into()),
+        false => {
+            Err(format!("the result of `{}` is no number that a template can hold", a.name).into())
+        }
     }
 }
 

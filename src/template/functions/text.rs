@@ -76,7 +76,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
 /// Text that grows in a loop must end before it is too large.
 pub(super) fn within(text: &str) -> Result<()> {
     match text.len() > crate::limits::MAX_OUTPUT {
-        true => Err(format!("a text would have more than {} MiB", crate::limits::MAX_OUTPUT >> 20).into()),
+        true => {
+            Err(format!("a text would have more than {} MiB", crate::limits::MAX_OUTPUT >> 20)
+                .into())
+        }
         false => Ok(()),
     }
 }
@@ -110,10 +113,8 @@ pub(super) fn indented(context: &mut Context<'_>, spaces: i64, text: &str) -> Re
     let spaces = spaces.ok_or("a text is indented by 0 to 1000 spaces")?;
     context.fuel.text(text.len() + (text.matches('\n').count() + 1) * spaces)?;
     let prefix = " ".repeat(spaces);
-    let lines: Vec<String> = text
-        .split_inclusive('\n')
-        .map(|line| format!("{prefix}{line}"))
-        .collect();
+    let lines: Vec<String> =
+        text.split_inclusive('\n').map(|line| format!("{prefix}{line}")).collect();
     Ok(lines.concat())
 }
 
@@ -125,9 +126,10 @@ fn pattern(context: &mut Context<'_>, a: &Arguments<'_>) -> Result<Regex> {
     }
     let text = a.text(a.values.len() - 1)?;
     context.fuel.spend(500 + text.len() * 16)?;
-    RegexBuilder::new(pattern)
-        .size_limit(1 << 18)
-        .dfa_size_limit(1 << 18)
-        .build()
-        .map_err(|_| Problem::Words(format!("`{}` does not take this pattern: it cannot be read, or is too large", a.name)))
+    RegexBuilder::new(pattern).size_limit(1 << 18).dfa_size_limit(1 << 18).build().map_err(|_| {
+        Problem::Words(format!(
+            "`{}` does not take this pattern: it cannot be read, or is too large",
+            a.name
+        ))
+    })
 }

@@ -23,7 +23,9 @@ fn render(text: String) -> Result<String, String> {
 #[test]
 fn bombs_are_errors() {
     let doubling = |start: &str, double: &str| {
-        format!("{{{{ $x := {start} }}}}{{{{ range loop 100 }}}}{{{{ $x = {double} }}}}{{{{ end }}}}{{{{ len $x }}}}")
+        format!(
+            "{{{{ $x := {start} }}}}{{{{ range loop 100 }}}}{{{{ $x = {double} }}}}{{{{ end }}}}{{{{ len $x }}}}"
+        )
     };
     let many = |one: &str, count: usize| one.repeat(count);
     let bombs = [
@@ -71,7 +73,10 @@ fn bombs_are_errors() {
 
 #[test]
 fn what_is_long_and_honest_is_rendered() {
-    let text = format!("{}{{{{ range loop 10000 }}}}line {{{{ . }}}} of {{{{ env \"X\" }}}}\n{{{{ end }}}}", "x".repeat(1 << 19));
+    let text = format!(
+        "{}{{{{ range loop 10000 }}}}line {{{{ . }}}} of {{{{ env \"X\" }}}}\n{{{{ end }}}}",
+        "x".repeat(1 << 19)
+    );
     assert!(render(text).expect("renders").len() > 1 << 19);
     let actions = "{{ $x := 1 }}{{ $x }}".to_owned() + &"{{ add 1 2 }}\n".repeat(50_000);
     assert!(render(actions).expect("renders").len() > 50_000);
@@ -117,11 +122,71 @@ fn delimiters_and_strictness_are_chosen() {
 /// Pieces that templates are made of, so that random ones are often nearly right.
 fn piece() -> impl Strategy<Value = String> {
     const WORDS: &[&str] = &[
-        "{{", "}}", "{{-", "-}}", " ", "\n", "if", "else", "end", "range", "with", "define", "template", "block", "break",
-        "continue", "\"a\"", "`b`", "$x", "$", ":=", "=", "|", "(", ")", ".", ".a", ",", "1", "-2", "0x", "1e9", "env",
-        "loop", "print", "printf", "\"%s%5d\"", "index", "parseJSON", "toJSON", "scratch.Set", "scratch.Get", "split",
-        "join", "regexMatch", "{{ end }}", "{{ if true }}", "{{ range loop 3 }}", "{{/* c */}}", "é", "'", "\\", "nil",
-        "true", "and", "or", "not", "eq", "len", "slice", "add", "divide", "mergeMap", "sprig_list", "toYAML",
+        "{{",
+        "}}",
+        "{{-",
+        "-}}",
+        " ",
+        "\n",
+        "if",
+        "else",
+        "end",
+        "range",
+        "with",
+        "define",
+        "template",
+        "block",
+        "break",
+        "continue",
+        "\"a\"",
+        "`b`",
+        "$x",
+        "$",
+        ":=",
+        "=",
+        "|",
+        "(",
+        ")",
+        ".",
+        ".a",
+        ",",
+        "1",
+        "-2",
+        "0x",
+        "1e9",
+        "env",
+        "loop",
+        "print",
+        "printf",
+        "\"%s%5d\"",
+        "index",
+        "parseJSON",
+        "toJSON",
+        "scratch.Set",
+        "scratch.Get",
+        "split",
+        "join",
+        "regexMatch",
+        "{{ end }}",
+        "{{ if true }}",
+        "{{ range loop 3 }}",
+        "{{/* c */}}",
+        "é",
+        "'",
+        "\\",
+        "nil",
+        "true",
+        "and",
+        "or",
+        "not",
+        "eq",
+        "len",
+        "slice",
+        "add",
+        "divide",
+        "mergeMap",
+        "sprig_list",
+        "toYAML",
     ];
     prop_oneof![10 => prop::sample::select(WORDS).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)]
 }

@@ -58,11 +58,15 @@ mod tests {
 
     #[test]
     fn a_restart_wins_and_signals_are_sent_once() {
-        let signals = [template("signal", ""), template("signal", "sighup"), template("signal", "SIGUSR1")];
+        let signals =
+            [template("signal", ""), template("signal", "sighup"), template("signal", "SIGUSR1")];
         let scripts = [template("script", "/a"), template("noop", ""), template("script", "/b")];
         let both = changes(signals.iter().chain(&scripts));
         assert_eq!(both.restart, None);
-        assert_eq!(both.signals.iter().map(String::as_str).collect::<Vec<_>>(), ["SIGHUP", "SIGUSR1"]);
+        assert_eq!(
+            both.signals.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["SIGHUP", "SIGUSR1"]
+        );
         let commands: Vec<_> = both.scripts.iter().map(|script| script.command.as_str()).collect();
         assert_eq!(commands, ["/a", "/b"]);
         let restart = template("restart", "");

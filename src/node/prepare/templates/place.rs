@@ -35,7 +35,9 @@ impl<'a> Places<'a> {
         for part in rest.split('/') {
             match part {
                 "" | "." => {}
-                ".." if parts.pop().is_none() => return refused("leads out of the allocation's directory"),
+                ".." if parts.pop().is_none() => {
+                    return refused("leads out of the allocation's directory");
+                }
                 ".." => {}
                 part => parts.push(part.to_owned()),
             }
@@ -101,11 +103,27 @@ mod tests {
             ("../alloc/data/a", "alloc/data/a"),
             ("local/../secrets/./a", "web/secrets/a"),
         ] {
-            assert_eq!(places.file(path).map(|parts| parts.join("/")), Ok(place.to_owned()), "{path}");
+            assert_eq!(
+                places.file(path).map(|parts| parts.join("/")),
+                Ok(place.to_owned()),
+                "{path}"
+            );
         }
         for path in [
-            "../../x", "../other/local/x", "..", "", "/", "local/../..", "${UP}/x", "${UP}/${UP}/etc/x", "${NOMAD_TASK_DIR}/../../../x",
-            "${unknown}/x", "private/x", "../alloc/logs/web.stdout.0", "a\0b", "../alloc",
+            "../../x",
+            "../other/local/x",
+            "..",
+            "",
+            "/",
+            "local/../..",
+            "${UP}/x",
+            "${UP}/${UP}/etc/x",
+            "${NOMAD_TASK_DIR}/../../../x",
+            "${unknown}/x",
+            "private/x",
+            "../alloc/logs/web.stdout.0",
+            "a\0b",
+            "../alloc",
         ] {
             assert!(places.file(path).is_err(), "{path}");
         }

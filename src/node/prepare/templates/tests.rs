@@ -14,7 +14,8 @@ struct World {
 fn world(templates: Vec<Template>) -> World {
     let data = tempfile::tempdir().expect("a directory");
     let dirs = Dirs::new(data.path());
-    let alloc = Allocation { id: AllocId::new(seeded_uuid(&[b"templates"])), ..Allocation::default() };
+    let alloc =
+        Allocation { id: AllocId::new(seeded_uuid(&[b"templates"])), ..Allocation::default() };
     dirs.make(alloc.id, "web").expect("directories");
     let node = Node {
         attributes: [("cpu.arch".to_owned(), "amd64".to_owned())].into(),
@@ -28,7 +29,8 @@ fn world(templates: Vec<Template>) -> World {
         now: Timestamp::from_secs(0),
         alloc: Arc::new(alloc),
         task: Task { name: "web".to_owned(), templates, ..Task::default() },
-        env: [("COLOR".to_owned(), "blue".to_owned()), ("TOKEN".to_owned(), "hunter2".to_owned())].into(),
+        env: [("COLOR".to_owned(), "blue".to_owned()), ("TOKEN".to_owned(), "hunter2".to_owned())]
+            .into(),
         keeps: false,
     };
     World { data, work }
@@ -51,8 +53,16 @@ fn template(destination: &str, data: &str) -> Template {
 #[test]
 fn files_and_variables_come_of_templates() {
     let text = r#"{{ env "COLOR" }} {{ env "attr.cpu.arch" }} {{ env "meta.rack" }} {{ env "node.unique.name" }}"#;
-    let env = Template { envvars: true, perms: "0600".to_owned(), ..template("secrets/env", "export A=\"{{ env \"COLOR\" }}\" # b\n") };
-    let from_file = Template { source: "local/in.tpl".to_owned(), data: String::new(), ..template("local/out", "") };
+    let env = Template {
+        envvars: true,
+        perms: "0600".to_owned(),
+        ..template("secrets/env", "export A=\"{{ env \"COLOR\" }}\" # b\n")
+    };
+    let from_file = Template {
+        source: "local/in.tpl".to_owned(),
+        data: String::new(),
+        ..template("local/out", "")
+    };
     let world = world(vec![template("local/a", text), env, from_file]);
     std::fs::write(world.path("local/in.tpl"), "{{ file \"local/b\" }}!").expect("written");
     std::fs::write(world.path("local/b"), "read").expect("written");
@@ -71,7 +81,10 @@ fn nothing_is_written_when_one_fails_and_no_secret_is_told() {
     let world = world(vec![template("local/a", "a"), broken]);
     let error = world.run().expect_err("fails");
     assert_eq!(error.kind, "Template failed to render");
-    assert_eq!(error.message, "template 2 (`local/b`): line 2, column 19: the text is no whole number");
+    assert_eq!(
+        error.message,
+        "template 2 (`local/b`): line 2, column 19: the text is no whole number"
+    );
     assert!(!world.path("local/a").exists());
 }
 
@@ -86,7 +99,8 @@ fn links_and_ways_out_are_refused() {
     for source in ["local/shadow", "../../../../../../etc/shadow", "local/fifo"] {
         let world = world(vec![Template { source: source.to_owned(), ..template("local/a", "") }]);
         symlink("/etc/shadow", world.path("local/shadow")).expect("a link");
-        nix::unistd::mkfifo(&world.path("local/fifo"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        nix::unistd::mkfifo(&world.path("local/fifo"), nix::sys::stat::Mode::S_IRWXU)
+            .expect("a pipe");
         assert!(world.run().is_err(), "{source}");
         assert!(!world.path("local/a").exists());
     }
@@ -116,7 +130,8 @@ fn what_a_task_made_of_its_file_stays_over_restarts() {
 #[test]
 fn only_what_changed_is_written_again() {
     let once = Template { once: true, ..template("local/once", "{{ env \"COLOR\" }}") };
-    let mut world = world(vec![template("local/a", "{{ env \"COLOR\" }}"), template("local/b", "b"), once]);
+    let mut world =
+        world(vec![template("local/a", "{{ env \"COLOR\" }}"), template("local/b", "b"), once]);
     world.run().expect("renders");
     let again = |world: &World| world.work.run_again(&[None, None, None]).expect("renders");
     assert_eq!(again(&world), Vec::<usize>::new());
