@@ -7,8 +7,8 @@
 //!                       <task>/{local,secrets,private,tmp}
 //! ```
 
-mod memory;
 mod beneath;
+mod memory;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};

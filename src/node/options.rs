@@ -8,8 +8,8 @@ use driver::Driver;
 use model::{Node, Timestamp};
 
 use crate::garbage::GarbageLimits;
-use crate::usage::{DiskUse, disk_use};
 use crate::repository::RepositoryFiles;
+use crate::usage::{DiskUse, disk_use};
 
 /// Tells the time. Within one process it must never go back.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

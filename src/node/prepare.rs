@@ -5,8 +5,8 @@ pub(crate) mod artifacts;
 mod disk;
 mod network;
 mod payload;
-mod volumes;
 mod templates;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

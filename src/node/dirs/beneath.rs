@@ -151,7 +151,7 @@ mod tests {
         std::fs::write(&secret, "kept").expect("a file");
         let alloc = AllocId::new(model::seeded_uuid(&[b"beneath"]));
         let dirs = Dirs::new(data.path());
-        let made = dirs.make(alloc, "web").expect("directories");
+        let made = dirs.make(alloc, "web", crate::dirs::Room::default()).expect("directories");
         let access = Access { mode: 0o4640, ..Access::default() };
 
         symlink(&secret, made.local.join("a")).expect("a link");

@@ -28,6 +28,9 @@ const MAX_FILE: usize = 1 << 20;
 /// How many files a template may read.
 const MAX_FILES: usize = 32;
 
+/// What a template from the repository says; none for other templates.
+type Source = Option<Vec<u8>>;
+
 /// A template's result.
 struct Output {
     parts: Vec<String>,
@@ -68,7 +71,7 @@ pub(crate) async fn rerender(task: &Preparing<'_>) -> Result<(Changes, Duration)
 async fn on_a_thread<T: Send + 'static>(
     task: &Preparing<'_>,
     keeps: bool,
-    run: fn(&Work, &[Option<Vec<u8>>]) -> Result<T, Unprepared>,
+    run: fn(&Work, &[Source]) -> Result<T, Unprepared>,
 ) -> Result<T, Unprepared> {
     let mut sources = Vec::new();
     for (n, template) in task.task.templates.iter().enumerate() {
@@ -120,7 +123,7 @@ struct Work {
 }
 
 impl Work {
-    fn run(&self, sources: &[Option<Vec<u8>>]) -> Result<BTreeMap<String, String>, Unprepared> {
+    fn run(&self, sources: &[Source]) -> Result<BTreeMap<String, String>, Unprepared> {
         let (outputs, env) = self.outputs(sources)?;
         for (n, (output, template)) in outputs.iter().zip(&self.task.templates).enumerate() {
             if !(output.keep && self.there(output).is_some()) {
@@ -131,7 +134,7 @@ impl Work {
     }
 
     /// The templates that were written, by their numbers.
-    fn run_again(&self, sources: &[Option<Vec<u8>>]) -> Result<Vec<usize>, Unprepared> {
+    fn run_again(&self, sources: &[Source]) -> Result<Vec<usize>, Unprepared> {
         let (outputs, _) = self.outputs(sources)?;
         let mut changed = Vec::new();
         for (n, (output, template)) in outputs.iter().zip(&self.task.templates).enumerate() {
@@ -154,10 +157,9 @@ impl Work {
             .map_err(|error| failed(n, template, &error.to_string(), true))
     }
 
-    #[expect(clippy::type_complexity, reason = "the results and what they add to the environment")]
     fn outputs(
         &self,
-        sources: &[Option<Vec<u8>>],
+        sources: &[Source],
     ) -> Result<(Vec<Output>, BTreeMap<String, String>), Unprepared> {
         let places = Places::new(&self.task.name, &self.env, &self.node);
         let mut env = BTreeMap::new();

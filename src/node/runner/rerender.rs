@@ -35,6 +35,7 @@ impl OpContext {
             task,
             dirs: &dirs,
             env: &env,
+            payload: &self.job.payload,
             restarted: true,
             progress: &self.progress,
         };

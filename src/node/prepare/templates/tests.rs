@@ -16,7 +16,7 @@ fn world(templates: Vec<Template>) -> World {
     let dirs = Dirs::new(data.path());
     let alloc =
         Allocation { id: AllocId::new(seeded_uuid(&[b"templates"])), ..Allocation::default() };
-    dirs.make(alloc.id, "web").expect("directories");
+    dirs.make(alloc.id, "web", crate::dirs::Room::default()).expect("directories");
     let node = Node {
         attributes: [("cpu.arch".to_owned(), "amd64".to_owned())].into(),
         meta: [("rack".to_owned(), "r1".to_owned())].into(),
