@@ -56,6 +56,8 @@ fn instead(parent: &str, name: &str) -> &'static str {
             "data goes to a replacement on the same node (`sticky`), and not to another node"
         }
         ("task", "identity") => "no token is made: the task starts without it",
+        ("template", "wait") => "all that a template is rendered with is there at once",
+        ("change_script", "run_on_first_render") => "the script runs when the result changed",
         ("task", "action") => "nobody can run it",
         ("task", "schedule") => "the task runs at all times",
         ("task", "csi_plugin") => "the task runs, and nothing uses it as a plugin",
