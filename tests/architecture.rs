@@ -7,7 +7,8 @@ use std::process::Command;
 /// What each crate may use of ours. A crate that is not here has no place in the house.
 const HOUSE: &[(&str, &[&str])] = &[
     ("model", &[]),
-    ("jobfile", &["model"]),
+    ("template", &["model"]),
+    ("jobfile", &["model", "template"]),
     ("state", &["model"]),
     ("evaluator", &["model", "state"]),
     ("consensus", &["model", "state"]),
@@ -16,7 +17,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("driver", &["model"]),
     ("client", &["model"]),
     ("network", &["model"]),
-    ("node", &["model", "driver", "artifact", "network"]),
+    ("node", &["model", "driver", "artifact", "network", "template"]),
     ("catalog", &["model", "state"]),
     ("server", &["model", "state", "evaluator", "consensus", "gitrepo", "jobfile"]),
     ("api", &["model", "state", "evaluator", "consensus", "gitrepo", "server", "catalog"]),
@@ -45,7 +46,7 @@ const HOUSE: &[(&str, &[&str])] = &[
 ];
 
 /// The functional core: no runtime, no sockets, no disks, no processes.
-const CORE: &[&str] = &["model", "jobfile", "state", "evaluator"];
+const CORE: &[&str] = &["model", "template", "jobfile", "state", "evaluator"];
 const SHELL: &[&str] = &[
     "tokio",
     "tokio-util",

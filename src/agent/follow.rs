@@ -1,11 +1,14 @@
 //! Starts following the repositories.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use gitrepo::Poller;
-use model::NodeId;
+use async_trait::async_trait;
+use gitrepo::{Poller, RepoHandle};
+use model::{BlobId, NodeId, Origin};
+use node::RepositoryFiles;
 use server::Repository;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +25,7 @@ pub(crate) fn follow(
     data_dir: &Path,
     node: NodeId,
     stop: &CancellationToken,
-) -> anyhow::Result<Repository> {
+) -> anyhow::Result<(Repository, Arc<RepoHandle>)> {
     let (sender, observations) = mpsc::channel(OBSERVATIONS);
     // Agents that were started together must not poll together.
     let seed = node.uuid().as_u64_pair().1;
@@ -31,11 +34,34 @@ pub(crate) fn follow(
     let url = config.url.redacted();
     let handle = Poller::start(config, data_dir.to_owned(), seed, sender, stop.child_token())
         .with_context(|| format!("following repository {url}"))?;
-    Ok(Repository {
-        name,
-        url,
-        source: Arc::new(handle),
-        observations,
-        intake: settings.intake.clone(),
-    })
+    let handle = Arc::new(handle);
+    let source = Arc::clone(&handle);
+    let repository =
+        Repository { name, url, source, observations, intake: settings.intake.clone() };
+    Ok((repository, handle))
+}
+
+/// The mirrors, for the files that jobs take from their repositories.
+pub(crate) struct Mirrors(pub(crate) BTreeMap<String, Arc<RepoHandle>>);
+
+#[async_trait]
+impl RepositoryFiles for Mirrors {
+    async fn read(
+        &self,
+        origin: &Origin,
+        path: &str,
+        blob: &BlobId,
+        limit: usize,
+    ) -> Result<Vec<u8>, String> {
+        let Some(mirror) = self.0.get(&origin.repo) else {
+            return Err(format!("this agent does not follow the repository `{}`", origin.repo));
+        };
+        let known = !blob.as_str().is_empty();
+        match mirror.file(&origin.commit, path, limit as u64).await {
+            Ok((found, bytes)) if !known || found == *blob => Ok(bytes),
+            Err(error) if !known => Err(error.to_string()),
+            // The content is the job's, whatever the commit's name says by now.
+            _ => mirror.blob(blob, limit as u64).await.map_err(|error| error.to_string()),
+        }
+    }
 }

@@ -90,6 +90,9 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         .iter()
         .map(|repo| follow::follow(repo, &settings.data_dir, node_id, &stop_server))
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let mirrors = repositories.iter().map(|(repo, mirror)| (repo.name.clone(), Arc::clone(mirror)));
+    let mirrors = follow::Mirrors(mirrors.collect());
+    let repositories = repositories.into_iter().map(|(repository, _)| repository).collect();
     let server = Server::start(ServerOptions {
         consensus: consensus.clone(),
         repositories,
@@ -117,6 +120,7 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     options.max_kill_timeout = settings.max_kill_timeout;
     options.networks = Some(networks);
     options.artifact = settings.artifact.clone();
+    options.repository = Some(Arc::new(mirrors));
     let node = Arc::new(NodeRuntime::start(options, upstream.clone(), stop_node.clone()).await?);
     faces.spawn(keep_registered(describe, server.clone(), Node::clone(&me), stop_faces.clone()));
 

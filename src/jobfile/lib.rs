@@ -20,6 +20,7 @@ mod hcl;
 mod include;
 mod inputs;
 mod json;
+mod material;
 mod print;
 mod provenance;
 mod render;
@@ -158,6 +159,8 @@ fn read(
             return Vec::new();
         };
         check::check(&canonical.job, &canonical.places, sink);
+        let mut canonical = canonical;
+        material::take_in(&mut canonical, path, around.files, sink);
         if inputs.explain {
             found.explained = provenance::explain(&canonical, &Sources::default(), &[], sink);
         }
@@ -185,7 +188,8 @@ fn read(
                 "this is another job in the same file; Nomad reads files with one job only";
             sink.extension(header, message);
         }
-        let Some(canonical) = job(block, &globals, inputs.explain, sink) else { continue };
+        let Some(mut canonical) = job(block, &globals, inputs.explain, sink) else { continue };
+        material::take_in(&mut canonical, path, around.files, sink);
         if let Some(sources) = &sources {
             let explained = provenance::explain(&canonical, sources, &found.variables, sink);
             found.explained.extend(explained);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{nanos, nullable, optional_nanos};
+use crate::{BlobId, nanos, nullable, optional_nanos};
 
 /// A download.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,48 @@ pub struct Template {
     /// Whether a key that is not there is an error.
     #[serde(rename = "ErrMissingKey")]
     pub error_on_missing_key: bool,
+    /// What the file of [`Template::repository_path`] holds, as Git names it. A part of what the job is, so that a commit
+    /// that changes the file alone makes a new version; empty for other templates.
+    #[serde(skip_serializing_if = "is_unset")]
+    pub source_blob: BlobId,
+}
+
+fn is_unset(blob: &BlobId) -> bool {
+    blob.as_str().is_empty()
+}
+
+/// What a template's `source` begins with when it is a file of the repository.
+const REPOSITORY: &str = "repo://";
+
+impl Template {
+    /// The file of the repository that is the template, from the repository's root; `None` where the source is no such
+    /// file. `repo://a/b` is from the root, `repo://./b` and `repo://../b` from the job file's folder.
+    ///
+    /// # Errors
+    /// When it names no file of the repository, in words.
+    pub fn repository_path(&self, job_file: &str) -> Option<Result<String, String>> {
+        let written = self.source.strip_prefix(REPOSITORY)?;
+        let refused = |why: &str| Some(Err(format!("`{}` {why}", self.source)));
+        if written.contains("${") {
+            return refused("cannot depend on the node: the file is a part of what the job is");
+        }
+        let near = written.starts_with("./") || written.starts_with("../");
+        let folder = job_file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let start = if near { folder } else { "" };
+        let mut parts: Vec<&str> = Vec::new();
+        for part in start.split('/').chain(written.split('/')) {
+            match part {
+                "" | "." => {}
+                ".." if parts.pop().is_none() => return refused("leads out of the repository"),
+                ".." => {}
+                part => parts.push(part),
+            }
+        }
+        if parts.is_empty() || written.ends_with('/') || written.contains(['\0', '\\']) {
+            return refused("names no file");
+        }
+        Some(Ok(parts.join("/")))
+    }
 }
 
 impl Default for Template {
@@ -99,6 +141,7 @@ impl Default for Template {
             vault_grace: Duration::ZERO,
             wait: None,
             error_on_missing_key: false,
+            source_blob: BlobId::default(),
         }
     }
 }
@@ -142,4 +185,40 @@ pub struct Wait {
     /// At most.
     #[serde(with = "optional_nanos")]
     pub max: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(source: &str) -> Option<Result<String, String>> {
+        let template = Template { source: source.to_owned(), ..Template::default() };
+        template.repository_path("jobs/eu/web.nomad.hcl")
+    }
+
+    #[test]
+    fn files_of_the_repository_are_named_from_its_root_or_the_job_file() {
+        for (source, file) in [
+            ("repo://config/app.tpl", "config/app.tpl"),
+            ("repo:///config//app.tpl", "config/app.tpl"),
+            ("repo://./app.tpl", "jobs/eu/app.tpl"),
+            ("repo://../app.tpl", "jobs/app.tpl"),
+            ("repo://../../a/../b", "b"),
+        ] {
+            assert_eq!(path(source), Some(Ok(file.to_owned())), "{source}");
+        }
+        for source in ["local/app.tpl", "./app.tpl", ""] {
+            assert_eq!(path(source), None, "{source}");
+        }
+        for source in [
+            "repo://",
+            "repo://..",
+            "repo://../../../a",
+            "repo://a/../../b",
+            "repo://${meta.x}",
+            "repo://a/",
+        ] {
+            assert!(path(source).is_some_and(|path| path.is_err()), "{source}");
+        }
+    }
 }

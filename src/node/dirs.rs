@@ -7,6 +7,7 @@
 //!                       <task>/{local,secrets,private,tmp}
 //! ```
 
+mod beneath;
 mod memory;
 
 use std::ffi::{OsStr, OsString};
@@ -21,6 +22,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
+
+pub(crate) use beneath::Access;
 
 /// The longest task name that becomes a directory.
 const MAX_NAME: usize = 128;

@@ -32,6 +32,7 @@ mod orders;
 mod prepare;
 mod record;
 mod reports;
+mod repository;
 mod restart;
 mod runner;
 mod runtime;
@@ -52,6 +53,7 @@ pub use model::AllocReport;
 pub use options::{Clock, Options, system_clock};
 pub use orders::OrderError;
 pub use record::RecordError;
+pub use repository::RepositoryFiles;
 pub use runtime::{NodeError, NodeRuntime};
 pub use shipping::{
     Facility, LogReceiver, LogSource, LogSources, OtlpOptions, Shipping, SyslogAddress,

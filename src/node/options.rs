@@ -8,6 +8,7 @@ use driver::Driver;
 use model::{Node, Timestamp};
 
 use crate::garbage::GarbageLimits;
+use crate::repository::RepositoryFiles;
 use crate::usage::{DiskUse, disk_use};
 
 /// Tells the time. Within one process it must never go back.
@@ -33,6 +34,8 @@ pub struct Options {
     pub drivers: Vec<Arc<dyn Driver>>,
     /// The networks of allocations; without them a group that asks for one cannot start.
     pub networks: Option<Arc<network::Networks>>,
+    /// Where files of the repository are read from; none by default.
+    pub repository: Option<Arc<dyn RepositoryFiles>>,
     /// The clock.
     pub clock: Clock,
     /// How long reports are collected before they are sent together; 5 ms by default.
@@ -58,6 +61,7 @@ impl Options {
             node,
             drivers,
             networks: None,
+            repository: None,
             clock: system_clock(),
             batch_window: Duration::from_millis(5),
             deregister_grace: Duration::from_millis(250),

@@ -5,6 +5,7 @@ pub(crate) mod artifacts;
 mod disk;
 mod network;
 mod payload;
+mod templates;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use driver::{GroupNetwork, Progress, TaskDirs, Volume};
 use model::{Allocation, Group, Job, Task};
 
 use crate::runner::Shared;
+pub(crate) use templates::{Changes, rerender};
 
 /// A task that is about to start. Every stage reads it; none changes it.
 pub(crate) struct Preparing<'a> {
@@ -27,6 +29,8 @@ pub(crate) struct Preparing<'a> {
     pub dirs: &'a TaskDirs,
     /// The task's environment so far, which references are resolved with.
     pub env: &'a BTreeMap<String, String>,
+    /// Whether it ran before in this allocation.
+    pub restarted: bool,
     /// Who hears what is being done.
     pub progress: &'a Progress,
 }
@@ -64,6 +68,7 @@ pub(crate) async fn prepare(task: &Preparing<'_>) -> Result<Prepared, Unprepared
     prepared.volumes = volumes::volumes(task).await?;
     network::prepare(task, &mut prepared).await?;
     artifacts::fetch_all(task).await?;
+    prepared.env = templates::prepare(task).await?;
     Ok(prepared)
 }
 

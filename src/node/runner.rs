@@ -6,6 +6,7 @@
 mod checks;
 mod ops;
 mod orders;
+mod rerender;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::checks::CheckRun;
 use self::ops::OpContext;
+use self::rerender::Rerendered;
+pub(crate) use self::rerender::splay;
 use crate::check::Seen;
 use crate::dirs::Dirs;
 use crate::health::{CheckView, Gate, TaskView};
@@ -114,6 +117,7 @@ enum Done {
     Task { task: String, generation: u64, event: Event },
     Check { key: String, number: u64, seen: Seen },
     Ordered { answer: Answer, result: Result<(), OrderError> },
+    Rerendered { task: String, rerendered: Rerendered },
     Overtaken,
 }
 
@@ -254,15 +258,7 @@ impl Runner {
                     self.take(Done::Task { task, generation, event });
                     return;
                 }
-                let context = OpContext {
-                    shared: self.shared.clone(),
-                    alloc: self.record.alloc.clone(),
-                    job: self.record.job.clone(),
-                    handle: self.handle(&task),
-                    progress: self.progress(&task),
-                    task: task.clone(),
-                    cancel: CancellationToken::new(),
-                };
+                let context = self.context(&task);
                 let cancel = context.cancel.clone();
                 let (future, abort) = abortable(context.perform(op));
                 if let Some(before) = self.current.insert(task.clone(), Current { abort, cancel }) {
@@ -275,6 +271,19 @@ impl Runner {
                     }
                 }));
             }
+        }
+    }
+
+    fn context(&self, task: &str) -> OpContext {
+        OpContext {
+            shared: self.shared.clone(),
+            alloc: self.record.alloc.clone(),
+            job: self.record.job.clone(),
+            handle: self.handle(task),
+            restarted: self.has_run(task),
+            progress: self.progress(task),
+            task: task.to_owned(),
+            cancel: CancellationToken::new(),
         }
     }
 
@@ -308,6 +317,7 @@ impl Runner {
                 }
             }
             Done::Check { key, number, seen } => self.take_check(&key, number, seen, now),
+            Done::Rerendered { task, rerendered } => self.take_rerendered(&task, rerendered),
         }
     }
 
@@ -355,6 +365,7 @@ impl Runner {
         }
         if updated {
             self.replan_checks();
+            self.rerender();
         }
     }
 
@@ -473,6 +484,11 @@ impl Runner {
 
     fn handle(&self, task: &str) -> Option<driver::TaskHandle> {
         self.record.lifecycle.tasks.get(task)?.handle.clone()
+    }
+
+    fn has_run(&self, task: &str) -> bool {
+        let run = self.record.lifecycle.tasks.get(task);
+        run.is_some_and(|run| !run.state.started_at.is_zero())
     }
 
     async fn finish_starts(&mut self) {

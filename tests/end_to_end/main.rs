@@ -21,3 +21,4 @@ mod network;
 mod repository;
 mod restart;
 mod rollout;
+mod templates;

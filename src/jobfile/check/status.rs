@@ -55,8 +55,9 @@ fn instead(parent: &str, name: &str) -> &'static str {
         ("ephemeral_disk", "migrate") => {
             "data goes to a replacement on the same node (`sticky`), and not to another node"
         }
-        ("task", "template") => "no file is written: the task starts without it",
         ("task", "identity") => "no token is made: the task starts without it",
+        ("template", "wait") => "all that a template is rendered with is there at once",
+        ("change_script", "run_on_first_render") => "the script runs when the result changed",
         ("task", "action") => "nobody can run it",
         ("task", "schedule") => "the task runs at all times",
         ("task", "csi_plugin") => "the task runs, and nothing uses it as a plugin",
@@ -67,7 +68,6 @@ fn instead(parent: &str, name: &str) -> &'static str {
             "the task is placed without looking for the device, and does not get it"
         }
         ("resources", "numa") => "cores and memory are taken as they come",
-        ("restart", "render_templates") => "no file is rendered, with or without it",
         ("service", "connect") => {
             "there is no mesh: the service is published with its own port, and no proxy is started"
         }

@@ -159,7 +159,7 @@ pub(super) static RESTART: Schema = Schema {
         count("attempts", "Attempts").or_null(),
         duration("delay", "Delay").or_null(),
         choice("mode", "Mode", &["fail", "delay"]).or_null(),
-        flag("render_templates", "RenderTemplates").or_null().later(),
+        flag("render_templates", "RenderTemplates").or_null(),
     ],
     blocks: &[],
     open: false,

@@ -36,7 +36,7 @@ pub(super) static TEMPLATE: Schema = Schema {
     ],
     blocks: &[
         one("change_script", "ChangeScript", || &CHANGE_SCRIPT),
-        one("wait", "Wait", || &WAIT),
+        one("wait", "Wait", || &WAIT).later(),
     ],
     open: false,
 };
@@ -47,7 +47,7 @@ static CHANGE_SCRIPT: Schema = Schema {
         texts("args", "Args").or_empty(),
         duration("timeout", "Timeout").or_seconds(5),
         flag("fail_on_error", "FailOnError"),
-        flag("run_on_first_render", "RunOnFirstRender"),
+        flag("run_on_first_render", "RunOnFirstRender").later(),
     ],
     blocks: &[],
     open: false,

@@ -29,7 +29,7 @@ pub(super) static TASK: Schema = Schema {
         many("artifact", "Artifacts", || &material::ARTIFACT),
         one("vault", "Vault", || &material::VAULT).later(),
         one("consul", "Consul", || &material::CONSUL).later(),
-        many("template", "Templates", || &material::TEMPLATE).later(),
+        many("template", "Templates", || &material::TEMPLATE),
         one("dispatch_payload", "DispatchPayload", || &DISPATCH_PAYLOAD),
         many("volume_mount", "VolumeMounts", || &VOLUME_MOUNT),
         one("csi_plugin", "CSIPluginConfig", || &CSI_PLUGIN).left().later(),

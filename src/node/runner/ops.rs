@@ -23,6 +23,8 @@ pub(super) struct OpContext {
     pub job: Arc<JobVersion>,
     pub task: String,
     pub handle: Option<TaskHandle>,
+    /// Whether the task ran before in this allocation.
+    pub restarted: bool,
     pub progress: Progress,
     pub cancel: CancellationToken,
 }
@@ -195,6 +197,7 @@ impl OpContext {
             payload: &self.job.payload,
             dirs: &dirs,
             env: &env,
+            restarted: self.restarted,
             progress: &self.progress,
         };
         let prepared = match prepare(&preparing).await {
