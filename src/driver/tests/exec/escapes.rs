@@ -225,7 +225,10 @@ pub(crate) async fn forged_records() {
         .spawn()
         .expect("setpriv runs");
     let ours = driver.list_ours().await.expect("lists");
-    assert_eq!(ours.iter().map(|ours| ours.handle.clone()).collect::<Vec<_>>(), [handle.clone()]);
+    assert_eq!(
+        ours.iter().map(|ours| ours.handle.clone()).collect::<Vec<_>>(),
+        std::slice::from_ref(&handle)
+    );
     for ours in ours {
         driver.destroy(&ours.handle).await.expect("removes");
     }
