@@ -202,12 +202,11 @@ impl Driver for Docker {
         let want = self.images.sweeper.want(&config.image).await;
         let image =
             self.images.ensure(&config, &self.options, &spec.dirs.local, &spec.progress).await?;
-        let name = container::name(spec);
-        let created = self.create(spec, &config, &name).await?;
+        let created = self.create(spec, &config).await?;
         drop(want);
         let mut handle = Handle {
             container: created.id.clone(),
-            name,
+            name: created.name.clone(),
             alloc: spec.alloc,
             task: spec.task.clone(),
             logs: spec.dirs.logs.clone(),

@@ -4,11 +4,14 @@
 //! must seldom be wrong. Whoever shows values asks for them without what may be secret ([`redact`]): it hides too much
 //! before it shows too much. A value that only refers to a secret kept elsewhere (`${…}`, `{{ … }}`) is none.
 
+mod job;
 mod scan;
 mod token;
 
 use std::borrow::Cow;
 use std::ops::Range;
+
+pub use job::without_secrets;
 
 /// Stands for a value that is not shown.
 pub const HIDDEN: &str = "<hidden>";

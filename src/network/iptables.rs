@@ -1,6 +1,7 @@
 //! Rules of the node's firewall, through `iptables`, which CNI's plugins use too.
 
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::{NetworkError, program};
@@ -33,6 +34,9 @@ fn run(arguments: &[&str]) -> Result<Output, NetworkError> {
     )
 }
 
+/// Held from the look whether a rule is there to its making: two networks that begin at once would both make it.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// Sees to it that a rule is in a chain of a table, which is made if `own`. The rule is put at the end.
 pub(crate) fn ensure(
     table: &str,
@@ -40,6 +44,7 @@ pub(crate) fn ensure(
     own: bool,
     rule: &[&str],
 ) -> Result<(), NetworkError> {
+    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let with = |verb| [&["-t", table, verb, chain][..], rule].concat();
     if run(&with("-C"))?.status.success() {
         return Ok(());

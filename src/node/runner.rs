@@ -190,7 +190,7 @@ impl Runner {
         self.take_wanted();
         self.finish_collecting().await;
         loop {
-            self.settle().await;
+            let looked_at = self.settle().await;
             if self.record.lifecycle.is_clean() {
                 self.release_network().await;
             }
@@ -198,7 +198,7 @@ impl Runner {
                 self.clean_up().await;
                 return End::Removed;
             }
-            let sleep = self.sleep_until_due();
+            let sleep = self.sleep_until_due(looked_at);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -217,25 +217,27 @@ impl Runner {
     }
 
     /// Does everything that follows from what is known, until nothing more does.
-    async fn settle(&mut self) {
-        loop {
+    /// Returns the moment as of which nothing more did.
+    async fn settle(&mut self) -> Timestamp {
+        let looked_at = loop {
             let now = self.shared.now();
             let job = self.record.job.clone();
-            let Some(rules) = rules(&self.record, &job) else { return };
+            let Some(rules) = rules(&self.record, &job) else { return now };
             let actions = self.record.lifecycle.advance(rules, now);
             self.follow_tasks(now);
             self.look_at_gate(rules.group, now);
             let saved = self.save().await;
             if actions.is_empty() {
-                break;
+                break now;
             }
             for action in actions {
                 self.act(action, &saved);
             }
-        }
+        };
         let now = self.shared.now();
         self.launch_checks(now);
         self.report();
+        looked_at
     }
 
     fn act(&mut self, action: Action, saved: &Result<(), String>) {
@@ -462,9 +464,10 @@ impl Runner {
     }
 
     /// Sleeps until the next thing is due, for ever if nothing is.
-    fn sleep_until_due(&self) -> impl Future<Output = ()> + use<> {
+    /// What became due since `looked_at`, while a record was written, is due at once.
+    fn sleep_until_due(&self, looked_at: Timestamp) -> impl Future<Output = ()> + use<> {
         let now = self.shared.now();
-        let wake = self.next_wake(now).map(|at| at.since(now));
+        let wake = self.next_wake(looked_at).map(|at| at.since(now));
         async move {
             match wake {
                 Some(span) => tokio::time::sleep(span).await,

@@ -31,16 +31,26 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts an agent that follows a repository on this machine.
     pub(crate) fn start(repo: &Repository, flags: &[&str]) -> Self {
+        Self::start_in(repo, flags, |_| {})
+    }
+
+    /// The same, with a data directory that `prepare` made something of.
+    pub(crate) fn start_in(repo: &Repository, flags: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self::begin(Some(repo.path().to_owned()), flags, "")
+        Self::begin(Some(repo.path().to_owned()), flags, "", prepare)
     }
 
     /// Starts an agent that follows what its configuration file says.
     pub(crate) fn start_configured(config: &str) -> Self {
-        Self::begin(None, Vec::new(), config)
+        Self::begin(None, Vec::new(), config, |_| {})
     }
 
-    fn begin(repo: Option<PathBuf>, mut flags: Vec<String>, config: &str) -> Self {
+    fn begin(
+        repo: Option<PathBuf>,
+        mut flags: Vec<String>,
+        config: &str,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let dir = tempfile::tempdir().expect("a temporary directory");
         if !config.is_empty() {
@@ -49,6 +59,7 @@ impl Agent {
             flags.push(format!("--config={}", path.display()));
         }
         let mut agent = Self { repo, dir, flags, child: None, http: any, catalog: any, dns: any };
+        prepare(&agent.data_dir());
         agent.launch();
         agent
     }

@@ -8,7 +8,7 @@ use crate::agent::{Agent, processes_in};
 use crate::repository::Repository;
 
 /// Whether tasks can be kept apart here.
-fn available() -> bool {
+pub(crate) fn available() -> bool {
     let root = nix_is_root();
     assert!(root || std::env::var_os("CI").is_none(), "it takes root");
     if !root {

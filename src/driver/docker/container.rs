@@ -37,6 +37,12 @@ pub(super) fn name(spec: &TaskSpec) -> String {
     format!("{first}{task}-{}", spec.alloc)
 }
 
+/// The same for a container whose name another agent's has: two small clusters may give an allocation the same id.
+pub(super) fn second_name(spec: &TaskSpec, instance: &str) -> String {
+    let short: String = instance.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    format!("{}-{short}", name(spec))
+}
+
 /// What tells a container of this very task from one of another version of it.
 pub(super) fn fingerprint(spec: &TaskSpec) -> String {
     let mut hasher = DefaultHasher::new();

@@ -31,6 +31,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Created {
     pub(super) id: String,
+    pub(super) name: String,
     pub(super) runs: bool,
     /// What the container's mounts are made from, until it has been started.
     #[expect(dead_code, reason = "held and not looked at")]
@@ -89,7 +90,6 @@ impl Docker {
         &self,
         spec: &TaskSpec,
         config: &config::Config,
-        name: &str,
     ) -> Result<Created, DriverError> {
         let client = self.api.client()?;
         self.check_mac(config).await?;
@@ -108,12 +108,15 @@ impl Docker {
             container::body(spec, config, &self.options, list).map_err(DriverError::StartNever)?;
         let deadline = tokio::time::Instant::now() + NAME_LIMIT;
         let mut pause = Duration::from_millis(10);
+        let mut name = container::name(spec);
         loop {
-            let options = CreateContainerOptionsBuilder::default().name(name).build();
+            let options = CreateContainerOptionsBuilder::default().name(&name).build();
             let doing = || format!("creating the container {name}");
             let create = client.create_container(Some(options), body.clone());
             let problem = match self.change(doing, create).await? {
-                Ok(created) => return Ok(Created { id: created.id, runs: false, staged }),
+                Ok(created) => {
+                    return Ok(Created { id: created.id, name, runs: false, staged });
+                }
                 Err(problem) => problem,
             };
             let message = format!("the container {name} cannot be created: {}", problem.1);
@@ -121,12 +124,23 @@ impl Docker {
             let is_taken = problem.0 == 409 || problem.1.contains("is already in use");
             match problem.0 {
                 _ if is_taken => {
-                    let path = format!("/containers/{}/json", encode(name));
+                    let path = format!("/containers/{}/json", encode(&name));
                     match self.api.get(&path).await?.map(|value| Container::read(&value)) {
                         // The end of an agent cut a request short that the daemon is still carrying out.
                         None => {}
+                        // Another agent's, which goes on as it is.
                         Some(found)
-                            if found.alloc != spec.alloc.to_string() || found.task != spec.task =>
+                            if !found.instance.is_empty()
+                                && found.instance != self.options.instance
+                                && name == container::name(spec) =>
+                        {
+                            name = container::second_name(spec, &self.options.instance);
+                            continue;
+                        }
+                        Some(found)
+                            if found.instance != self.options.instance
+                                || found.alloc != spec.alloc.to_string()
+                                || found.task != spec.task =>
                         {
                             let what = format!("the container {name}");
                             let task_id = TaskHandle::id(spec.alloc, &spec.task);
@@ -136,7 +150,7 @@ impl Docker {
                             if found.state == State::Running
                                 && found.spec == container::fingerprint(spec) =>
                         {
-                            return Ok(Created { id: found.id, runs: true, staged });
+                            return Ok(Created { id: found.id, name, runs: true, staged });
                         }
                         Some(found) => self.remove(&found.id).await?,
                     }

@@ -3,7 +3,7 @@
 use model::Timestamp;
 use serde_json::Value;
 
-use super::container::{ALLOC, SPEC, TASK};
+use super::container::{ALLOC, INSTANCE, SPEC, TASK};
 use crate::{ExitStatus, exit};
 
 /// A container as far as we need to know it.
@@ -12,6 +12,8 @@ pub(super) struct Container {
     pub(super) id: String,
     pub(super) alloc: String,
     pub(super) task: String,
+    /// The agent that made it.
+    pub(super) instance: String,
     pub(super) spec: String,
     /// The id of the image that it is made of.
     pub(super) image: String,
@@ -47,6 +49,7 @@ impl Container {
             id: text("/Id"),
             alloc: label(ALLOC),
             task: label(TASK),
+            instance: label(INSTANCE),
             spec: label(SPEC),
             image: image(&text("/Image")),
             stop_signal: Some(text("/Config/StopSignal"))

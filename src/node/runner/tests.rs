@@ -14,6 +14,7 @@ use crate::{AllocReport, Assignment, DiskUse, NodeRuntime, Options};
 
 mod checks;
 mod keeping;
+mod lateness;
 
 /// A machine with a node on it that can be stopped, killed and started again.
 struct Stage {

@@ -84,9 +84,10 @@ pub(crate) fn job_summary(state: &State, record: &JobRecord) -> JobSummary {
     }
 }
 
+/// A version of a job for whoever asks. What is in it for its tasks alone stays with the servers and the node.
 pub(crate) fn job_view(state: &State, record: &JobRecord, version: &JobVersion) -> JobView {
     JobView {
-        job: Arc::clone(&version.job),
+        job: Arc::new(model::secret::without_secrets(&version.job)),
         stop: record.stopped,
         status: state.job_status(&record.id),
         status_description: status_description(record, &version.job),

@@ -39,6 +39,7 @@ on_both! {
     a_container_that_is_only_found_in_the_list_keeps_its_output,
     a_signal_without_meaning_does_not_save_a_container,
     a_container_that_is_not_ours_is_left_alone,
+    a_container_of_another_agent_is_left_alone,
     commands_run_in_the_container,
     too_much_memory_is_told_from_a_signal,
     the_daemon_is_described,
@@ -179,6 +180,27 @@ async fn a_container_that_is_not_ours_is_left_alone(host: &Host) {
         assert!(matches!(result, Err(DriverError::NotOurs { .. })), "{result:?}");
     }
     assert_eq!(driver.reattach(&handle).await.expect("looks"), Attached::Running);
+}
+
+/// Two agents on a machine may give an allocation the same id.
+async fn a_container_of_another_agent_is_left_alone(host: &Host) {
+    let (place, other) = (Place::new(host), Place::new(host));
+    let task = place.script("echo ready; sleep 1000");
+    let mut same = other.script("echo ready; sleep 1000");
+    same.alloc = task.alloc;
+    let (driver, neighbour) = (place.driver(), other.driver());
+    let first = driver.start(&task).await.expect("starts");
+    let second = neighbour.start(&same).await.expect("starts");
+    assert_ne!(container(&first), container(&second));
+    for (driver, handle) in [(&driver, &first), (&neighbour, &second)] {
+        assert_eq!(driver.reattach(handle).await.expect("looks"), Attached::Running);
+    }
+    // Started again, each finds its own.
+    let again = neighbour.start(&same).await.expect("starts");
+    assert_eq!(container(&again), container(&second));
+    neighbour.destroy(&second).await.expect("removes");
+    assert_eq!(driver.reattach(&first).await.expect("looks"), Attached::Running);
+    driver.destroy(&first).await.expect("removes");
 }
 
 async fn commands_run_in_the_container(host: &Host) {
