@@ -71,11 +71,13 @@ pub(crate) struct Dirs {
     base: PathBuf,
     /// What drivers keep, beyond the reach of tasks.
     states: PathBuf,
+    /// Whether secrets are kept in memory.
+    in_memory: bool,
 }
 
 impl Dirs {
-    pub(crate) fn new(data_dir: &Path) -> Self {
-        Self { base: data_dir.join("alloc"), states: data_dir.join("client/shim") }
+    pub(crate) fn new(data_dir: &Path, in_memory: bool) -> Self {
+        Self { base: data_dir.join("alloc"), states: data_dir.join("client/shim"), in_memory }
     }
 
     /// Where an allocation's logs are.
@@ -145,8 +147,12 @@ impl Dirs {
         own.child("tmp", 0o1777)?;
         let mode = if room.root == TaskRoot::Image { 0o777 } else { 0o700 };
         for (name, megabytes) in [("secrets", room.secrets_mb), ("private", 0)] {
-            own.child(name, 0o700)?;
-            memory::mount(&own, name, mode, megabytes)?;
+            let made = own.child(name, 0o700)?;
+            if self.in_memory {
+                memory::mount(&own, name, mode, megabytes)?;
+            } else {
+                made.mode(mode)?;
+            }
         }
         Ok(self.of_task(alloc, task))
     }
@@ -350,7 +356,7 @@ mod tests {
     #[test]
     fn makes_nomads_layout_with_closed_secrets() {
         let data = tempfile::tempdir().expect("a directory");
-        let dirs = Dirs::new(data.path());
+        let dirs = Dirs::new(data.path(), false);
         let made = dirs.make(alloc(), "web", Room::default()).expect("directories");
         dirs.make(alloc(), "web", Room::default()).expect("a second time");
         let mode = |path: &Path| path.metadata().expect("is there").permissions().mode() & 0o7777;
@@ -365,7 +371,7 @@ mod tests {
     #[test]
     fn names_cannot_escape() {
         let data = tempfile::tempdir().expect("a directory");
-        let dirs = Dirs::new(data.path());
+        let dirs = Dirs::new(data.path(), false);
         for name in ["", ".", "..", "../x", "a/b", "alloc", "a\0b", ".hidden", &"x".repeat(200)] {
             assert!(
                 matches!(dirs.make(alloc(), name, Room::default()), Err(DirError::Name(_))),
@@ -380,7 +386,7 @@ mod tests {
         let outside = tempfile::tempdir().expect("a directory");
         let kept = outside.path().join("kept");
         std::fs::write(&kept, "x").expect("a file");
-        let dirs = Dirs::new(data.path());
+        let dirs = Dirs::new(data.path(), false);
         let made = dirs.make(alloc(), "web", Room::default()).expect("directories");
         // A task replaced its directory by a way out.
         std::fs::remove_dir_all(&made.local).expect("removed");
@@ -401,14 +407,14 @@ mod tests {
         std::fs::create_dir(data.path().join("alloc")).expect("a directory");
         let link = data.path().join("alloc").join(alloc().to_string());
         symlink(outside.path(), &link).expect("a link");
-        Dirs::new(data.path()).remove(alloc()).expect("removed");
+        Dirs::new(data.path(), false).remove(alloc()).expect("removed");
         assert!(outside.path().exists() && link.symlink_metadata().is_err());
     }
 
     #[test]
     fn depth_does_not_matter() {
         let data = tempfile::tempdir().expect("a directory");
-        let dirs = Dirs::new(data.path());
+        let dirs = Dirs::new(data.path(), false);
         let made = dirs.make(alloc(), "web", Room::default()).expect("directories");
         let mut place = Place::open(&made.local).expect("open");
         for depth in 0..3000 {

@@ -183,7 +183,7 @@ mod tests {
     fn nothing_outside_and_nothing_secret_is_seen() {
         let data = tempfile::tempdir().expect("a directory");
         std::fs::write(data.path().join("outside"), "mine").expect("a file");
-        let (dirs, alloc) = (Dirs::new(data.path()), AllocId::default());
+        let (dirs, alloc) = (Dirs::new(data.path(), false), AllocId::default());
         let made = dirs.make(alloc, "web", crate::dirs::Room::default()).expect("directories");
         std::fs::write(made.local.join("a"), "text").expect("a file");
         std::fs::write(made.secrets.join("token"), "secret").expect("a file");

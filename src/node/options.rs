@@ -40,6 +40,8 @@ pub struct Options {
     pub clock: Clock,
     /// How long reports are collected before they are sent together; 5 ms by default.
     pub batch_window: Duration,
+    /// Whether secrets are kept in memory, where the agent may mount it; by default they are.
+    pub secrets_in_memory: bool,
     /// The least wait between an allocation with services leaving the catalog and its kill signal; 250 ms by default.
     /// Whoever resolved it a moment ago can still connect.
     pub deregister_grace: Duration,
@@ -64,6 +66,7 @@ impl Options {
             repository: None,
             clock: system_clock(),
             batch_window: Duration::from_millis(5),
+            secrets_in_memory: true,
             deregister_grace: Duration::from_millis(250),
             max_kill_timeout: Duration::from_secs(30),
             garbage: GarbageLimits::default(),

@@ -70,7 +70,7 @@ impl NodeRuntime {
         })??;
         let node = options.node.id;
         let shared = Arc::new(Shared {
-            dirs: Dirs::new(&options.data_dir),
+            dirs: Dirs::new(&options.data_dir, options.secrets_in_memory),
             drivers: options.drivers.iter().map(|d| (d.name().to_owned(), d.clone())).collect(),
             store,
             reports: Arc::new(Reports::default()),

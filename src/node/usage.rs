@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn hostile_trees_are_counted_with_bounds() {
         let data = tempfile::tempdir().expect("a directory");
-        let dirs = Dirs::new(data.path());
+        let dirs = Dirs::new(data.path(), false);
         let made = dirs
             .make(AllocId::default(), "web", crate::dirs::Room::default())
             .expect("directories");

@@ -150,7 +150,7 @@ mod tests {
         let secret = outside.path().join("secret");
         std::fs::write(&secret, "kept").expect("a file");
         let alloc = AllocId::new(model::seeded_uuid(&[b"beneath"]));
-        let dirs = Dirs::new(data.path());
+        let dirs = Dirs::new(data.path(), false);
         let made = dirs.make(alloc, "web", crate::dirs::Room::default()).expect("directories");
         let access = Access { mode: 0o4640, ..Access::default() };
 

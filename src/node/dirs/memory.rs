@@ -81,7 +81,7 @@ mod tests {
         }
         let data = tempfile::tempdir().expect("a directory");
         let alloc = AllocId::new(model::seeded_uuid(&[b"memory"]));
-        let dirs = Dirs::new(data.path());
+        let dirs = Dirs::new(data.path(), true);
         let room = Room { secrets_mb: 2, ..Room::default() };
         let made = dirs.make(alloc, "web", room).expect("directories");
         dirs.make(alloc, "web", room).expect("a second time");

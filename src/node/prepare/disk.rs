@@ -119,7 +119,7 @@ mod tests {
         let data = tempfile::tempdir().expect("a directory");
         let outside = data.path().join("outside");
         std::fs::write(&outside, "mine").expect("a file");
-        let dirs = Dirs::new(data.path());
+        let dirs = Dirs::new(data.path(), false);
         let old = dirs.make(id(1), "web", crate::dirs::Room::default()).expect("directories");
         let new = dirs.make(id(2), "web", crate::dirs::Room::default()).expect("directories");
         let kept = old.alloc_dir.join("data");
@@ -157,7 +157,7 @@ mod tests {
         let data = tempfile::tempdir().expect("a directory");
         let outside = data.path().join("outside");
         std::fs::create_dir(&outside).expect("a directory");
-        let dirs = Dirs::new(data.path());
+        let dirs = Dirs::new(data.path(), false);
         let old = dirs.make(id(1), "web", crate::dirs::Room::default()).expect("directories");
         let new = dirs.make(id(2), "web", crate::dirs::Room::default()).expect("directories");
         for tree in [old.alloc_dir.join("data"), old.local.clone()] {

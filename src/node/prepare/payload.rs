@@ -95,7 +95,7 @@ mod tests {
         let data = tempfile::tempdir().expect("a directory");
         let outside = data.path().join("outside");
         std::fs::write(&outside, "mine").expect("a file");
-        let (dirs, alloc) = (Dirs::new(data.path()), AllocId::default());
+        let (dirs, alloc) = (Dirs::new(data.path(), false), AllocId::default());
         let made = dirs.make(alloc, "web", crate::dirs::Room::default()).expect("directories");
         let write = |file: &str, payload: &[u8]| put(&dirs, alloc, "web", file, payload);
         write("in/it.json", b"{}").expect("written");

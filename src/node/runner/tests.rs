@@ -47,6 +47,8 @@ impl Stage {
             Options::new(self.data.path().to_owned(), node, vec![self.world.driver()]);
         let began = self.began;
         options.clock = Arc::new(move || Timestamp::from_secs(1_000_000) + began.elapsed());
+        // What a test mounted would outlive it.
+        options.secrets_in_memory = false;
         // Nothing may depend on how full this machine's disk is.
         options.disk_use = Arc::new(|_| DiskUse { total: 100, ..DiskUse::default() });
         (self.tune)(&mut options);

@@ -109,7 +109,9 @@ fn assignment() -> Assignment {
 async fn start(data: &Path, servers: &Arc<Servers>, stop: &CancellationToken) -> NodeRuntime {
     let options = RawExecOptions { enabled: true, ..RawExecOptions::new(data.join("client/shim")) };
     let drivers: Vec<Arc<dyn Driver>> = vec![Arc::new(RawExec::new(options))];
-    let options = Options::new(data.to_owned(), Arc::new(Node::default()), drivers);
+    let mut options = Options::new(data.to_owned(), Arc::new(Node::default()), drivers);
+    // What a test mounted would outlive it.
+    options.secrets_in_memory = false;
     NodeRuntime::start(options, servers.clone(), stop.clone()).await.expect("a node")
 }
 

@@ -70,9 +70,11 @@ impl Host {
         let process = Command::new("podman")
             .env("CONTAINERS_CONF", config)
             .arg("--root")
-            .arg(store.join("podman"))
+            .arg(store.join("podman-vfs"))
             .arg("--runroot")
-            .arg(store.join("podman-run"))
+            .arg(store.join("podman-vfs-run"))
+            // Without this it mounts its store on itself, and leaves that behind.
+            .args(["--storage-driver", "vfs"])
             .args(["--cgroup-manager", "cgroupfs", "--events-backend", "none"])
             .args(["system", "service", "--time", "0"])
             .arg(format!("unix://{}", socket.display()))

@@ -13,7 +13,7 @@ struct World {
 
 fn world(templates: Vec<Template>) -> World {
     let data = tempfile::tempdir().expect("a directory");
-    let dirs = Dirs::new(data.path());
+    let dirs = Dirs::new(data.path(), false);
     let alloc =
         Allocation { id: AllocId::new(seeded_uuid(&[b"templates"])), ..Allocation::default() };
     dirs.make(alloc.id, "web", crate::dirs::Room::default()).expect("directories");
