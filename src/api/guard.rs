@@ -20,6 +20,10 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
         return next.run(request).await;
     }
     let headers = request.headers();
+    // A browser always names the host that it asks.
+    if reads && headers.get(header::HOST).is_none() && request.uri().authority().is_none() {
+        return next.run(request).await;
+    }
     let host = text(headers, header::HOST.as_str())
         .or_else(|| request.uri().authority().map(|authority| authority.as_str()));
     let agent = &app.agent;

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use jobfile::{Form, Inputs, Parsed, Source, Surroundings, VarsFiles};
-use model::Job;
 use model::wire::JobDocument;
+use model::{Job, SpecHash};
 
 use crate::connection::Connection;
 use crate::failure::Failure;
@@ -74,7 +74,8 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<ExitCode, Failure> {
     }
     let jobs: Vec<&Job> = parsed.jobs.iter().collect();
     let documents: Vec<_> = jobs.iter().map(|job| JobDocument::new(job)).collect();
-    show(arguments, &jobs, &documents)
+    let identities: Vec<_> = jobs.iter().map(|job| job.spec_hash()).collect();
+    show(arguments, &jobs, &identities, &documents)
 }
 
 fn of_agent(arguments: &InspectArguments) -> Result<ExitCode, Failure> {
@@ -96,29 +97,32 @@ fn of_agent(arguments: &InspectArguments) -> Result<ExitCode, Failure> {
         }
         Ok(found) => found.into_value(),
     };
-    show(arguments, &[&view.job], &[JobDocument::of_view(&view)])
+    // An agent hides what may be secret in a job, and says which job it is.
+    let identity = view.spec_hash.clone();
+    show(arguments, &[&view.job], &[identity], &[JobDocument::of_view(&view)])
 }
 
 fn show(
     arguments: &InspectArguments,
     jobs: &[&Job],
+    identities: &[SpecHash],
     documents: &[JobDocument<'_>],
 ) -> Result<ExitCode, Failure> {
     if arguments.connection.json() && (arguments.hash || arguments.hcl || arguments.yaml) {
-        let of = |job: &Job| {
+        let of = |(job, identity): (&&Job, &SpecHash)| {
             let text = if arguments.hash {
-                job.spec_hash().to_string()
+                identity.to_string()
             } else {
                 jobfile::print(job, if arguments.yaml { Form::Yaml } else { Form::Hcl })
             };
             let key = if arguments.hash { "Hash" } else { "Text" };
             serde_json::json!({ "JobID": job.id, key: text })
         };
-        crate::output::json(&jobs.iter().map(|job| of(job)).collect::<Vec<_>>())?;
+        crate::output::json(&jobs.iter().zip(identities).map(of).collect::<Vec<_>>())?;
         return Ok(ExitCode::SUCCESS);
     }
     let text = if arguments.hash {
-        hashes(jobs)
+        hashes(jobs, identities)
     } else if arguments.hcl {
         joined(jobs, Form::Hcl)
     } else if arguments.yaml {
@@ -134,10 +138,13 @@ fn show(
     Ok(ExitCode::SUCCESS)
 }
 
-fn hashes(jobs: &[&Job]) -> String {
-    match jobs {
-        [only] => format!("{}\n", only.spec_hash()),
-        several => several.iter().map(|job| format!("{}  {}\n", job.spec_hash(), job.id)).collect(),
+fn hashes(jobs: &[&Job], identities: &[SpecHash]) -> String {
+    match identities {
+        [only] => format!("{only}\n"),
+        several => {
+            let lines = several.iter().zip(jobs);
+            lines.map(|(identity, job)| format!("{identity}  {}\n", job.id)).collect()
+        }
     }
 }
 
@@ -227,12 +234,13 @@ mod tests {
         let all: Vec<&Job> = jobs.iter().collect();
         assert_eq!(joined(&all, Form::Hcl), both);
         assert_eq!(read("a.yaml", &joined(&all, Form::Yaml)), jobs);
-        let lines = hashes(&all);
+        let identities: Vec<_> = all.iter().map(|job| job.spec_hash()).collect();
+        let lines = hashes(&all, &identities);
         assert!(
             lines.lines().all(|line| line.len() == 64 + 3) && lines.ends_with("  b\n"),
             "{lines}"
         );
-        assert_eq!(hashes(&all[..1]).trim().len(), 64);
+        assert_eq!(hashes(&all[..1], &identities[..1]).trim().len(), 64);
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(crate) async fn prepare(task: &Preparing<'_>) -> Result<Prepared, Unprepared
     prepared.volumes = volumes::volumes(task).await?;
     network::prepare(task, &mut prepared).await?;
     artifacts::fetch_all(task).await?;
-    prepared.env = templates::prepare(task).await?;
+    prepared.env.extend(templates::prepare(task).await?);
     Ok(prepared)
 }
 

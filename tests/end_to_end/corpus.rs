@@ -365,7 +365,9 @@ fn fate(agent: &Agent, job: &Job, since: Duration) -> Option<Fate> {
             for event in &state.events {
                 match event.kind.as_str() {
                     "Started" => _ = started.insert((alloc.task_group.as_str(), task.as_str())),
-                    kind if kind.contains("Fail") => failures.push(event.display_message.clone()),
+                    kind if kind.to_lowercase().contains("fail") => {
+                        failures.push(event.display_message.clone())
+                    }
                     _ => {}
                 }
             }

@@ -95,7 +95,7 @@ impl Machine {
     }
 
     fn look_at_processes(&mut self, data_dir: &Path) -> Result<(), String> {
-        let allocs = data_dir.join("alloc");
+        let states = data_dir.join("client/shim");
         for pid in processes_in(data_dir) {
             let read = |name: &str| {
                 let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
@@ -105,7 +105,7 @@ impl Machine {
             if arguments.contains("__task-shim\0run\0") {
                 let dir = arguments.split('\0').nth(3).unwrap_or_default();
                 let (alloc, task) =
-                    place(&allocs, Path::new(dir)).ok_or_else(|| format!("a helper in {dir}"))?;
+                    place(&states, Path::new(dir)).ok_or_else(|| format!("a helper in {dir}"))?;
                 let traces = self.task(alloc, &task);
                 match name.trim() {
                     "herder-hold" => traces.holders += 1,
@@ -277,8 +277,8 @@ pub(super) fn addresses() -> String {
 }
 
 /// The task whose directory holds a path.
-fn place(allocs: &Path, path: &Path) -> Option<(AllocId, String)> {
-    let mut parts = path.strip_prefix(allocs).ok()?.iter();
+fn place(states: &Path, path: &Path) -> Option<(AllocId, String)> {
+    let mut parts = path.strip_prefix(states).ok()?.iter();
     let alloc = parts.next()?.to_str()?.parse().ok()?;
     Some((alloc, parts.next()?.to_str()?.to_owned()))
 }
