@@ -22,10 +22,10 @@ pub(crate) fn measure(rounds: usize) {
     println!("\nFrom a driver's `start` to the task's first command, {rounds} rounds, ms");
     println!("  {:44}{:>8}{:>8}{:>8}   load", "", "p50", "p99", "max");
     let root = tempfile::tempdir().expect("a directory");
-    let mut raw = RawExecOptions::new(root.path());
+    let mut raw = RawExecOptions::new(root.path().join("states"));
     raw.enabled = true;
     let raw = RawExec::new(raw);
-    let exec = Exec::new(IsolationOptions::new(root.path(), "bench"));
+    let exec = Exec::new(IsolationOptions::new(root.path().join("states"), "bench"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -91,6 +91,7 @@ async fn once(driver: &dyn Driver, root: &Path, round: usize) -> Duration {
             local: task_dir.join("local"),
             secrets: task_dir.join("secrets"),
             logs: alloc.join("alloc/logs"),
+            state: root.join("states").join(round.to_string()),
             task_dir: task_dir.clone(),
         },
         user: String::new(),

@@ -69,10 +69,25 @@ impl Networks {
         // The same address again, where somebody may still know it.
         let address = before.as_ref().map(|record| attached(record).address).unwrap_or_default();
         self.undo(&mut turn, request.alloc, before)?;
-        let made = self.make(&mut turn, request, address);
+        let again = !address.is_empty();
+        let made = self.make_or_undo(&mut turn, request, address);
+        if made.is_err() && again {
+            // Somebody else has got the address meanwhile; better another one than none.
+            return self.make_or_undo(&mut turn, request, String::new());
+        }
+        made
+    }
+
+    fn make_or_undo(
+        &self,
+        turn: &mut Turn,
+        request: &Request,
+        address: String,
+    ) -> Result<Attached, NetworkError> {
+        let made = self.make(turn, request, address);
         if made.is_err() {
             let left = self.records.load(request.alloc)?;
-            if let Err(error) = self.undo(&mut turn, request.alloc, left) {
+            if let Err(error) = self.undo(turn, request.alloc, left) {
                 tracing::warn!(alloc = %request.alloc, %error, "a network that was not made is not undone yet");
             }
         }

@@ -97,8 +97,50 @@ fn namespaces_of(data_dir: &Path) -> PathBuf {
     Path::new("/run/herder/netns").join(if node.is_empty() { "none" } else { node.trim() })
 }
 
+/// Removes the firewall rules of an agent's networks: those that speak of an address or a container that its records
+/// name, and the chains that they lead to.
+fn remove_rules_of(data_dir: &Path) {
+    let records =
+        std::fs::read_dir(data_dir.join("client/networks")).into_iter().flatten().flatten();
+    let mut words = Vec::new();
+    for record in records.map(|entry| entry.path()) {
+        let text = std::fs::read_to_string(&record).unwrap_or_default();
+        // Addresses with the length of their network, as plugins answer them.
+        let parts = text.split('"').filter_map(|part| part.split_once('/'));
+        let addresses = parts.filter(|(host, _)| host.parse::<std::net::Ipv4Addr>().is_ok());
+        words.extend(addresses.map(|(host, _)| format!("{host}/32")));
+        words.extend(record.file_stem().map(|alloc| alloc.to_string_lossy().into_owned()));
+    }
+    if words.is_empty() {
+        return;
+    }
+    let run = |script: &str| {
+        Command::new("sh")
+            .args(["-c", script])
+            .output()
+            .map(|output| output.stdout)
+            .unwrap_or_default()
+    };
+    for table in ["nat", "filter"] {
+        let rules =
+            String::from_utf8_lossy(&run(&format!("iptables -w -t {table} -S"))).into_owned();
+        for rule in rules.lines().filter(|rule| rule.starts_with("-A ")) {
+            if !words.iter().any(|word| rule.contains(word.as_str())) {
+                continue;
+            }
+            run(&format!("iptables -w -t {table} -D {}", rule.trim_start_matches("-A ")));
+            if let Some(chain) = rule.split(' ').find(|word| word.starts_with("CNI-DN-")) {
+                run(&format!(
+                    "iptables -w -t {table} -F {chain}; iptables -w -t {table} -X {chain}"
+                ));
+            }
+        }
+    }
+}
+
 /// Removes what a test that failed left of an agent's networks.
 pub(crate) fn remove_networks_of(data_dir: &Path) {
+    remove_rules_of(data_dir);
     let namespaces = namespaces_of(data_dir);
     let Ok(entries) = std::fs::read_dir(&namespaces) else { return };
     let node = namespaces.file_name().unwrap_or_default().to_string_lossy().into_owned();
