@@ -4,10 +4,11 @@ mod config;
 mod version;
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use model::DriverInfo;
 use serde_json::Value;
@@ -18,6 +19,12 @@ use crate::{DriverError, TaskDirs, TaskRoot, TaskSpec, isolate};
 use version::Version;
 
 const NAME: &str = "java";
+
+/// How long Java may take to say what it is.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
+
+/// The most that is read of what it says, in bytes.
+const MOST_SAID: u64 = 16 * 1024;
 
 /// The driver `java`.
 pub type Java = Processes<Machine>;
@@ -41,7 +48,7 @@ impl Java {
 }
 
 impl Machine {
-    /// The node's Java. It is asked once for as long as its file stays the same: asking takes it half a second.
+    /// The node's Java, looked at once for as long as its file stays the same.
     fn version(&self) -> Result<Version, String> {
         let Some(program) = program() else {
             return Err("there is no `java` in the agent's PATH".to_owned());
@@ -55,7 +62,7 @@ impl Machine {
         {
             return version.clone();
         }
-        let version = ask(&program);
+        let version = beside(&program).map_or_else(|| ask(&program), Ok);
         *known = Some((program, changed, version.clone()));
         version
     }
@@ -66,14 +73,40 @@ fn program() -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join("java")).find(|program| program.is_file())
 }
 
+/// What lies beside the program says what it is. Running it takes a good part of a second, which an agent that starts does
+/// not have.
+fn beside(program: &Path) -> Option<Version> {
+    let home = std::fs::canonicalize(program).ok()?.parent()?.parent()?.to_owned();
+    let mut text = String::new();
+    let file = std::fs::File::open(home.join("release")).ok()?;
+    file.take(MOST_SAID).read_to_string(&mut text).ok()?;
+    Version::of_release(&text)
+}
+
+/// Has the program say itself what it is.
 fn ask(program: &Path) -> Result<Version, String> {
-    let output = Command::new(program)
+    let failed = |error: std::io::Error| format!("{} cannot be run: {error}", program.display());
+    let mut child = Command::new(program)
         .arg("-version")
         .env_clear()
         .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{} cannot be run: {error}", program.display()))?;
-    Version::parse(&String::from_utf8_lossy(&output.stderr))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let deadline = Instant::now() + ASK_LIMIT;
+    while child.try_wait().map_err(failed)?.is_none() {
+        if Instant::now() >= deadline {
+            let _ = child.kill().and_then(|()| child.wait());
+            return Err(format!("{} -version does not end", program.display()));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut said = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        stderr.take(MOST_SAID).read_to_string(&mut said).map_err(failed)?;
+    }
+    Version::parse(&said)
         .ok_or_else(|| format!("{} -version says nothing of a version", program.display()))
 }
 

@@ -9,6 +9,21 @@ pub(super) struct Version {
 }
 
 impl Version {
+    /// Reads the file `release` of a Java's directory: `JAVA_VERSION="17.0.15"` and the like, a line each.
+    pub(super) fn of_release(text: &str) -> Option<Self> {
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.map(|value| value.trim().trim_matches('"').to_owned())
+        };
+        Some(Self {
+            version: value("JAVA_VERSION").filter(|version| !version.is_empty())?,
+            runtime: value("JAVA_RUNTIME_VERSION")
+                .or_else(|| value("IMPLEMENTOR"))
+                .unwrap_or_default(),
+            machine: value("JVM_VARIANT").unwrap_or_default(),
+        })
+    }
+
     /// Reads the three lines that every Java prints: version, runtime, machine.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut lines =
@@ -22,6 +37,15 @@ impl Version {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_what_lies_beside_them() {
+        let text = "IMPLEMENTOR=\"Debian\"\nJAVA_VERSION=\"17.0.15\"\nJVM_VARIANT=\"Hotspot\"\n";
+        let version = Version::of_release(text).expect("a version");
+        assert_eq!((version.version.as_str(), version.runtime.as_str()), ("17.0.15", "Debian"));
+        assert_eq!(version.machine, "Hotspot");
+        assert_eq!(Version::of_release("JAVA_VERSION_DATE=\"2025-04-15\"\n"), None);
+    }
 
     #[test]
     fn reads_what_javas_say() {
