@@ -1,6 +1,8 @@
 //! Ways out of a task, each of which is closed.
 
 use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt as _;
+use std::process::Stdio;
 
 use super::*;
 
@@ -222,6 +224,11 @@ pub(crate) async fn forged_records() {
     let liar = std::process::Command::new("setpriv")
         .args(["--reuid=daemon", "--clear-groups", "sh", "-c", "sleep 1000; :", SHIM_ARG, "run"])
         .arg(states.join(alloc.to_string()).join("web"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // A group, so that what it starts ends with it.
+        .process_group(0)
         .spawn()
         .expect("setpriv runs");
     let ours = driver.list_ours().await.expect("lists");
@@ -233,6 +240,8 @@ pub(crate) async fn forged_records() {
         driver.destroy(&ours.handle).await.expect("removes");
     }
     assert_eq!(victim.try_wait().expect("a child"), None, "a process of the node is let alone");
+    let group = nix::unistd::Pid::from_raw(i32::try_from(liar.id()).expect("a pid"));
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).expect("killed");
     for mut child in [victim, liar] {
         child.kill().expect("killed");
         child.wait().expect("collected");
