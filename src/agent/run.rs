@@ -10,7 +10,7 @@ use api::{AgentInfo, App};
 use catalog::{Catalog, CatalogHandle, Change, Changes};
 use consensus::{Consensus, Subscription, SubscriptionError};
 use driver::{
-    Docker, DockerOptions, Driver, Exec, IsolationOptions, Java, RawExec, RawExecOptions,
+    Docker, DockerOptions, Driver, Exec, IsolationOptions, Java, RawExec, RawExecOptions, Shims,
 };
 use model::{ClientStatus, Node, NodeId};
 use network::Networks;
@@ -219,14 +219,16 @@ async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationTo
 }
 
 fn drivers(settings: &Settings, node: NodeId) -> Vec<Arc<dyn Driver>> {
+    let shims = Shims::default();
     let mut raw_exec = RawExecOptions::new(settings.data_dir.join("client/shim"));
+    raw_exec.shims = shims.clone();
     raw_exec.enabled = settings.raw_exec;
     raw_exec.denied =
         settings.repos.iter().filter_map(|repo| repo.token_variable().map(str::to_owned)).collect();
     let mut drivers: Vec<Arc<dyn Driver>> = vec![
         Arc::new(RawExec::new(raw_exec)),
-        Arc::new(Exec::new(isolation(settings, node, &settings.exec))),
-        Arc::new(Java::new(isolation(settings, node, &settings.java))),
+        Arc::new(Exec::new(isolation(settings, node, &settings.exec, &shims))),
+        Arc::new(Java::new(isolation(settings, node, &settings.java, &shims))),
     ];
     for options in &settings.containers {
         let options = DockerOptions { instance: node.to_string(), ..options.clone() };
@@ -236,10 +238,16 @@ fn drivers(settings: &Settings, node: NodeId) -> Vec<Arc<dyn Driver>> {
 }
 
 /// How the tasks of `exec` or `java` are kept apart here.
-fn isolation(settings: &Settings, node: NodeId, plugin: &PluginBlock) -> IsolationOptions {
+fn isolation(
+    settings: &Settings,
+    node: NodeId,
+    plugin: &PluginBlock,
+    shims: &Shims,
+) -> IsolationOptions {
     let (client, config) = (&settings.client, &plugin.config);
     let mut options =
         IsolationOptions::new(settings.data_dir.join("client/shim"), node.to_string());
+    options.shims = shims.clone();
     options.enabled = config.enabled.unwrap_or(true);
     if let Some(parent) = &client.cgroup_parent {
         options.cgroup_parent.clone_from(parent);

@@ -11,7 +11,7 @@ use model::DriverInfo;
 use serde_json::Value;
 
 use crate::cgroup::Hierarchy;
-use crate::shim::{CommandSpec, Kind, Plan, Processes, Setup};
+use crate::shim::{CommandSpec, Kind, Plan, Processes, Setup, Shims};
 use crate::{DriverError, TaskDirs, TaskRoot, TaskSpec, isolate};
 
 pub(crate) use config::{Asked, read_asked};
@@ -43,8 +43,8 @@ const LENT: [&str; 9] = [
 pub struct IsolationOptions {
     /// Whether the node offers the drivers.
     pub enabled: bool,
-    /// The program that is called with [`crate::SHIM_ARG`]. By default the running binary itself.
-    pub shim: PathBuf,
+    /// What starts the processes beside the tasks. One agent's drivers best share one.
+    pub shims: Shims,
     /// Where the states of this agent's tasks are kept, which no task has a way to.
     pub root: PathBuf,
     /// The control group, from the root of each tree, that all agents of a machine make theirs in.
@@ -68,10 +68,10 @@ pub struct IsolationOptions {
 impl IsolationOptions {
     /// The defaults of an agent that keeps the states of its tasks in `root`.
     pub fn new(root: impl Into<PathBuf>, instance: impl Into<String>) -> Self {
-        let Setup { shim, root, .. } = Setup::new(root.into());
+        let Setup { shims, root, .. } = Setup::new(root.into());
         Self {
             enabled: true,
-            shim,
+            shims,
             root,
             cgroup_parent: "herder.slice".to_owned(),
             instance: instance.into(),
@@ -85,7 +85,7 @@ impl IsolationOptions {
     }
 
     pub(crate) fn setup(&self) -> Setup {
-        Setup { shim: self.shim.clone(), own_dir: None, root: self.root.clone() }
+        Setup { shims: self.shims.clone(), own_dir: None, root: self.root.clone() }
     }
 
     /// Why tasks cannot be kept apart here, in words; the control groups' version when they can.

@@ -32,4 +32,4 @@ pub use logs::{
     LogWriter, log_files, read_logs,
 };
 pub use raw_exec::{RawExec, RawExecOptions};
-pub use shim::{SHIM_ARG, shim_main};
+pub use shim::{SHIM_ARG, Shims, shim_main};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use model::DriverInfo;
 use serde_json::Value;
 
-use crate::shim::{CommandSpec, Kind, Plan, Processes, Setup};
+use crate::shim::{CommandSpec, Kind, Plan, Processes, Setup, Shims};
 use crate::{DriverError, TaskSpec};
 
 const NAME: &str = "raw_exec";
@@ -18,8 +18,8 @@ const NAME: &str = "raw_exec";
 pub struct RawExecOptions {
     /// Whether the node offers it. Off by default: a job file could run anything as the agent's user.
     pub enabled: bool,
-    /// The program that is called with [`crate::SHIM_ARG`]. By default the running binary itself.
-    pub shim: PathBuf,
+    /// What starts the processes beside the tasks. One agent's drivers best share one.
+    pub shims: Shims,
     /// The directory that `command = "herder"` is looked for in, after the task's PATH.
     pub own_dir: Option<PathBuf>,
     /// The agent's own credentials: environment variables that no task gets, beside those that look like secrets.
@@ -31,8 +31,8 @@ pub struct RawExecOptions {
 impl RawExecOptions {
     /// The defaults of an agent that keeps the states of its tasks in `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        let Setup { shim, own_dir, root } = Setup::new(root.into());
-        Self { enabled: false, shim, own_dir, denied: Vec::new(), root }
+        let Setup { shims, own_dir, root } = Setup::new(root.into());
+        Self { enabled: false, shims, own_dir, denied: Vec::new(), root }
     }
 }
 
@@ -49,8 +49,8 @@ pub struct Plain {
 impl RawExec {
     /// A driver with these options.
     pub fn new(options: RawExecOptions) -> Self {
-        let RawExecOptions { enabled, shim, own_dir, denied, root } = options;
-        Self::of(Plain { enabled, denied }, Setup { shim, own_dir, root })
+        let RawExecOptions { enabled, shims, own_dir, denied, root } = options;
+        Self::of(Plain { enabled, denied }, Setup { shims, own_dir, root })
     }
 }
 

@@ -8,7 +8,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use driver::{
-    Driver, LogStart, LogStream, RawExec, RawExecOptions, SHIM_ARG, TaskDirs, TaskSpec, read_logs,
+    Driver, LogStart, LogStream, RawExec, RawExecOptions, SHIM_ARG, Shims, TaskDirs, TaskSpec,
+    read_logs,
 };
 use model::{AllocId, JobId, LogConfig, Resources};
 use serde_json::json;
@@ -105,7 +106,7 @@ async fn pump(round: usize, size: usize, followed: bool) {
     fs::create_dir_all(task_dir.join("local")).expect("makes");
     let me = std::env::current_exe().expect("this binary");
     let mut options = RawExecOptions::new(root.join("states"));
-    (options.enabled, options.shim) = (true, me.clone());
+    (options.enabled, options.shims) = (true, Shims::of(me.clone()));
     let driver = RawExec::new(options);
     let done = root.join("done");
     let spec = spec(&root, &task_dir, &logs, &me, size, &done);

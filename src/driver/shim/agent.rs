@@ -1,20 +1,18 @@
 //! The agent's side of a shim: starting it and waiting for it.
 
-use std::io::{Read, Write};
+use std::io::{PipeReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::KILL_LIMIT;
 use super::process::{self, Proc};
 use super::processes::Run;
 use super::record::{MAX_MESSAGE, Report, ShimRecord, ShimSpec, StateDir};
-use super::{KILL_LIMIT, SHIM_ARG};
+use super::zygote::{Called, Shims};
 use crate::{DriverError, ExitStatus};
 
 /// How long a shim may take to start its task. Generous, for a machine that is short of everything.
@@ -23,12 +21,12 @@ pub(super) const START_LIMIT: Duration = Duration::from_secs(20);
 /// How often a process is looked at where the kernel cannot tell us of its end.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Starts a shim and has it start the task. Blocks, for no longer than [`START_LIMIT`] and what a leftover takes to end.
+/// Calls a shim and has it start the task. Blocks, for no longer than [`START_LIMIT`] and what a leftover takes to end.
 pub(super) fn start(
-    program: &Path,
+    shims: &Shims,
     dir: &StateDir,
     spec: &ShimSpec,
-) -> Result<(ShimRecord, Child), DriverError> {
+) -> Result<ShimRecord, DriverError> {
     let message = serde_json::to_vec(spec)
         .map_err(|error| DriverError::failed("write down the task", error))?;
     if message.len() as u64 >= MAX_MESSAGE {
@@ -37,29 +35,23 @@ pub(super) fn start(
         ));
     }
     end_leftover(dir, &spec.task_id)?;
-    let mut child = Command::new(program)
-        .arg0("herder")
-        .args([SHIM_ARG, "run"])
-        .arg(dir.path())
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| {
-            DriverError::failed(format!("start the task's shim {}", program.display()), error)
-        })?;
-    match converse(&mut child, &message) {
-        Ok(Report::Started(record)) => Ok((*record, child)),
-        Ok(Report::Failed { message, never }) => {
-            let _ = child.wait();
-            Err(if never { DriverError::StartNever(message) } else { DriverError::Start(message) })
-        }
+    let called = shims.call(dir).map_err(|error| {
+        DriverError::failed(format!("start the task's shim {}", shims.program().display()), error)
+    })?;
+    let mut shim = None;
+    match converse(called, &message, &mut shim) {
+        Ok(Report::Started(record)) => Ok(*record),
+        Ok(Report::Failed { message, never: true }) => Err(DriverError::StartNever(message)),
+        Ok(Report::Failed { message, never: false }) => Err(DriverError::Start(message)),
         Err(problem) => {
-            // It may have started the task all the same, with or without having written that down.
+            // It may have started the task all the same, with or without having written that down. One that never said
+            // who it is was told nothing, and ends.
             let _ = end_leftover(dir, &spec.task_id);
-            let _ = child.kill().and_then(|()| child.wait());
-            process::kill_all(|| process::marked(dir.path()), KILL_LIMIT);
+            let rest = || {
+                let shim = shim.into_iter().filter(|shim: &Proc| shim.is_alive());
+                Ok(shim.chain(process::marked(dir.path())?).collect())
+            };
+            process::kill_all(rest, KILL_LIMIT);
             Err(DriverError::failed("talk to the task's shim", problem))
         }
     }
@@ -88,34 +80,49 @@ fn end_leftover(dir: &StateDir, task_id: &str) -> Result<(), DriverError> {
     dir.clear().map_err(failed)
 }
 
-/// Says what to run and hears what came of it.
-fn converse(child: &mut Child, message: &[u8]) -> Result<Report, String> {
-    // The shim reads all of it before it does anything else. One that died instead says so by its silence.
-    if let Some(mut stdin) = child.stdin.take() {
-        let _ = stdin.write_all(message);
-    }
-    let mut stdout = child.stdout.take().ok_or("it has no output")?;
-    let deadline = Instant::now() + START_LIMIT;
-    let mut answer = Vec::new();
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)], timeout) {
-            Err(nix::errno::Errno::EINTR) => continue,
-            Err(error) => return Err(error.to_string()),
-            Ok(0) => return Err(format!("no answer within {} s", START_LIMIT.as_secs())),
-            Ok(_) => {}
+/// Hears who the shim is, says what to run and hears what came of it.
+fn converse(called: Called, message: &[u8], shim: &mut Option<Proc>) -> Result<Report, String> {
+    let Called { mut input, output } = called;
+    let mut output = Answers { output, deadline: Instant::now() + START_LIMIT, read: Vec::new() };
+    let line = output.until(|read| read.contains(&b'\n'))?;
+    *shim = serde_json::from_slice(&line).map_err(|_| "it did not say who it is")?;
+    // It reads all of this before it does anything else. One that died instead says so by its silence.
+    let _ = input.write_all(message);
+    drop(input);
+    let answer = output.until(|_| false)?;
+    serde_json::from_slice(&answer).map_err(|_| "it ended without an answer".into())
+}
+
+/// What a shim says, for as long as it may take to say it.
+struct Answers {
+    output: PipeReader,
+    deadline: Instant,
+    read: Vec<u8>,
+}
+
+impl Answers {
+    /// What is said next, to the point where it is `enough` or to the end.
+    fn until(&mut self, enough: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, String> {
+        while !enough(&self.read) {
+            let left = self.deadline.saturating_duration_since(Instant::now()).as_millis();
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(self.output.as_fd(), PollFlags::POLLIN)], timeout) {
+                Err(nix::errno::Errno::EINTR) => continue,
+                Err(error) => return Err(error.to_string()),
+                Ok(0) => return Err(format!("no answer within {} s", START_LIMIT.as_secs())),
+                Ok(_) => {}
+            }
+            let mut piece = [0; 4096];
+            let read = self.output.read(&mut piece).map_err(|error| error.to_string())?;
+            if read == 0 {
+                break;
+            }
+            self.read.extend_from_slice(piece.get(..read).unwrap_or_default());
+            if self.read.len() as u64 > MAX_MESSAGE {
+                return Err("its answer has no end".to_owned());
+            }
         }
-        let mut piece = [0; 4096];
-        let read = stdout.read(&mut piece).map_err(|error| error.to_string())?;
-        answer.extend_from_slice(piece.get(..read).unwrap_or_default());
-        if read == 0 {
-            return serde_json::from_slice(&answer)
-                .map_err(|_| "it ended without an answer".into());
-        }
-        if answer.len() as u64 > MAX_MESSAGE {
-            return Err("its answer has no end".to_owned());
-        }
+        Ok(std::mem::take(&mut self.read))
     }
 }
 

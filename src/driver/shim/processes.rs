@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::process::{self, Proc};
 use super::record::{CommandSpec, Plan, ShimRecord, ShimSpec, StateDir};
+use super::zygote::Shims;
 use super::{KILL_LIMIT, agent, command, record, tree};
 use crate::{
     Attached, Driver, DriverError, ExecOutput, ExitStatus, Ours, TaskDirs, TaskHandle, TaskRoot,
@@ -21,8 +22,8 @@ use crate::{
 /// What every driver of processes is set up with.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    /// The program that is called with [`SHIM_ARG`].
-    pub(crate) shim: PathBuf,
+    /// What starts the shims.
+    pub(crate) shims: Shims,
     /// The directory that `command = "herder"` is looked for in, after the task's PATH.
     pub(crate) own_dir: Option<PathBuf>,
     /// Where the states of tasks are kept.
@@ -30,11 +31,10 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// The running binary itself as the shim, also when its file was replaced.
     pub(crate) fn new(root: PathBuf) -> Self {
         let own_dir =
             std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_path_buf()));
-        Self { shim: "/proc/self/exe".into(), own_dir, root }
+        Self { shims: Shims::default(), own_dir, root }
     }
 }
 
@@ -74,8 +74,6 @@ pub trait Kind: Send + Sync + 'static {
 pub struct Processes<K> {
     pub(crate) kind: Arc<K>,
     setup: Setup,
-    /// Shims that this process started and has to collect.
-    children: Arc<Mutex<Vec<std::process::Child>>>,
 }
 
 /// One run of a task: what a handle holds. Never the environment: it is read from the running task where it is needed.
@@ -88,14 +86,7 @@ pub(super) struct Run {
 
 impl<K: Kind> Processes<K> {
     pub(crate) fn of(kind: K, setup: Setup) -> Self {
-        Self { kind: Arc::new(kind), setup, children: Arc::default() }
-    }
-
-    /// Collects the shims of this process that have ended, so that none stays behind as a zombie.
-    fn collect(&self) {
-        if let Ok(mut children) = self.children.lock() {
-            children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-        }
+        Self { kind: Arc::new(kind), setup }
     }
 
     fn shim_spec(&self, spec: &TaskSpec, mut plan: Plan) -> ShimSpec {
@@ -167,7 +158,6 @@ impl<K: Kind> Driver for Processes<K> {
     }
 
     async fn fingerprint(&self) -> DriverInfo {
-        self.collect();
         let kind = self.kind.clone();
         let looked = blocking("look for what the driver needs", move || {
             kind.tidy();
@@ -192,22 +182,13 @@ impl<K: Kind> Driver for Processes<K> {
     }
 
     async fn start(&self, spec: &TaskSpec) -> Result<TaskHandle, DriverError> {
-        self.collect();
         let plan = self.kind.plan(spec)?;
         let message = self.shim_spec(spec, plan);
         let dir = StateDir::at(spec.dirs.state.clone());
-        let program = self.setup.shim.clone();
-        let children = self.children.clone();
+        let shims = self.setup.shims.clone();
         let record = blocking("start the task's shim", {
             let dir = dir.clone();
-            move || {
-                let (record, child) = agent::start(&program, &dir, &message)?;
-                // Here and not by whoever waits, who may have given up by now.
-                if let Ok(mut children) = children.lock() {
-                    children.push(child);
-                }
-                Ok(record)
-            }
+            move || agent::start(&shims, &dir, &message)
         })
         .await?;
         Ok(Run { record, state_dir: dir.path().to_owned() }.handle())
@@ -235,9 +216,7 @@ impl<K: Kind> Driver for Processes<K> {
 
     async fn wait(&self, handle: &TaskHandle) -> Result<ExitStatus, DriverError> {
         let run = self.run_of(handle)?;
-        let status = agent::wait(&run).await;
-        self.collect();
-        status
+        agent::wait(&run).await
     }
 
     async fn signal(&self, handle: &TaskHandle, signal: &str) -> Result<(), DriverError> {
@@ -266,14 +245,12 @@ impl<K: Kind> Driver for Processes<K> {
                 tracing::warn!(task = handle.task_id, %number, %error, "a signal was not sent");
             }
             if let Ok(status) = tokio::time::timeout(timeout, agent::wait(&run)).await {
-                self.collect();
                 return status;
             }
         }
         let killing = run.clone();
         blocking("kill the task", move || Ok(killing.kill())).await?;
         let status = tokio::time::timeout(KILL_LIMIT, agent::wait(&run)).await;
-        self.collect();
         status.unwrap_or_else(|_| {
             let doing = format!("killing task {}", handle.task_id);
             Err(DriverError::Timeout { doing, limit: KILL_LIMIT })
@@ -286,7 +263,6 @@ impl<K: Kind> Driver for Processes<K> {
         let killing = run.clone();
         let gone = blocking("kill the task", move || Ok(killing.kill())).await?;
         let ended = tokio::time::timeout(KILL_LIMIT, agent::wait(&run)).await;
-        self.collect();
         if !gone || ended.is_err() {
             return Err(DriverError::Timeout {
                 doing: format!("killing task {task_id}"),
@@ -341,7 +317,7 @@ impl<K: Kind> Driver for Processes<K> {
             })
         })
         .await?;
-        command::run(&self.setup.shim, &spec, timeout).await
+        command::run(self.setup.shims.program(), &spec, timeout).await
     }
 
     async fn stats(&self, handle: &TaskHandle) -> Result<Option<TaskStats>, DriverError> {

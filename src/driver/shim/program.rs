@@ -1,7 +1,7 @@
 //! The small process beside each task: it starts the task, keeps its output and remembers its end, agent or no agent.
 //!
-//! It is the same binary as the agent, called with [`SHIM_ARG`] before anything else is set up: one thread, no runtime,
-//! one buffer. It adopts what the task leaves behind, so that all of it can be found and ended.
+//! It is the same binary as the agent, called with [`SHIM_ARG`] before anything else is set up and then forked for each
+//! task: one thread, no runtime, one buffer. It adopts what the task leaves behind, so that all of it can be found and ended.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -21,10 +22,15 @@ use super::launch::{self, Failure};
 use super::process::{self, Proc};
 use super::pump;
 use super::record::{CommandSpec, MARK, MAX_MESSAGE, Report, ShimRecord, ShimSpec, StateDir};
+use super::zygote;
 use crate::cgroup::Hierarchy;
 use crate::exit;
 use crate::isolate::{self, Entrance, Isolated, Isolation};
 use crate::logs::{LogStream, LogWriter};
+
+/// How long a program may be busy that was just written: what its writer forked at that moment holds it open until it
+/// becomes another program.
+const BUSY_LIMIT: Duration = Duration::from_secs(1);
 
 /// The first argument that makes the binary a shim instead of herder.
 pub const SHIM_ARG: &str = "__task-shim";
@@ -36,6 +42,7 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match (mode.as_ref().and_then(|mode| mode.to_str()), args.next()) {
         (Some("run"), Some(dir)) => run(StateDir::at(PathBuf::from(dir))),
         (Some("exec"), None) => exec(),
+        (Some(zygote::MODE), Some(_)) => zygote::zygote_main(),
         _ => ExitCode::from(2),
     }
 }
@@ -84,8 +91,9 @@ fn exec_inside(spec: &CommandSpec, isolated: &Isolated) -> Result<u8, Failure> {
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-fn run(state: StateDir) -> ExitCode {
-    let started = prepare().and_then(|children| {
+/// Runs the task that the agent tells it of, in a process that is already called by what `shims` looks for.
+pub(super) fn run(state: StateDir) -> ExitCode {
+    let started = announce().and_then(|()| prepare()).and_then(|children| {
         let spec: ShimSpec =
             read_message().map_err(|error| Failure::system("read what to run", &error))?;
         start(&spec, &state, children)
@@ -128,7 +136,7 @@ fn prepare() -> Result<SignalFd, Failure> {
 }
 
 /// A session of its own, at the root directory, with no descriptors but the first three.
-fn detach() -> io::Result<()> {
+pub(super) fn detach() -> io::Result<()> {
     close_inherited();
     std::env::set_current_dir("/")?;
     nix::unistd::setsid()?;
@@ -145,7 +153,7 @@ fn close_inherited() {
 }
 
 #[expect(unsafe_code, reason = "changing a signal's disposition is unsafe in nix")]
-fn set_handler(which: Signal, to: SigHandler) -> nix::Result<()> {
+pub(super) fn set_handler(which: Signal, to: SigHandler) -> nix::Result<()> {
     // SAFETY: only the default and the ignoring disposition are ever set; no handler code runs.
     unsafe { signal(which, to) }.map(|_| ())
 }
@@ -211,7 +219,18 @@ impl Prepared {
     }
 
     fn spawn(mut self, spec: &CommandSpec) -> Result<std::process::Child, Failure> {
-        let spawned = self.command().spawn();
+        let deadline = Instant::now() + BUSY_LIMIT;
+        let spawned = loop {
+            match self.command().spawn() {
+                Err(error)
+                    if error.kind() == io::ErrorKind::ExecutableFileBusy
+                        && Instant::now() < deadline =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                other => break other,
+            }
+        };
         spawned.map_err(|error| match self {
             Self::Here(_) => Failure::of_exec(spec, &error, false),
             Self::Inside(entrance) => entrance.failure(spec, &error),
@@ -328,6 +347,18 @@ fn in_new_process(
     unsafe {
         command.pre_exec(work);
     }
+}
+
+/// Says who it is. Only now does the agent tell it what to run, so that what may start a task can be found.
+fn announce() -> Result<(), Failure> {
+    let me = Proc::now(i32::try_from(std::process::id()).unwrap_or(0))
+        .ok_or_else(|| Failure { message: "/proc cannot be read".into(), never: false })?;
+    let mut line = serde_json::to_vec(&me).unwrap_or_default();
+    line.push(b'\n');
+    let mut out = io::stdout().lock();
+    out.write_all(&line)
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::system("speak to the agent", &error))
 }
 
 fn read_message<T: serde::de::DeserializeOwned>() -> io::Result<T> {

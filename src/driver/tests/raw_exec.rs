@@ -27,7 +27,7 @@ mod hard_times;
 
 type Case = (&'static str, fn());
 
-const CASES: [Case; 25] = [
+const CASES: [Case; 27] = [
     ("runs_and_keeps_its_output", || run(runs_and_keeps_its_output())),
     ("tells_exit_codes_and_signals", || run(tells_exit_codes_and_signals())),
     ("a_missing_command_is_said_in_words", || run(a_missing_command_is_said_in_words())),
@@ -61,6 +61,8 @@ const CASES: [Case; 25] = [
     ("a_task_that_was_found_again_keeps_its_user", || {
         run(hard_times::a_found_task_keeps_its_user())
     }),
+    ("a_dead_zygote_is_replaced", || run(hard_times::a_dead_zygote_is_replaced())),
+    ("a_zygote_ends_with_its_agent", hard_times::a_zygote_ends_with_its_agent),
     ("runs_as_another_user", || run(runs_as_another_user())),
     ("the_shim_is_small", || run(the_shim_is_small())),
 ];
@@ -590,6 +592,6 @@ async fn the_shim_is_small() {
     );
     let fds = fs::read_dir(format!("/proc/{shim}/fd")).expect("reads").count();
     assert!(fds <= 8, "it holds {fds} descriptors");
-    assert!(kb("Private_Dirty:") < 1024, "private memory");
+    assert!(private < 512, "private memory");
     driver.stop(&handle, "SIGKILL", Duration::from_secs(30)).await.expect("stops");
 }

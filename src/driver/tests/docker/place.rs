@@ -144,7 +144,8 @@ impl Host {
         fs::write(root.path().join("mark"), mark).expect("writes");
         let busybox = root.path().join("bin/busybox");
         fs::copy("/bin/busybox", &busybox).expect("busybox-static is installed");
-        let applets = Command::new(&busybox).arg("--list").output().expect("runs").stdout;
+        // Not the copy: a child that another test forked meanwhile may still hold it open for writing.
+        let applets = Command::new("/bin/busybox").arg("--list").output().expect("runs").stdout;
         for applet in String::from_utf8_lossy(&applets).lines().filter(|name| *name != "busybox") {
             let link = root.path().join("bin").join(applet);
             std::os::unix::fs::symlink("busybox", link).expect("links");

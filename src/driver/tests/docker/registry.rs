@@ -193,9 +193,11 @@ fn a_helper_is_asked() {
          echo '{{\"Username\": \"ann\", \"Secret\": \"hunter2\"}}'\n",
         registry.address,
     );
-    fs::write(&helper, script).expect("writes");
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("sets");
+    let written = registry.dir.path().join("helper");
+    fs::write(&written, script).expect("writes");
+    // By another process: what a test running beside this one forks may hold a file open that was written here.
+    let install = Command::new("install").args(["-m", "755"]).args([&written, &helper]).status();
+    assert!(install.expect("install runs").success());
     let path = format!("{}:{}", registry.dir.path().display(), std::env::var("PATH").expect("set"));
     let ran = Command::new(std::env::current_exe().expect("known"))
         .args(["--exact", "registry::with_a_helper", "--ignored", "--nocapture"])

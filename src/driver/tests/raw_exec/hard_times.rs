@@ -143,3 +143,58 @@ pub(super) async fn a_second_start_ends_the_first() {
     driver.destroy(&first).await.expect("nothing to do");
     assert!(matches!(driver.reattach(&second).await, Ok(Attached::Exited(_))));
 }
+
+/// The processes that shims are forked from, of this process.
+fn own_zygotes() -> Vec<i32> {
+    let threads = fs::read_dir("/proc/self/task").expect("reads").flatten();
+    let children: String = threads
+        .map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default())
+        .collect();
+    let numbers = children.split_whitespace().map(|pid| pid.parse::<i32>().expect("a pid"));
+    let named = |pid: &i32| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        name.trim() == "herder-zygote"
+    };
+    numbers.filter(named).collect()
+}
+
+/// Somebody ended what shims are forked from, between two tasks.
+pub(super) async fn a_dead_zygote_is_replaced() {
+    let place = Place::new();
+    let driver = driver(place.path());
+    let first = driver.start(&place.spec("sleep 1000")).await.expect("starts");
+    let before = own_zygotes();
+    for zygote in &before {
+        let pid = nix::unistd::Pid::from_raw(*zygote);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("killed");
+    }
+    assert!(!before.is_empty());
+    let other = Place::new();
+    let next = driver.start(&other.spec("sleep 1000")).await.expect("starts");
+    assert!(lives(pid_of(&first, "task")) && lives(pid_of(&next, "task")));
+    let after = own_zygotes();
+    assert!(!after.is_empty() && after.iter().all(|zygote| !before.contains(zygote)), "{after:?}");
+    for handle in [first, next] {
+        driver.stop(&handle, "SIGKILL", Duration::from_secs(30)).await.expect("stops");
+    }
+    drop(driver);
+    assert_eq!(own_zygotes(), Vec::<i32>::new(), "it ends with the driver");
+}
+
+pub(super) fn a_zygote_ends_with_its_agent() {
+    let (ours, its) = nix::sys::socket::socketpair(
+        nix::sys::socket::AddressFamily::Unix,
+        nix::sys::socket::SockType::SeqPacket,
+        None,
+        nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+    )
+    .expect("a pair");
+    let mut zygote = Command::new(std::env::current_exe().expect("this binary"))
+        .args([SHIM_ARG, "zygote"])
+        .arg("-".repeat(4096))
+        .stdin(its)
+        .spawn()
+        .expect("runs");
+    drop(ours);
+    assert!(zygote.wait().expect("collected").success());
+}

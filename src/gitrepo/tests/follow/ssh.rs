@@ -3,7 +3,6 @@
 use std::io::Read;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,9 +13,12 @@ use crate::fixture::{Fixture, files, refresh};
 
 /// A program that stands in for `ssh`: after `--` come the host and the command, which it runs here.
 fn stand_in(fixture: &Fixture, script: &str) -> PathBuf {
-    let path = fixture.dir.path().join("ssh");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    let [written, path] = ["ssh.new", "ssh"].map(|name| fixture.dir.path().join(name));
+    std::fs::write(&written, format!("#!/bin/sh\n{script}\n")).expect("written");
+    // By another process: what a test running beside this one forks may hold a file open that was written here, and
+    // such a file cannot be run.
+    let install = Command::new("install").args(["-m", "755"]).args([&written, &path]).status();
+    assert!(install.expect("install runs").success());
     path
 }
 
