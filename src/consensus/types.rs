@@ -38,8 +38,8 @@ pub(crate) struct Proposal {
 
 impl Proposal {
     pub(crate) fn new(command: Command) -> Result<Self, ProposeError> {
-        let encoded = rmp_serde::to_vec_named(&command)
-            .map_err(|error| ProposeError::Encode(error.to_string()))?;
+        let encoded =
+            command.to_bytes().map_err(|error| ProposeError::Encode(error.to_string()))?;
         if encoded.len() > MAX_COMMAND_BYTES {
             return Err(ProposeError::TooLarge { size: encoded.len(), limit: MAX_COMMAND_BYTES });
         }
@@ -47,7 +47,7 @@ impl Proposal {
     }
 
     pub(crate) fn decode(encoded: &[u8]) -> Result<Self, rmp_serde::decode::Error> {
-        let command = rmp_serde::from_slice(encoded)?;
+        let command = Command::from_bytes(encoded)?;
         Ok(Self { command: Arc::new(command), encoded: encoded.into() })
     }
 

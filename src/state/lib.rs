@@ -9,6 +9,7 @@
 
 mod apply;
 mod command;
+mod encoding;
 mod event;
 mod outcome;
 mod record;
