@@ -34,6 +34,7 @@ pub(super) fn start(
             "the task's arguments and environment are longer than 4 MiB".to_owned(),
         ));
     }
+    let _begun = shims.begin(dir);
     end_leftover(dir, &spec.task_id)?;
     let called = shims.call(dir).map_err(|error| {
         DriverError::failed(format!("start the task's shim {}", shims.program().display()), error)

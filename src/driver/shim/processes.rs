@@ -1,7 +1,7 @@
 //! The driver of every kind of process. What tells the kinds apart is a [`Kind`]; all the rest is here.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -341,22 +341,26 @@ impl<K: Kind> Driver for Processes<K> {
     }
 
     async fn list_ours(&self) -> Result<Vec<Ours>, DriverError> {
-        let root = self.setup.root.clone();
+        let setup = self.setup.clone();
         let failed = |error| DriverError::failed("look through the processes", error);
-        blocking("look through the processes", move || list(&root, K::NAME).map_err(failed)).await
+        blocking("look through the processes", move || list(&setup, K::NAME).map_err(failed)).await
     }
 }
 
 /// What runs, ran, or is being started, as the states below `root` tell, of one driver. Nothing that a task says of itself
 /// counts. Blocks.
-fn list(root: &Path, driver: &str) -> std::io::Result<Vec<Ours>> {
-    let states = record::states(root)?;
+fn list(setup: &Setup, driver: &str) -> std::io::Result<Vec<Ours>> {
+    let states = record::states(&setup.root)?;
     // Looked at after the states: a shim is started in a state that is there.
     let shims = if states.is_empty() { BTreeMap::new() } else { process::shims()? };
     let mut ours = Vec::new();
     for (alloc, task, dir) in states {
         let shim = shims.get(&dir).copied();
-        ours.extend(ours_in(alloc, task, dir, shim, driver)?);
+        let found = ours_in(alloc, task, dir.clone(), shim, driver)?;
+        if found.is_none() && shim.is_none() {
+            setup.shims.remove_unbegun(&StateDir::at(dir))?;
+        }
+        ours.extend(found);
     }
     Ok(ours)
 }

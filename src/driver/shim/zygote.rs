@@ -4,6 +4,7 @@
 //! into them. A fork shares them instead, so that a task costs a quarter of that, and starts sooner. The agent itself
 //! is never forked: it is large and has threads.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -36,6 +37,24 @@ const PATH_MAX: usize = 4096;
 pub struct Shims {
     program: PathBuf,
     zygote: Arc<Mutex<Option<Zygote>>>,
+    /// State directories in which this process is about to have a shim.
+    beginning: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+/// Keeps a state directory from being taken for a leftover while a shim is called for it.
+pub(super) struct Begun<'a> {
+    shims: &'a Shims,
+    dir: &'a Path,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        lock(&self.shims.beginning).remove(self.dir);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for Shims {
@@ -54,7 +73,22 @@ pub(super) struct Called {
 impl Shims {
     /// `program` is called with [`SHIM_ARG`] as its first argument, and hands over to [`super::shim_main`].
     pub fn of(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), zygote: Arc::default() }
+        Self { program: program.into(), zygote: Arc::default(), beginning: Arc::default() }
+    }
+
+    /// To be held from before the state directory is made until the shim has written its record.
+    pub(super) fn begin<'a>(&'a self, dir: &'a StateDir) -> Begun<'a> {
+        lock(&self.beginning).insert(dir.path().to_owned());
+        Begun { shims: self, dir: dir.path() }
+    }
+
+    /// Removes the state directory of a run that an agent began and did not live to start.
+    pub(super) fn remove_unbegun(&self, dir: &StateDir) -> io::Result<()> {
+        let beginning = lock(&self.beginning);
+        if beginning.contains(dir.path()) || dir.record()?.is_some() {
+            return Ok(());
+        }
+        dir.remove()
     }
 
     pub(super) fn program(&self) -> &Path {
@@ -66,7 +100,7 @@ impl Shims {
         let (its_input, input) = io::pipe()?;
         let (output, its_output) = io::pipe()?;
         let streams = [its_input.as_raw_fd(), its_output.as_raw_fd()];
-        let mut zygote = self.zygote.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zygote = lock(&self.zygote);
         let done = match zygote.as_ref().map(|zygote| zygote.ask(dir, &streams)) {
             Some(Ok(())) => return Ok(Called { input, output }),
             // Somebody ended it. What it had not yet forked ends by itself: nobody tells it what to run.

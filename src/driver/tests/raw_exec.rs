@@ -27,7 +27,7 @@ mod hard_times;
 
 type Case = (&'static str, fn());
 
-const CASES: [Case; 27] = [
+const CASES: [Case; 28] = [
     ("runs_and_keeps_its_output", || run(runs_and_keeps_its_output())),
     ("tells_exit_codes_and_signals", || run(tells_exit_codes_and_signals())),
     ("a_missing_command_is_said_in_words", || run(a_missing_command_is_said_in_words())),
@@ -60,6 +60,9 @@ const CASES: [Case; 27] = [
     }),
     ("a_task_that_was_found_again_keeps_its_user", || {
         run(hard_times::a_found_task_keeps_its_user())
+    }),
+    ("a_run_that_was_never_begun_leaves_nothing", || {
+        run(hard_times::a_run_that_was_never_begun_leaves_nothing())
     }),
     ("a_dead_zygote_is_replaced", || run(hard_times::a_dead_zygote_is_replaced())),
     ("a_zygote_ends_with_its_agent", hard_times::a_zygote_ends_with_its_agent),

@@ -20,7 +20,9 @@ pub(crate) async fn a_fork_bomb_is_held() {
     let place = Place::new();
     let options = IsolationOptions { max_processes: 40, ..place.options() };
     let driver = Exec::new(options);
-    let script = "b() { b | b & }; echo go; b; while :; do sleep 1; done";
+    // A shell that cannot fork ends. So what holds the places sleeps, and the task itself waits without a fork.
+    let script = "mkfifo /local/never; exec 3<>/local/never; b() { sleep 1000 & b & b; }; \
+                  echo go; (b); read never <&3";
     let handle = driver.start(&place.spec(script)).await.expect("starts");
     place.said("go").await;
     until(async || {

@@ -42,6 +42,27 @@ pub(super) async fn a_young_shim_is_found() {
     shim.wait().expect("collected");
 }
 
+/// The agent died before it had told a shim what to run: what it made for the run goes, unless it is being made just now.
+pub(super) async fn a_run_that_was_never_begun_leaves_nothing() {
+    let place = Place::new();
+    let driver = driver(place.path());
+    let state = place.spec("true").dirs.state;
+    fs::create_dir_all(&state).expect("makes");
+    fs::write(state.join("exit.reserve"), " ").expect("writes");
+    let states = state.parent().and_then(Path::parent).expect("a folder").to_owned();
+    assert_eq!(listed(&driver).await, Vec::new());
+    assert!(!state.exists(), "it is removed");
+    let (starts, lists) = (async { driver.start(&place.spec("sleep 1000")).await }, async {
+        for _ in 0..50 {
+            listed(&driver).await;
+        }
+    });
+    let (handle, ()) = tokio::join!(starts, lists);
+    let handle = handle.expect("what begins is left alone");
+    assert!(states.exists() && lives(pid_of(&handle, "task")));
+    driver.stop(&handle, "SIGKILL", Duration::from_secs(30)).await.expect("stops");
+}
+
 /// The agent died before it stored the handle, and the task ended before the next one came.
 pub(super) async fn an_unknown_end_is_found() {
     let place = Place::new();
