@@ -14,12 +14,13 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use driver::{TaskDirs, TaskRoot};
 use model::AllocId;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -27,6 +28,9 @@ pub(crate) use beneath::Access;
 
 /// The longest task name that becomes a directory.
 const MAX_NAME: usize = 128;
+
+/// How a directory is called that is about to be there. No task is called so.
+const MAKING: &str = ".making-";
 
 /// A directory could not be made or removed.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +81,14 @@ pub(crate) struct Dirs {
 
 impl Dirs {
     pub(crate) fn new(data_dir: &Path, in_memory: bool) -> Self {
-        Self { base: data_dir.join("alloc"), states: data_dir.join("client/shim"), in_memory }
+        let base = data_dir.join("alloc");
+        // What an agent was making when it died. Nobody makes anything yet.
+        for left in std::fs::read_dir(&base).into_iter().flatten().flatten() {
+            if left.file_name().as_bytes().starts_with(MAKING.as_bytes()) {
+                let _ = std::fs::remove_dir(left.path());
+            }
+        }
+        Self { base, states: data_dir.join("client/shim"), in_memory }
     }
 
     /// Where an allocation's logs are.
@@ -274,17 +285,34 @@ impl Place {
         }
     }
 
+    /// The directory of this name, made if it is not there. It appears with its mode: an agent that is killed between
+    /// the two would leave one that its tasks cannot use, and nobody could tell it from one that a task has closed.
     pub(crate) fn child(&self, name: &str, mode: u32) -> Result<Self, DirError> {
-        match mkdirat(&self.fd, name, Mode::S_IRWXU) {
-            Ok(()) => {
-                let child = self.enter(name)?;
-                child.mode(mode)?;
-                Ok(child)
-            }
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        match self.enter(name) {
+            Err(DirError::System { source: Errno::ENOENT, .. }) => {}
             // Its mode may be what a task made of it.
-            Err(Errno::EEXIST) => self.enter(name),
-            Err(errno) => Err(failed("make", self.path.join(name), errno)),
+            other => return other,
         }
+        let making = loop {
+            let making = format!("{MAKING}{name}-{}", MADE.fetch_add(1, Ordering::Relaxed));
+            match mkdirat(&self.fd, making.as_str(), Mode::S_IRWXU) {
+                Ok(()) => break making,
+                // An agent before this one left it.
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(failed("make", self.path.join(name), errno)),
+            }
+        };
+        let made = self.enter(making.as_str())?;
+        made.mode(mode)?;
+        let flags = RenameFlags::RENAME_NOREPLACE;
+        match renameat2(&self.fd, making.as_str(), &self.fd, name, flags) {
+            // Made for another task of the group meanwhile.
+            Err(Errno::EEXIST) => self.unlink(making.as_str(), true)?,
+            Err(errno) => return Err(failed("make", self.path.join(name), errno)),
+            Ok(()) => {}
+        }
+        self.enter(name)
     }
 
     fn mode(&self, mode: u32) -> Result<(), DirError> {
@@ -366,6 +394,51 @@ mod tests {
         assert_eq!(mode(&made.alloc_dir.join("tmp")), 0o1777);
         assert!(made.logs.is_dir() && made.alloc_dir.join("data").is_dir());
         assert_eq!(dirs.logs(alloc()), made.logs);
+    }
+
+    #[test]
+    fn a_directory_is_never_seen_without_its_mode() {
+        let data = tempfile::tempdir().expect("a directory");
+        let dirs = Dirs::new(data.path(), false);
+        let made = std::sync::atomic::AtomicBool::new(false);
+        let round = AtomicU64::new(0);
+        let id = |round: u64| AllocId::new(model::seeded_uuid(&[&round.to_be_bytes()]));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !made.load(Ordering::Relaxed) {
+                    let alloc = id(round.load(Ordering::Relaxed));
+                    let shared = dirs.of_task(alloc, "a").alloc_dir.join("data");
+                    if let Ok(meta) = shared.metadata() {
+                        assert_eq!(meta.permissions().mode() & 0o7777, 0o777);
+                    }
+                }
+            });
+            // The tasks of a group are made ready at the same time.
+            for now in 0..300 {
+                round.store(now, Ordering::Relaxed);
+                let tasks = ["a", "b", "c"].map(|task| {
+                    let dirs = dirs.clone();
+                    scope.spawn(move || dirs.make(id(now), task, Room::default()))
+                });
+                for task in tasks {
+                    task.join().expect("ends").expect("directories");
+                }
+            }
+            made.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn what_an_agent_was_making_when_it_died_is_in_nobodys_way() {
+        let data = tempfile::tempdir().expect("a directory");
+        let base = data.path().join("alloc");
+        let left = [".making-data-0", ".making-x-7"].map(|name| base.join(name));
+        for dir in &left {
+            std::fs::create_dir_all(dir).expect("made");
+        }
+        let dirs = Dirs::new(data.path(), false);
+        assert!(left.iter().all(|dir| !dir.exists()));
+        dirs.make(alloc(), "web", Room::default()).expect("directories");
     }
 
     #[test]
