@@ -1,0 +1,1 @@
+//! Requests and answers between agents, over mutual TLS on one port.
