@@ -193,7 +193,7 @@ impl JoinToken {
 
     /// What the cluster keeps of the secret, and compares.
     pub fn secret_hash(&self) -> SecretHash {
-        SecretHash(Sha256::digest(&*self.secret).into())
+        SecretHash(Sha256::digest(self.secret.as_slice()).into())
     }
 }
 

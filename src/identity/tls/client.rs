@@ -18,6 +18,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
+    credentials: Option<Credentials>,
 }
 
 impl ClientTls {
@@ -50,7 +51,7 @@ impl ClientTls {
             .map_err(|error| CertificateError::Unaccepted { detail: error.to_string() })?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(ServerVerifier(known)));
-        let mut config = match credentials {
+        let mut config = match credentials.clone() {
             Some(credentials) => builder.with_client_cert_resolver(Arc::new(credentials)),
             None => builder.with_no_client_auth(),
         };
@@ -58,12 +59,17 @@ impl ClientTls {
         config.resumption = Resumption::disabled();
         // The name below is nobody's business.
         config.enable_sni = false;
-        Ok(Self { config: Arc::new(config) })
+        Ok(Self { config: Arc::new(config), credentials })
     }
 
     /// For the TLS library.
     pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// The number of the certificate that a connection made now shows; it changes with a renewal.
+    pub fn serial(&self) -> Option<Arc<str>> {
+        self.credentials.as_ref().and_then(Credentials::serial)
     }
 
     /// The name that the library wants to have for a server; it is neither sent nor checked.

@@ -25,6 +25,7 @@ struct Inner {
 struct Held {
     key: Arc<CertifiedKey>,
     peer: Peer,
+    serial: Arc<str>,
 }
 
 impl Credentials {
@@ -67,13 +68,18 @@ impl Credentials {
             }
         }
         let key = certified(chain, key)?;
-        self.0.held.store(Some(Arc::new(Held { key: Arc::new(key), peer })));
+        let serial = Arc::from(peer.serial.as_str());
+        self.0.held.store(Some(Arc::new(Held { key: Arc::new(key), peer, serial })));
         Ok(())
     }
 
     /// Whom the certificate names.
     pub fn peer(&self) -> Option<Peer> {
         self.0.held.load().as_ref().map(|held| held.peer.clone())
+    }
+
+    pub(super) fn serial(&self) -> Option<Arc<str>> {
+        self.0.held.load().as_ref().map(|held| Arc::clone(&held.serial))
     }
 
     /// Who is believed.
