@@ -12,7 +12,7 @@ use bytes::Bytes;
 use identity::ClientTls;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{CallError, Class, ClientLimits, Dial, Method, Tcp};
+use crate::{CallError, Class, ClientLimits, Code, Dial, Method, Tcp};
 use connection::Failed;
 use slot::Slot;
 
@@ -78,6 +78,10 @@ impl Client {
             };
             let address = address.to_owned();
             last = Some(match failed {
+                // The server looked at its clock before we looked at ours.
+                Failed::Refused(refused) if refused.code == Code::DEADLINE => {
+                    return Err(timed_out(true));
+                }
                 Failed::Refused(refused) => return Err(CallError::Refused { address, refused }),
                 Failed::TooLarge { size, limit } => {
                     return Err(CallError::TooLarge { address, size, limit });

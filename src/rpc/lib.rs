@@ -4,7 +4,7 @@
 //! connection for each address and [`Class`], shared by all its callers. Both sides notice within seconds that the
 //! other is gone; everything has a limit; and an error says whether the request may have been carried out.
 //!
-//! What never belongs here: what a method means, which role may call it, and the names of ours for what a body holds.
+//! What never belongs here: what a method means, what its body holds, and which role may call it.
 
 mod class;
 mod client;

@@ -52,6 +52,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.heard = Instant::now();
     }
 
+    /// Reads to the end, and keeps nothing. The caller bounds the time.
+    pub(crate) async fn drain(&mut self) {
+        self.buffer = BytesMut::with_capacity(PIECE);
+        while matches!(self.from.read_buf(&mut self.buffer).await, Ok(read) if read > 0) {
+            self.buffer.clear();
+        }
+    }
+
     /// The next frame; `None` at the end of the stream. Nothing is lost when the future is dropped.
     pub(crate) async fn next(&mut self) -> Result<Option<Frame>, ReadError> {
         loop {

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Admit, Client, Handler, Method, Refused, Server, ServerLimits};
+use crate::{Admit, Client, ClientLimits, Handler, Method, Refused, Server, ServerLimits, Tcp};
 
 /// An authority and the time by which its members judge certificates.
 pub struct TestCluster {
@@ -80,9 +80,9 @@ impl TestCluster {
         JoinToken::create(self.id, self.authority.fingerprint(), expires).expect("randomness")
     }
 
-    /// A client with these credentials and the default limits.
+    /// A client with these credentials and [patient](patient_client) limits.
     pub fn client(&self, credentials: &Credentials) -> Client {
-        Client::new(self.client_tls(credentials))
+        Client::with(self.client_tls(credentials), patient_client(), Arc::new(Tcp))
     }
 
     /// TLS for a client of one's own making.
@@ -102,6 +102,19 @@ impl Default for TestCluster {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A machine that is busy with other tests is not dead.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The default limits, but for silence and connecting, which may last longer.
+pub fn patient_client() -> ClientLimits {
+    ClientLimits { connect: PATIENCE, silence: PATIENCE, ..ClientLimits::default() }
+}
+
+/// The default limits, but for silence and handshakes, which may last longer.
+pub fn patient_server() -> ServerLimits {
+    ServerLimits { handshake: PATIENCE, silence: PATIENCE, ..ServerLimits::default() }
 }
 
 /// Lets everybody in.
@@ -136,11 +149,6 @@ impl Running {
     pub async fn stop(mut self) {
         self.stop.cancel();
         let _ = (&mut self.task).await;
-    }
-
-    /// Ends it at once, as a crash would, as far as that goes inside one process: its connections are cut.
-    pub fn stopping(&self) -> CancellationToken {
-        self.stop.clone()
     }
 }
 

@@ -85,6 +85,15 @@ impl Calls {
         self.state().closed.get_or_insert_with(|| why.to_owned());
     }
 
+    /// No new calls, and of those that wait only the ones up to `last` will be answered: the others were not taken.
+    pub(super) fn close_after(&self, last: u64, why: &str) {
+        let mut state = self.state();
+        state.closed.get_or_insert_with(|| why.to_owned());
+        for (_, waiting) in state.waiting.extract_if(|id, _| *id > last) {
+            let _ = waiting.tell.send(Outcome::Broken { detail: why.to_owned(), sent: false });
+        }
+    }
+
     /// No new calls, unless some wait. Says whether it was closed.
     pub(super) fn close_if_unused(&self, why: &str, calls_before: u64) -> Result<(), u64> {
         let mut state = self.state();
@@ -146,6 +155,19 @@ mod tests {
         assert_eq!(outcome(told_first.await), ("cable cut".to_owned(), true));
         assert_eq!(outcome(told_second.await), ("cable cut".to_owned(), false));
         assert_eq!(calls.add().expect_err("closed"), "cable cut");
+    }
+
+    #[tokio::test]
+    async fn what_came_after_a_goodbye_was_not_carried_out() {
+        let calls = Calls::new();
+        let (first, mut told_first) = calls.add().expect("open");
+        let (second, told_second) = calls.add().expect("open");
+        assert!(calls.sending(first) && calls.sending(second));
+        calls.close_after(first, "bye");
+        let told = told_second.await;
+        assert!(matches!(told, Ok(Outcome::Broken { sent: false, .. })), "{told:?}");
+        assert!(told_first.try_recv().is_err(), "it may still be answered");
+        assert!(!calls.is_open() && !calls.is_empty());
     }
 
     #[test]

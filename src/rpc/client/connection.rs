@@ -53,7 +53,7 @@ impl Connection {
             Ok(Some(Frame::Hello { version, .. })) => {
                 return Err(format!("it speaks version {version} of the protocol, not {VERSION}"));
             }
-            Ok(Some(Frame::Goodbye(refused))) => return Err(refused.words),
+            Ok(Some(Frame::Goodbye { refused, .. })) => return Err(refused.words),
             Ok(Some(_)) => return Err("it did not greet".to_owned()),
             Ok(None) => return Err("it closed the connection".to_owned()),
             Err(error) => return Err(error.to_string()),
@@ -217,7 +217,9 @@ impl Kept {
                 Ok(Some(Frame::Refusal { id, refused })) => {
                     self.calls.settle(id, Outcome::of_refusal(refused));
                 }
-                Ok(Some(Frame::Goodbye(refused))) => self.calls.close(&refused.words),
+                Ok(Some(Frame::Goodbye { last, refused })) => {
+                    self.calls.close_after(last, &refused.words);
+                }
                 Ok(Some(Frame::Alive | Frame::Hello { .. })) => {}
                 Ok(Some(Frame::Request { .. })) => return "it sent a request".to_owned(),
                 Ok(None) => return "it closed the connection".to_owned(),

@@ -87,18 +87,27 @@ pub(super) async fn converse<S: Stream>(
         allowed,
         answers,
         working: JoinSet::new(),
+        last: 0,
     };
     let pace = Pace { keep_alive: limits.keep_alive, silence: limits.silence };
-    let writing = pin!(write_frames(write, queue, pace, |_| true));
-    let reading = pin!(conversation.run(read, stop));
-    match select(reading, writing).await {
-        Either::Left((ended, writing)) => {
-            // The last words are still to be written.
-            let _ = timeout(limits.linger.min(limits.silence), writing).await;
-            ended
+    let mut reader = FrameReader::new(read, conversation.allowed.frame, limits.silence);
+    let ended = {
+        let writing = pin!(write_frames(write, queue, pace, |_| true));
+        let reading = pin!(conversation.run(&mut reader, stop));
+        match select(reading, writing).await {
+            Either::Left((ended, writing)) => {
+                // The last words are still to be written.
+                let _ = timeout(limits.linger.min(limits.silence), writing).await;
+                ended
+            }
+            Either::Right((written, _)) => {
+                return written.map_err(|error| crate::error::io_words(&error));
+            }
         }
-        Either::Right((written, _)) => written.map_err(|error| crate::error::io_words(&error)),
-    }
+    };
+    // Bytes that nobody read when a connection is closed would make the system take back what was written last.
+    let _ = timeout(limits.linger.min(limits.silence), reader.drain()).await;
+    ended
 }
 
 struct Conversation<'a> {
@@ -111,12 +120,14 @@ struct Conversation<'a> {
     room: Arc<Semaphore>,
     answers: mpsc::Sender<Outgoing>,
     working: JoinSet<()>,
+    /// The highest number of a request so far.
+    last: u64,
 }
 
 impl Conversation<'_> {
     async fn run<S: Stream>(
         mut self,
-        read: ReadHalf<TlsStream<S>>,
+        reader: &mut FrameReader<ReadHalf<TlsStream<S>>>,
         stop: &CancellationToken,
     ) -> Result<(), String> {
         if let Err(refused) = self.admitted() {
@@ -125,7 +136,6 @@ impl Conversation<'_> {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let (frame, in_flight) = (count(self.allowed.frame), count(self.allowed.in_flight));
         self.say(Frame::Hello { version: VERSION, frame, in_flight }).await;
-        let mut reader = FrameReader::new(read, self.allowed.frame, self.shared.limits.silence);
         let ends = self.allowed.ends;
         loop {
             let frame = tokio::select! {
@@ -153,10 +163,10 @@ impl Conversation<'_> {
     /// The server stops: no new requests, and those that are being worked on may finish, for a while.
     async fn finish<R: AsyncRead + Unpin>(
         mut self,
-        mut reader: FrameReader<R>,
+        reader: &mut FrameReader<R>,
     ) -> Result<(), String> {
         let stopping = || Refused::new(Code::STOPPING, "the server stops");
-        self.say(Frame::Goodbye(stopping())).await;
+        self.goodbye(stopping()).await;
         let ends = Instant::now() + self.shared.limits.linger;
         while !self.working.is_empty() {
             tokio::select! {
@@ -175,12 +185,15 @@ impl Conversation<'_> {
     }
 
     async fn on_frame(&mut self, frame: Frame) -> Result<(), String> {
+        if let Frame::Request { id, .. } = &frame {
+            self.last = self.last.max(*id);
+        }
         // Also when the caller only says that it is alive: who was removed is not kept.
         if let Err(refused) = self.admitted() {
             if let Frame::Request { id, .. } = frame {
                 self.say(Frame::Refusal { id, refused: refused.clone() }).await;
             }
-            self.say(Frame::Goodbye(refused.clone())).await;
+            self.goodbye(refused.clone()).await;
             return Err(refused.words);
         }
         match frame {
@@ -191,7 +204,7 @@ impl Conversation<'_> {
             Frame::Alive => Ok(()),
             _ => {
                 let refused = Refused::new(Code::PROTOCOL, "only a server sends such a frame");
-                self.say(Frame::Goodbye(refused.clone())).await;
+                self.goodbye(refused.clone()).await;
                 Err(refused.words)
             }
         }
@@ -229,8 +242,12 @@ impl Conversation<'_> {
 
     /// The last words. What was being worked on is given up.
     async fn part(self, refused: Refused) -> Result<(), String> {
-        self.say(Frame::Goodbye(refused.clone())).await;
+        self.goodbye(refused.clone()).await;
         Err(refused.words)
+    }
+
+    async fn goodbye(&self, refused: Refused) {
+        self.say(Frame::Goodbye { last: self.last, refused }).await;
     }
 
     async fn say(&self, frame: Frame) {
