@@ -148,7 +148,7 @@ impl Conversation<'_> {
                 frame = reader.next() => frame,
             };
             match frame {
-                Ok(Some(frame)) => self.on_frame(frame).await?,
+                Ok(Some(frame)) => self.on_frame(frame, stop).await?,
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     let words = error.to_string();
@@ -184,7 +184,7 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    async fn on_frame(&mut self, frame: Frame) -> Result<(), String> {
+    async fn on_frame(&mut self, frame: Frame, stop: &CancellationToken) -> Result<(), String> {
         if let Frame::Request { id, .. } = &frame {
             self.last = self.last.max(*id);
         }
@@ -198,7 +198,7 @@ impl Conversation<'_> {
         }
         match frame {
             Frame::Request { id, method, limit_ms, body } => {
-                self.on_request(id, method, limit_ms, body).await;
+                self.on_request(id, method, limit_ms, body, stop).await;
                 Ok(())
             }
             Frame::Alive => Ok(()),
@@ -219,13 +219,26 @@ impl Conversation<'_> {
         (self.shared.admit)(peer).map_err(|words| Refused::new(Code::NOT_ADMITTED, words))
     }
 
-    async fn on_request(&mut self, id: u64, method: Method, limit_ms: u32, body: Bytes) {
+    async fn on_request(
+        &mut self,
+        id: u64,
+        method: Method,
+        limit_ms: u32,
+        body: Bytes,
+        stop: &CancellationToken,
+    ) {
         while self.working.try_join_next().is_some() {}
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
             let words = format!("{} requests are being worked on already", self.allowed.in_flight);
             return self.say(refusal(id, Code::BUSY, &words)).await;
         };
-        let held = take_room(&self.room, self.allowed.held, body.len()).await;
+        // No more is read until there is room.
+        let held = tokio::select! {
+            held = take_room(&self.room, self.allowed.held, body.len()) => held,
+            () = stop.cancelled() => {
+                return self.say(refusal(id, Code::STOPPING, "the server stops")).await;
+            }
+        };
         let limit = Duration::from_millis(limit_ms.into()).min(self.shared.limits.longest_call);
         let (shared, caller) = (Arc::clone(self.shared), Arc::clone(&self.caller));
         let (room, answers) = (Arc::clone(&self.room), self.answers.clone());

@@ -118,6 +118,55 @@ async fn bodies_may_be_large_but_not_too_large() {
     assert!(call(&client, &running, ECHO).await.is_ok());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_wait_for_room_and_all_get_it() {
+    let cluster = TestCluster::new();
+    let limits = ServerLimits { held: 100_000, ..patient_server() };
+    let running = Running::start(cluster.server(Answer(answer), everybody(), limits)).await;
+    let client = cluster.client(&cluster.member(Role::Server));
+    let calls: Vec<_> = (0..40_u8)
+        .map(|number| {
+            let (client, address) = (client.clone(), running.address.clone());
+            tokio::spawn(async move {
+                // Some of them alone are larger than the room.
+                let body = Bytes::from(vec![number; 30_000 + 10_000 * usize::from(number % 10)]);
+                let got = client.call(&address, Class::Bulk, ECHO, body.clone(), LONG).await;
+                assert!(got.expect("answered") == body);
+            })
+        })
+        .collect();
+    for call in calls {
+        call.await.expect("answered");
+    }
+}
+
+#[tokio::test]
+async fn a_server_stops_while_a_request_waits_for_room() {
+    let cluster = TestCluster::new();
+    let limits = ServerLimits { held: 10, linger: Duration::from_millis(10), ..patient_server() };
+    let arrived = Arc::new(Semaphore::new(0));
+    let seen = Arc::clone(&arrived);
+    let handler = Answer(move |_, _, _| {
+        seen.add_permits(1);
+        std::future::pending()
+    });
+    let running = Running::start(cluster.server(handler, everybody(), limits)).await;
+    let client = cluster.client(&cluster.member(Role::Server));
+    let hang = || {
+        let (client, address) = (client.clone(), running.address.clone());
+        tokio::spawn(async move {
+            let body = Bytes::from_static(b"0123456789");
+            client.call(&address, Class::Control, HANG, body, LONG).await
+        })
+    };
+    let calls = [hang(), hang()];
+    take(&arrived).await;
+    running.stop().await;
+    for call in calls {
+        call.await.expect("ran").expect_err("the server stopped");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_is_too_large_is_said() {
     let cluster = TestCluster::new();

@@ -91,6 +91,24 @@ async fn a_member_that_is_not_admitted_is_told_why() {
 }
 
 #[tokio::test]
+async fn an_expired_certificate_is_refused_in_words() {
+    let cluster = TestCluster::new();
+    let server = cluster.member(Role::Server);
+    let tls = ServerTls::new(&server, cluster.clock()).expect("TLS");
+    let running =
+        Running::start(Server::new(tls, Arc::new(Answer(who)), everybody(), patient_server()))
+            .await;
+    let late = cluster.client(&cluster.member(Role::Worker));
+    cluster.advance(identity::DEFAULT_LIFETIME + Duration::from_secs(60));
+    let node = server.peer().and_then(|peer| peer.node).expect("a node");
+    cluster.renew(&server, node, Role::Server);
+    let error = call(&late, &running, Bytes::new()).await.expect_err("refused");
+    assert!(unreachable(&error).contains("our certificate has expired"), "{error}");
+    let punctual = cluster.client(&cluster.member(Role::Worker));
+    call(&punctual, &running, Bytes::new()).await.expect("let in");
+}
+
+#[tokio::test]
 async fn a_worker_cannot_pose_as_a_server() {
     let cluster = TestCluster::new();
     let tls = ServerTls::new(&cluster.member(Role::Worker), cluster.clock()).expect("TLS");

@@ -14,6 +14,8 @@ use rpc::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 const HANG: Method = Method(2);
@@ -175,26 +177,83 @@ async fn a_connection_without_a_certificate_has_a_short_life() {
     assert_eq!(start.elapsed().as_secs(), 30);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_caller_that_does_not_read_its_answers_is_cut_off() {
-    let cluster = TestCluster::new();
-    let server = cluster.server(Answer(answer), everybody(), ServerLimits::default());
+/// A caller that keeps no rule: a server's connection, greeted, with frames of the test's own making.
+async fn rude(
+    cluster: &TestCluster,
+    limits: ServerLimits,
+) -> (TlsStream<DuplexStream>, JoinHandle<(String, Duration)>) {
+    let server = cluster.server(Answer(answer), everybody(), limits);
     let (near, far) = duplex(16 * 1024);
     let serving = tokio::spawn(end_of(far, server));
     let tls = cluster.client_tls(&cluster.member(Role::Worker));
-    let connector = tokio_rustls::TlsConnector::from(tls.config());
+    let connector = TlsConnector::from(tls.config());
     let mut stream = connector.connect(ClientTls::server_name(), near).await.expect("handshake");
-    let mut hello = [0; 15];
-    stream.read_exact(&mut hello).await.expect("hello");
-    let body = vec![7; 100_000];
-    let mut request = Vec::new();
-    request.extend_from_slice(&u32::try_from(15 + body.len()).expect("fits").to_be_bytes());
-    request.push(1);
-    request.extend_from_slice(&1_u64.to_be_bytes());
-    request.extend_from_slice(&1_u16.to_be_bytes());
-    request.extend_from_slice(&60_000_u32.to_be_bytes());
-    request.extend_from_slice(&body);
-    stream.write_all(&request).await.expect("written");
+    let (kind, _) = next_frame(&mut stream).await;
+    assert_eq!(kind, 0, "hello");
+    (stream, serving)
+}
+
+fn request(id: u64, method: Method, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(&u32::try_from(15 + body.len()).expect("fits").to_be_bytes());
+    bytes.push(1);
+    bytes.extend_from_slice(&id.to_be_bytes());
+    bytes.extend_from_slice(&method.0.to_be_bytes());
+    bytes.extend_from_slice(&60_000_u32.to_be_bytes());
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// Kind and content.
+async fn next_frame(stream: &mut TlsStream<DuplexStream>) -> (u8, Vec<u8>) {
+    let length = stream.read_u32().await.expect("a frame");
+    let kind = stream.read_u8().await.expect("a frame");
+    let mut content = vec![0; usize::try_from(length).expect("fits") - 1];
+    stream.read_exact(&mut content).await.expect("a whole frame");
+    (kind, content)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_asks_too_much_at_once_is_told() {
+    let cluster = TestCluster::new();
+    let limits = ServerLimits { in_flight: 1, ..ServerLimits::default() };
+    let (mut stream, _serving) = rude(&cluster, limits).await;
+    for id in 1..=2 {
+        stream.write_all(&request(id, HANG, b"")).await.expect("written");
+    }
+    stream.flush().await.expect("written");
+    let (kind, content) = next_frame(&mut stream).await;
+    assert_eq!((kind, &content[..10]), (3, &[0, 0, 0, 0, 0, 0, 0, 2, 0, 2][..]), "busy");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_answers_what_it_does_not_understand_with_goodbye() {
+    let cluster = TestCluster::new();
+    // A hello, which only a server says; a request that is too short.
+    for wrong in [&[0, 0, 0, 11, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1][..], &[0, 0, 0, 2, 1, 1]] {
+        let (mut stream, serving) = rude(&cluster, ServerLimits::default()).await;
+        stream.write_all(&request(9, Method(1), b"x")).await.expect("written");
+        stream.write_all(wrong).await.expect("written");
+        stream.flush().await.expect("written");
+        let mut kinds = Vec::new();
+        let goodbye = loop {
+            let (kind, content) = next_frame(&mut stream).await;
+            kinds.push(kind);
+            if kind == 5 {
+                break content;
+            }
+        };
+        assert_eq!(goodbye[..10], [0, 0, 0, 0, 0, 0, 0, 9, 0, 9], "after the ninth; protocol");
+        drop(stream);
+        serving.await.expect("ran");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_does_not_read_its_answers_is_cut_off() {
+    let cluster = TestCluster::new();
+    let (mut stream, serving) = rude(&cluster, ServerLimits::default()).await;
+    stream.write_all(&request(1, Method(1), &vec![7; 100_000])).await.expect("written");
     stream.flush().await.expect("written");
     // It says that it is alive, and never reads.
     let (_, mut write) = tokio::io::split(stream);
