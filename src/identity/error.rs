@@ -45,6 +45,15 @@ pub enum CertificateError {
         /// What the check says.
         detail: String,
     },
+    /// Another authority than the one that a join token names.
+    #[error(
+        "it was certified by an authority that the join token does not name: it is of another cluster, or an impostor \
+         (the token names {expected})"
+    )]
+    OtherAuthority {
+        /// The token's fingerprint.
+        expected: String,
+    },
     /// Not the certificate of an authority.
     #[error("the certificate is none of an authority: it may not sign others")]
     NoAuthority,

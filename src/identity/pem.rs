@@ -54,7 +54,7 @@ pub(crate) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, C
 /// A private key, in PKCS#8.
 pub(crate) fn key(text: &str) -> Result<PrivatePkcs8KeyDer<'static>, CertificateError> {
     PrivatePkcs8KeyDer::from_pem_slice(limited(text, "the key")?)
-        .map_err(|_| CertificateError::NotPem { expected: "a private key (PKCS#8)" })
+        .map_err(|_| CertificateError::NotPem { expected: "a private key (PKCS#8; `openssl pkcs8 -topk8 -nocrypt` turns others into one)" })
 }
 
 /// A certificate request.

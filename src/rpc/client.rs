@@ -13,7 +13,7 @@ use identity::ClientTls;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{CallError, Class, ClientLimits, Code, Dial, Method, Tcp};
-use connection::Failed;
+use connection::{Failed, NoConnection};
 use slot::Slot;
 
 /// So many addresses are remembered; beyond it, those without a connection are forgotten.
@@ -67,8 +67,11 @@ impl Client {
             let connected = timeout_at(until, slot.connection(&self.0.dialer, address));
             let connection = match connected.await {
                 Err(_) => return Err(timed_out(false)),
-                Ok(Err(detail)) => {
+                Ok(Err(NoConnection::Unreachable(detail))) => {
                     return Err(CallError::Unreachable { address: address.to_owned(), detail });
+                }
+                Ok(Err(NoConnection::Refused(refused))) => {
+                    return Err(CallError::Refused { address: address.to_owned(), refused });
                 }
                 Ok(Ok(connection)) => connection,
             };

@@ -16,7 +16,8 @@ pub enum CallError {
         /// Why.
         detail: String,
     },
-    /// The other side answered, with a no.
+    /// The other side answered, with a no. [`Code::NOT_ADMITTED`](crate::Code::NOT_ADMITTED) says that this node was
+    /// removed or its certificate has expired.
     #[error("{address} refuses: {refused}")]
     Refused {
         /// Who.

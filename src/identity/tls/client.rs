@@ -101,10 +101,8 @@ impl ServerVerifier {
             Known::Pinned { authority, cluster } => {
                 let shown = between.iter().find(|shown| Fingerprint::of(shown) == *authority);
                 let Some(shown) = shown else {
-                    return Err(refusal(CertificateError::Stranger {
-                        found: "signed by an authority that the join token does not name"
-                            .to_owned(),
-                        expected: format!("one of the authority {authority}"),
+                    return Err(refusal(CertificateError::OtherAuthority {
+                        expected: authority.to_string(),
                     }));
                 };
                 let trust = Trust::pinned(shown.clone().into_owned(), *cluster).map_err(refusal)?;

@@ -15,7 +15,7 @@ use crate::error::io_words;
 use crate::frame::{Frame, MAX_HEAD, VERSION};
 use crate::reader::FrameReader;
 use crate::writer::{Outgoing, Pace, write_frames};
-use crate::{ClientLimits, Method, Refused};
+use crate::{ClientLimits, Code, Method, Refused};
 
 /// Why a call failed.
 pub(super) enum Failed {
@@ -23,6 +23,21 @@ pub(super) enum Failed {
     Broken { detail: String, sent: bool },
     Timeout { sent: bool },
     TooLarge { size: usize, limit: usize },
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug)]
+pub(super) enum NoConnection {
+    /// Nobody is there, or nobody that can be believed.
+    Unreachable(String),
+    /// The server said no.
+    Refused(Refused),
+}
+
+impl From<String> for NoConnection {
+    fn from(why: String) -> Self {
+        Self::Unreachable(why)
+    }
 }
 
 /// A connection that a server has greeted.
@@ -42,7 +57,7 @@ impl Connection {
     ///
     /// # Errors
     /// Why the server does not want us.
-    pub(super) async fn open<S>(stream: S, limits: &ClientLimits) -> Result<Self, String>
+    pub(super) async fn open<S>(stream: S, limits: &ClientLimits) -> Result<Self, NoConnection>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
@@ -51,12 +66,17 @@ impl Connection {
         let (frame, in_flight) = match reader.next().await {
             Ok(Some(Frame::Hello { version: VERSION, frame, in_flight })) => (frame, in_flight),
             Ok(Some(Frame::Hello { version, .. })) => {
-                return Err(format!("it speaks version {version} of the protocol, not {VERSION}"));
+                let why = format!("it speaks version {version} of the protocol, not {VERSION}");
+                return Err(why.into());
             }
-            Ok(Some(Frame::Goodbye { refused, .. })) => return Err(refused.words),
-            Ok(Some(_)) => return Err("it did not greet".to_owned()),
-            Ok(None) => return Err("it closed the connection".to_owned()),
-            Err(error) => return Err(error.to_string()),
+            // Soon it will not be there.
+            Ok(Some(Frame::Goodbye { refused, .. })) if refused.code == Code::STOPPING => {
+                return Err(refused.words.into());
+            }
+            Ok(Some(Frame::Goodbye { refused, .. })) => return Err(NoConnection::Refused(refused)),
+            Ok(Some(_)) => return Err("it did not greet".to_owned().into()),
+            Ok(None) => return Err("it closed the connection".to_owned().into()),
+            Err(error) => return Err(error.to_string().into()),
         };
         reader.set_silence(limits.silence);
         let in_flight = usize::try_from(in_flight).unwrap_or(usize::MAX).clamp(1, 64 * 1024);

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::connection::Connection;
+use super::connection::{Connection, NoConnection};
 use crate::error::io_words;
 use crate::{ClientLimits, Dial};
 
@@ -27,7 +27,7 @@ impl Dialer {
         Self(Arc::new(Parts { tls, limits, dial }))
     }
 
-    async fn connect(&self, address: &str) -> Result<Connection, String> {
+    async fn connect(&self, address: &str) -> Result<Connection, NoConnection> {
         let Parts { tls, limits, dial } = &*self.0;
         let connecting = async {
             let stream = dial.dial(address).await.map_err(|error| io_words(&error))?;
@@ -39,9 +39,9 @@ impl Dialer {
             Connection::open(stream, limits).await
         };
         let limit = limits.connect;
-        timeout(limit, connecting)
-            .await
-            .unwrap_or_else(|_| Err(format!("it did not take the connection within {limit:?}")))
+        timeout(limit, connecting).await.unwrap_or_else(|_| {
+            Err(format!("it did not take the connection within {limit:?}").into())
+        })
     }
 
     /// Names the certificate that a connection made now shows.
@@ -50,7 +50,7 @@ impl Dialer {
     }
 }
 
-type Made = Result<Arc<Connection>, String>;
+type Made = Result<Arc<Connection>, NoConnection>;
 
 #[derive(Default)]
 pub(super) struct Slot(Mutex<State>);
@@ -73,7 +73,7 @@ enum Now {
     },
     Failed {
         until: Instant,
-        why: String,
+        why: NoConnection,
     },
 }
 
@@ -105,7 +105,7 @@ impl Slot {
             Ok(made) => made.clone(),
             Err(_) => None,
         };
-        result.unwrap_or_else(|| Err("this process is stopping".to_owned()))
+        result.unwrap_or_else(|| Err("this process is stopping".to_owned().into()))
     }
 
     /// What there is, or what to wait for.

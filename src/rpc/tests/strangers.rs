@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use identity::{ClientTls, Peer, Role, ServerTls};
 use rpc::testing::{Answer, Running, TestCluster, everybody, patient_client, patient_server};
-use rpc::{CallError, Class, Client, Method, Refused, Server, ServerLimits, Tcp};
+use rpc::{CallError, Class, Client, Code, Method, Refused, Server, ServerLimits, Tcp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -86,7 +86,9 @@ async fn a_member_that_is_not_admitted_is_told_why() {
     let running = Running::start(cluster.server(handler, admit, patient_server())).await;
     let client = cluster.client(&cluster.member(Role::Worker));
     let error = call(&client, &running, Bytes::new()).await.expect_err("refused");
-    assert_eq!(unreachable(&error), "worker was removed");
+    let CallError::Refused { refused, .. } = &error else { panic!("{error}") };
+    assert_eq!(*refused, Refused::new(Code::NOT_ADMITTED, "worker was removed"));
+    assert!(!error.may_have_been_carried_out());
     assert_eq!(handled.load(Ordering::SeqCst), 0);
 }
 
