@@ -12,6 +12,8 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("state", &["model"]),
     ("evaluator", &["model", "state"]),
     ("consensus", &["model", "state"]),
+    ("identity", &["model"]),
+    ("rpc", &["model", "identity"]),
     ("gitrepo", &["model"]),
     ("artifact", &["model"]),
     ("driver", &["model"]),
