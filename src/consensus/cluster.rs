@@ -172,7 +172,7 @@ impl Cluster {
             cluster.open(node, Start::Join).await;
             first.add_learner(member(node)).await.expect("it is added");
         }
-        cluster.caught_up(1..=count).await;
+        cluster.answering(&first, 1..=count).await;
         first.set_voters((1..=count).collect()).await.expect("they vote");
         cluster
     }
@@ -253,6 +253,22 @@ impl Cluster {
             (seen.len() == 1 && leads).then_some(leader)
         })
         .await
+    }
+
+    /// Waits until the leader has heard of all of these, and that they have what it has.
+    async fn answering(&self, leader: &Consensus, nodes: impl IntoIterator<Item = u64>) {
+        let wanted: BTreeSet<u64> = nodes.into_iter().collect();
+        eventually("the leader has heard of all", || {
+            let last = leader.metrics().last_log;
+            let members = leader.members();
+            let there = members.iter().filter(|member| {
+                member.matched >= last
+                    && member.last_contact.is_some_and(|ago| ago < Duration::from_millis(500))
+            });
+            let there: BTreeSet<u64> = there.map(|member| member.node).collect();
+            wanted.is_subset(&there).then_some(())
+        })
+        .await;
     }
 
     /// Waits until all of these have applied what any of them has.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use openraft::async_runtime::WatchReceiver;
 use state::{Applied, Command};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -12,8 +13,10 @@ use crate::seat::Written;
 use crate::types::Proposal;
 use crate::wire::{Reply, Request};
 
-/// How long nobody may lead before a forwarded command is given up when its leader is another by now.
+/// How often a follower looks whether another leads than the one that has its command.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long the old leader's answer is waited for when another one leads.
+const GRACE: Duration = Duration::from_millis(100);
 
 impl Consensus {
     /// Puts a command into the log. When this returns it is on disk with a quorum, applied here, and in
@@ -108,13 +111,25 @@ impl Consensus {
     /// Returns once this node knows of a leader that is not `asked`, for good.
     async fn led_by_another(&self, asked: Option<u64>) {
         let Some(asked) = asked else { return std::future::pending().await };
+        let seat = self.inner.part.load().seat.clone();
+        let mut changes = seat.map(|seat| seat.raft.server_metrics());
         loop {
-            sleep(LOOK).await;
-            let leader = self.leader().map(|leader| leader.node);
-            if leader.is_some_and(|leader| leader != asked) {
+            let known = match &changes {
+                Some(changes) => changes.borrow_watched().current_leader,
+                None => self.leader().map(|leader| leader.node),
+            };
+            if known.is_some_and(|leader| leader != asked) {
                 // What it answered may be on its way.
-                sleep(LOOK).await;
+                sleep(GRACE).await;
                 return;
+            }
+            match &mut changes {
+                Some(changes) => {
+                    if changes.changed().await.is_err() {
+                        return;
+                    }
+                }
+                None => sleep(LOOK).await,
             }
         }
     }
