@@ -15,7 +15,7 @@ use openraft::async_runtime::WatchReceiver;
 use serde::{Deserialize, Serialize};
 use state::State;
 use tokio::sync::{Semaphore, broadcast, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::error::{AnswerError, ConsensusError};
 use crate::membership::MemberStatus;
@@ -43,6 +43,9 @@ const RETRY: [Duration; 5] = [
     Duration::from_millis(50),
     Duration::from_millis(100),
 ];
+
+/// A change of the leadership takes at least this long to be of use.
+const SHORT: Duration = Duration::from_millis(2);
 
 /// The leader and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,6 +260,16 @@ impl Consensus {
 impl Inner {
     fn dir(&self) -> PathBuf {
         self.options.dir.clone()
+    }
+
+    /// A pause between two attempts; shorter if the leadership changes.
+    async fn pause(&self, pause: Duration) {
+        let seat = self.part.load().seat.clone();
+        let Some(seat) = seat else { return sleep(pause).await };
+        let mut changes = seat.raft.server_metrics();
+        changes.borrow_and_update();
+        sleep(pause.min(SHORT)).await;
+        let _ = timeout(pause, changes.changed()).await;
     }
 
     /// Waits until this node shows the entry; false if that is too late.

@@ -50,7 +50,8 @@ pub struct Options {
     pub following: Option<Following>,
     /// How often a leader tells its followers that it is there.
     pub heartbeat: Duration,
-    /// A follower that hears nothing for this long, up to a third longer, stands for election.
+    /// A follower that hears nothing for this long, up to a fifth longer, stands for election. The default lets a write
+    /// wait about half a second for a new leader, and forgives three lost heartbeats.
     pub election_timeout: Duration,
     /// How long a command or a read may take before whoever asked is told that it did not work out.
     pub patience: Duration,
@@ -115,7 +116,7 @@ impl Options {
             transport: None,
             following: None,
             heartbeat: Duration::from_millis(100),
-            election_timeout: Duration::from_millis(500),
+            election_timeout: Duration::from_millis(450),
             patience: Duration::from_secs(10),
             snapshot_after: 8_192,
             keep_entries: 10_240,
@@ -138,11 +139,10 @@ impl Options {
         if self.snapshot_after == 0 {
             return Err(ConsensusError::Options("snapshot_after must be at least 1".to_owned()));
         }
-        // A follower of the engine refuses every candidate for its longest timeout after it heard the leader, and waits a
-        // random timeout more before it stands itself. So silence is the sum of both: two thirds that are certain, and
-        // between one and two thirds by chance. That a third is also how long a candidate waits for a vote, which
-        // is a write to another's disk, is why it is not smaller.
-        let (shortest, longest) = (election / 3, election * 2 / 3);
+        // A follower of the engine refuses every candidate for its longest timeout after it heard the leader, and waits
+        // a random timeout more before it stands itself: the silence before an election is the sum of both. The shortest
+        // is also how long a candidate waits for a vote, which is a write to another's disk.
+        let (shortest, longest) = (election * 2 / 5, election * 3 / 5);
         let config = Config {
             cluster_name: self.cluster.clone(),
             heartbeat_interval: millis("heartbeat", self.heartbeat)?,

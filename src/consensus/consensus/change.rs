@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{Consensus, Leader, Pauses};
 use crate::error::ChangeError;
@@ -84,7 +84,7 @@ impl Consensus {
             if Instant::now() + pause >= deadline {
                 return Err(ChangeError::NotLeader { leader: None });
             }
-            sleep(pause).await;
+            inner.pause(pause).await;
         }
     }
 }

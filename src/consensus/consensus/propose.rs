@@ -69,7 +69,7 @@ impl Consensus {
             if Instant::now() + pause >= deadline {
                 return Err(ProposeError::NotLeader { leader: None });
             }
-            sleep(pause).await;
+            inner.pause(pause).await;
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use openraft::ReadPolicy;
 use openraft::error::{LinearizableReadError, RaftError};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Consensus, Leader, Pauses};
 use crate::error::ReadError;
@@ -70,7 +70,7 @@ impl Consensus {
             if Instant::now() + pause >= deadline {
                 return Err(ReadError::NotLeader { leader: None });
             }
-            sleep(pause).await;
+            inner.pause(pause).await;
         }
     }
 }
