@@ -47,6 +47,9 @@ const RETRY: [Duration; 5] = [
 /// A change of the leadership takes at least this long to be of use.
 const SHORT: Duration = Duration::from_millis(2);
 
+/// What a follower misses for this long does not come any more from the server that it asks.
+const STALLED: Duration = Duration::from_millis(500);
+
 /// The leader and where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leader {
@@ -272,11 +275,23 @@ impl Inner {
         let _ = timeout(pause, changes.changed()).await;
     }
 
-    /// Waits until this node shows the entry; false if that is too late.
+    /// Waits until this node shows the entry; false if that is too late. A follower whose stream has stalled is told to
+    /// ask another server.
     async fn wait_shown(&self, index: u64, deadline: Instant) -> bool {
         let mut reached = self.view.reached.clone();
-        let waiting = timeout_at(deadline, reached.wait_for(|reached| *reached > index));
-        matches!(waiting.await, Ok(Ok(_)))
+        loop {
+            let soon = deadline.min(Instant::now() + STALLED);
+            let waiting = timeout_at(soon, reached.wait_for(|reached| *reached > index));
+            match waiting.await {
+                Ok(Ok(_)) => return true,
+                Ok(Err(_)) => return false,
+                Err(_) if Instant::now() >= deadline => return false,
+                Err(_) => {}
+            }
+            if let Some(replica) = &self.part.load().replica {
+                replica.hurry();
+            }
+        }
     }
 }
 

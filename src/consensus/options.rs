@@ -157,6 +157,8 @@ impl Options {
             max_in_snapshot_log_to_keep: self.keep_entries,
             purge_batch_size: 1_024.min(self.snapshot_after),
             replication_lag_threshold: self.snapshot_after.saturating_add(self.keep_entries),
+            // A leader that hears no quorum falls silent for a while, so that the others can elect one that does.
+            quorum_loss_probe_interval: Some(longest.saturating_mul(3)),
             enable_pre_vote: Some(true),
             // A restarted leader asks for votes again: the committed mark on disk may be a little behind.
             enable_leader_restore: Some(false),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use state::State;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -73,6 +73,7 @@ pub(crate) struct Replica {
     screen: Weak<Screen>,
     keep: mpsc::Sender<oneshot::Sender<Result<u64, ConsensusError>>>,
     stop: watch::Sender<bool>,
+    hurry: Arc<Notify>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -131,8 +132,10 @@ impl Replica {
         let weak = Arc::downgrade(&screen);
         let stream =
             Stream::new(options, following.clone(), snapshots, copy, screen, known.clone());
+        let hurry = Arc::new(Notify::new());
+        let hurried = hurry.clone();
         let task = tokio::spawn(async move {
-            stream.run(stopped, asked).await;
+            stream.run(stopped, asked, hurried).await;
             drop(guard);
         });
         Ok(Arc::new(Self {
@@ -144,6 +147,7 @@ impl Replica {
             screen: weak,
             keep,
             stop,
+            hurry,
             task: Mutex::new(Some(task)),
         }))
     }
@@ -197,6 +201,11 @@ impl Replica {
             learners: known.members.learner_ids().collect(),
             ..RaftStatus::closed(self.node)
         }
+    }
+
+    /// Asks another server at once: what should have come has not.
+    pub(crate) fn hurry(&self) {
+        self.hurry.notify_waiters();
     }
 
     /// Writes the copy to the disk now; returns the entry that it ends at.

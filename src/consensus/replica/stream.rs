@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use state::Applied;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Copied, Known, candidates, members_of};
@@ -105,6 +105,7 @@ impl Stream {
         mut self,
         mut stopped: watch::Receiver<bool>,
         mut asked: mpsc::Receiver<oneshot::Sender<Result<u64, ConsensusError>>>,
+        hurried: Arc<Notify>,
     ) {
         let mut failures = 0;
         let mut servers = self.following.servers.clone();
@@ -124,6 +125,9 @@ impl Stream {
                 () = told_to_stop(&mut stopped) => Event::Stop,
                 Some(done) = asked.recv() => Event::Keep(done),
                 _ = servers.changed(), if all.is_empty() => Event::Again,
+                () = hurried.notified(), if !all.is_empty() => {
+                    Event::Stepped(Err("nothing comes from it any more".to_owned()))
+                }
                 result = step => Event::Stepped(result),
             };
             match event {
