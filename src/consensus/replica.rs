@@ -61,6 +61,8 @@ struct Known {
     members: Members,
     applied: Option<LogId>,
     kept: Option<u64>,
+    /// A snapshot is being received.
+    fetching: bool,
 }
 
 /// The handle to a running stream. It stops when it is closed or dropped.
@@ -125,6 +127,7 @@ impl Replica {
             members: copy.members.membership().clone(),
             applied: copy.applied,
             kept,
+            fetching: false,
         };
         let known = Arc::new(Mutex::new(known));
         let (stop, stopped) = watch::channel(false);
@@ -205,7 +208,9 @@ impl Replica {
 
     /// Asks another server at once: what should have come has not.
     pub(crate) fn hurry(&self) {
-        self.hurry.notify_waiters();
+        if !self.known().fetching {
+            self.hurry.notify_waiters();
+        }
     }
 
     /// Writes the copy to the disk now; returns the entry that it ends at.

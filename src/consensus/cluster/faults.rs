@@ -58,7 +58,8 @@ async fn lost_and_late_messages_cost_time_and_nothing_else() {
     let mut answered = Vec::new();
     for number in 1..=60 {
         let node = cluster.node(1 + number % 3);
-        if let Ok(Ok(applied)) = timeout(Duration::from_secs(2), node.propose(register(number))).await
+        if let Ok(Ok(applied)) =
+            timeout(Duration::from_secs(2), node.propose(register(number))).await
         {
             answered.push((number, applied.index));
         }

@@ -180,6 +180,7 @@ impl Stream {
 
     /// Asks a server once and applies what it says.
     async fn step(&mut self, address: &str, others: bool) -> Result<Use, String> {
+        self.known().fetching = false;
         let after = wire::triple(self.copy.applied.as_ref());
         let wait_ms = u64::try_from(WAIT.as_millis()).unwrap_or_default();
         let body = Request::Follow { after, wait_ms };
@@ -195,7 +196,10 @@ impl Stream {
                     // Not this history, or not yet this far: what was shown is not taken back.
                     return Ok(Use::Behind);
                 }
-                self.fetch(address, last, length).await?;
+                self.known().fetching = true;
+                let fetched = self.fetch(address, last, length).await;
+                self.known().fetching = false;
+                fetched?;
                 head
             }
             Reply::Gone => return Ok(Use::Behind),
