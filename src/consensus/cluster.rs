@@ -22,7 +22,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    Consensus, FollowOptions, Following, Member, Options, Start, Transport, TransportError,
+    Consensus, FollowOptions, Following, MAX_MESSAGE_BYTES, Member, Options, Start, Transport,
+    TransportError,
 };
 
 /// A test that takes longer than this hangs.
@@ -122,6 +123,7 @@ impl Transport for End {
     ) -> Result<Bytes, TransportError> {
         let lost = || TransportError::NoAnswer("lost".to_owned());
         let to = number(address);
+        assert!(request.len() <= MAX_MESSAGE_BYTES, "{} bytes", request.len());
         if bulk {
             self.net.pieces.fetch_add(1, Ordering::Relaxed);
         }
@@ -137,6 +139,8 @@ impl Transport for End {
             if !self.net.carry(to, self.from).await {
                 std::future::pending::<()>().await;
             }
+            let size = answer.as_ref().map_or(0, Bytes::len);
+            assert!(size <= MAX_MESSAGE_BYTES, "{size} bytes");
             answer.map_err(|error| TransportError::Refused(error.to_string()))
         };
         timeout(limit, exchange).await.map_err(|_| lost())?

@@ -44,6 +44,8 @@ const RETRY: [Duration; 5] = [
     Duration::from_millis(100),
 ];
 
+/// A new leader takes commands when a quorum has answered it once.
+const READY: Duration = Duration::from_millis(10);
 /// A change of the leadership takes at least this long to be of use.
 const SHORT: Duration = Duration::from_millis(2);
 
@@ -95,12 +97,20 @@ fn units(size: usize) -> u32 {
 struct Pauses(usize);
 
 impl Pauses {
-    fn next(&mut self) -> Duration {
+    /// The next pause. `answered`: somebody who may be the new leader is there, and is only not ready yet.
+    fn next(&mut self, answered: bool) -> Duration {
         let at = self.0.min(RETRY.len() - 1);
         self.0 += 1;
-        RETRY.get(at).copied().unwrap_or_default()
+        let pause = RETRY.get(at).copied().unwrap_or_default();
+        if answered { pause.min(READY) } else { pause }
     }
 }
+
+/// Tells of changes in who leads.
+type News = openraft::alias::WatchReceiverOf<
+    crate::types::Types,
+    openraft::metrics::RaftServerMetrics<crate::types::Types>,
+>;
 
 impl Consensus {
     /// Opens or creates the directory, restores the newest snapshot and the log, and starts Raft. A new directory
@@ -216,19 +226,38 @@ impl Consensus {
         }
     }
 
-    /// Answers what another node sent here over its [`crate::Transport`]. Whoever hands it over vouches for the sender:
-    /// nothing is checked here but that the request is meant for this node of this cluster.
+    /// Answers what another server sent here over its [`crate::Transport`]. Whoever hands it over vouches for the sender:
+    /// a server may change everything. Nothing is checked here but that the request is meant for this node of this
+    /// cluster.
     pub async fn answer(&self, request: Bytes) -> Result<Bytes, AnswerError> {
+        self.answer_any(request, |_| true).await
+    }
+
+    /// Answers what a node that is no server sent here: it may follow, propose and read, but neither lead nor vote nor
+    /// change who does.
+    pub async fn answer_worker(&self, request: Bytes) -> Result<Bytes, AnswerError> {
+        self.answer_any(request, Request::is_for_workers).await
+    }
+
+    async fn answer_any(
+        &self,
+        request: Bytes,
+        allowed: fn(&Request) -> bool,
+    ) -> Result<Bytes, AnswerError> {
         let inner = &self.inner;
         let envelope = Envelope::decode(&request, &inner.caller.cluster, inner.caller.node)?;
         drop(request);
+        if !allowed(&envelope.body) {
+            return Err(AnswerError::Forbidden { node: envelope.from });
+        }
         let part = inner.part.load_full();
         let Some(seat) = &part.seat else {
             return Err(AnswerError::NoMember { node: inner.caller.node });
         };
         let reply = match envelope.body {
             Request::Propose { command, wait_ms } => {
-                let deadline = Instant::now() + Duration::from_millis(wait_ms);
+                let deadline =
+                    Instant::now() + Duration::from_millis(wait_ms).min(inner.options.patience);
                 let room = inner.room.acquire_many(units(command.len()));
                 let Ok(Ok(_room)) = timeout_at(deadline, room).await else {
                     return Reply::NotTaken { leader: None }.encode();
@@ -265,14 +294,23 @@ impl Inner {
         self.options.dir.clone()
     }
 
-    /// A pause between two attempts; shorter if the leadership changes.
-    async fn pause(&self, pause: Duration) {
-        let seat = self.part.load().seat.clone();
-        let Some(seat) = seat else { return sleep(pause).await };
-        let mut changes = seat.raft.server_metrics();
-        changes.borrow_and_update();
+    /// What changes from now on in who leads; nothing on a node without a seat.
+    fn news(&self) -> Option<News> {
+        let seat = self.part.load().seat.clone()?;
+        let mut news = seat.raft.server_metrics();
+        news.borrow_and_update();
+        Some(news)
+    }
+
+    /// A pause between two attempts; shorter if the leadership changed since `news` was taken.
+    async fn pause(&self, pause: Duration, news: Option<News>) {
         sleep(pause.min(SHORT)).await;
-        let _ = timeout(pause, changes.changed()).await;
+        match news {
+            Some(mut news) => {
+                let _ = timeout(pause, news.changed()).await;
+            }
+            None => sleep(pause).await,
+        }
     }
 
     /// Waits until this node shows the entry; false if that is too late. A follower whose stream has stalled is told to

@@ -230,6 +230,12 @@ pub enum AnswerError {
         /// Who is here.
         ours: u64,
     },
+    /// Only servers may ask this.
+    #[error("node {node} is no server and may not ask this")]
+    Forbidden {
+        /// Who asked.
+        node: u64,
+    },
     /// This node takes no part, it only follows.
     #[error("node {node} is no server, it only follows")]
     NoMember {

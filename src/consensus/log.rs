@@ -97,7 +97,9 @@ impl LogStore {
                 what: format!("of the entries {start} to {} some are missing", cut.disk.end),
             }));
         }
-        let full = !entries.iter().all(|entry| room.takes(entry));
+        let fitting = entries.iter().take_while(|entry| room.takes(entry)).count();
+        let full = fitting < entries.len();
+        entries.truncate(fitting);
         if complete && !full {
             entries.extend(cut.entries.into_iter().take_while(|entry| room.takes(entry)));
         }

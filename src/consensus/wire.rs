@@ -141,6 +141,25 @@ pub(crate) enum Request {
     Members,
 }
 
+impl Request {
+    /// Whether a node may ask it that is no server.
+    pub(crate) fn is_for_workers(&self) -> bool {
+        match self {
+            Self::Propose { .. }
+            | Self::ReadIndex
+            | Self::Follow { .. }
+            | Self::Fetch { .. }
+            | Self::Members => true,
+            Self::Append { .. }
+            | Self::Vote { .. }
+            | Self::PreVote { .. }
+            | Self::Transfer { .. }
+            | Self::Snapshot { .. }
+            | Self::Change(_) => false,
+        }
+    }
+}
+
 /// What a member knows of the cluster.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Head {

@@ -195,3 +195,21 @@ async fn one_of_three_goes_on_alone_when_the_others_are_gone_for_good() {
     assert!(crate::recover(&empty, 1, "x").is_err(), "there is nothing to recover");
     cluster.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_commands_travel_one_at_a_time() {
+    let cluster = Cluster::new(17);
+    let first = cluster.open(1, Start::Bootstrap).await;
+    let sizes = [15 << 20, 1, 3 << 20, 3 << 20, 15 << 20, 1, 1];
+    for (number, size) in (1..).zip(sizes) {
+        first.propose(named(number, "x".repeat(size))).await.expect("it is applied");
+    }
+    // What is not at hand any more comes from the disk; the wire refuses what is too large.
+    cluster.tell_servers([1]);
+    cluster.open(2, Start::Join).await;
+    first.add_learner(member(2)).await.expect("it is known");
+    cluster.follow(9).await;
+    cluster.caught_up([1, 2, 9]).await;
+    assert_equal(&cluster.nodes());
+    cluster.close().await;
+}

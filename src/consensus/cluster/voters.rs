@@ -221,3 +221,27 @@ async fn requests_for_others_are_refused() {
     assert!(node.answer(Bytes::from_static(b"\x01rubbish")).await.is_err());
     cluster.close().await;
 }
+
+#[tokio::test]
+async fn a_worker_may_follow_but_not_lead() {
+    use crate::membership::Change;
+    use crate::wire::{Envelope, Request};
+    let cluster = Cluster::new(7);
+    let node = cluster.open(1, Start::Bootstrap).await;
+    let ask = |body| {
+        let envelope = Envelope { cluster: "herder".to_owned(), to: None, from: 3, body };
+        node.answer_worker(envelope.encode().expect("it encodes"))
+    };
+    for forbidden in [
+        Request::Vote { vote: [99, 3, 0], last: None, transfer: false },
+        Request::Append { vote: [99, 3, 1], previous: None, committed: None, entries: Vec::new() },
+        Request::Change(Change::AddLearner(member(3))),
+    ] {
+        let error = ask(forbidden).await.expect_err("it is no server");
+        assert!(error.to_string().contains("node 3"), "{error}");
+    }
+    ask(Request::Members).await.expect("it may look");
+    ask(Request::Follow { after: None, wait_ms: 0 }).await.expect("it may follow");
+    assert!(node.is_leader(), "nothing has changed");
+    cluster.close().await;
+}

@@ -48,6 +48,8 @@ impl Consensus {
         let mut turn = 0;
         let mut hint: Option<Leader> = None;
         loop {
+            let news = inner.news();
+            let mut answered = self.is_leader();
             let part = inner.part.load_full();
             if part.seat.is_none() && part.replica.is_none() {
                 return Err(ChangeError::Stopped { reason: "it was closed".to_owned() });
@@ -73,18 +75,21 @@ impl Consensus {
                 match inner.caller.call(to, &address, false, body, limit).await {
                     Ok(Reply::Changed) => return Ok(()),
                     Ok(Reply::Refused(reason)) => return Err(ChangeError::Refused(reason)),
-                    Ok(Reply::NotTaken { leader }) => hint = leader,
+                    Ok(Reply::NotTaken { leader }) => {
+                        answered |= leader.is_none();
+                        hint = leader;
+                    }
                     Ok(_) | Err(CallError::Unknown(_)) => return Err(ChangeError::Unknown),
                     Err(CallError::NotDone(reason)) => {
                         tracing::debug!(%reason, "a change could not be handed to the leader");
                     }
                 }
             }
-            let pause = pauses.next();
+            let pause = pauses.next(answered);
             if Instant::now() + pause >= deadline {
                 return Err(ChangeError::NotLeader { leader: None });
             }
-            inner.pause(pause).await;
+            inner.pause(pause, news).await;
         }
     }
 }

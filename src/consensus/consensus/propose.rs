@@ -38,6 +38,8 @@ impl Consensus {
         let mut turn = 0;
         let mut hint: Option<Leader> = None;
         loop {
+            let news = inner.news();
+            let mut answered = self.is_leader();
             let part = inner.part.load_full();
             if part.seat.is_none() && part.replica.is_none() {
                 return Err(closed());
@@ -63,13 +65,14 @@ impl Consensus {
                 match self.forward(&proposal, target, deadline).await? {
                     Forwarded::Applied(applied) => return Ok(applied),
                     Forwarded::NotTaken(leader) => hint = leader,
+                    Forwarded::NotReady => answered = true,
                 }
             }
-            let pause = pauses.next();
+            let pause = pauses.next(answered);
             if Instant::now() + pause >= deadline {
                 return Err(ProposeError::NotLeader { leader: None });
             }
-            inner.pause(pause).await;
+            inner.pause(pause, news).await;
         }
     }
 
@@ -99,6 +102,7 @@ impl Consensus {
                 let rejection = rejection.map(Into::into);
                 Ok(Forwarded::Applied(Applied { index, events: Vec::new(), rejection }))
             }
+            Ok(Reply::NotTaken { leader: None }) => Ok(Forwarded::NotReady),
             Ok(Reply::NotTaken { leader }) => Ok(Forwarded::NotTaken(leader)),
             Err(CallError::NotDone(reason)) => {
                 tracing::debug!(%reason, "a command could not be handed to the leader");
@@ -137,6 +141,9 @@ impl Consensus {
 
 enum Forwarded {
     Applied(Applied),
+    /// Not taken by somebody who knows of no other leader: perhaps it is about to lead.
+    NotReady,
+    /// Not taken; maybe somebody else leads.
     NotTaken(Option<Leader>),
 }
 

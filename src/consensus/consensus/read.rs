@@ -26,6 +26,8 @@ impl Consensus {
         let mut turn = 0;
         let mut hint: Option<Leader> = None;
         loop {
+            let news = inner.news();
+            let mut answered = self.is_leader();
             let part = inner.part.load_full();
             if part.seat.is_none() && part.replica.is_none() {
                 return Err(ReadError::Stopped { reason: "it was closed".to_owned() });
@@ -58,7 +60,10 @@ impl Consensus {
                         let shown = inner.wait_shown(index, deadline).await;
                         return if shown { Ok(()) } else { Err(late()) };
                     }
-                    Ok(Reply::NotTaken { leader }) => hint = leader,
+                    Ok(Reply::NotTaken { leader }) => {
+                        answered |= leader.is_none();
+                        hint = leader;
+                    }
                     Ok(Reply::NoQuorum(reason)) => {
                         tracing::debug!(%reason, "the leader is not sure that it leads");
                     }
@@ -66,11 +71,11 @@ impl Consensus {
                     Err(error) => tracing::debug!(%error, "the leader could not be asked"),
                 }
             }
-            let pause = pauses.next();
+            let pause = pauses.next(answered);
             if Instant::now() + pause >= deadline {
                 return Err(ReadError::NotLeader { leader: None });
             }
-            inner.pause(pause).await;
+            inner.pause(pause, news).await;
         }
     }
 }
