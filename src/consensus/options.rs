@@ -51,7 +51,8 @@ pub struct Options {
     /// How often a leader tells its followers that it is there.
     pub heartbeat: Duration,
     /// A follower that hears nothing for this long, up to a fifth longer, stands for election. The default lets a write
-    /// wait about half a second for a new leader, and forgives three lost heartbeats.
+    /// wait a little less than half a second for a new leader, and forgives two lost heartbeats; one that was busy for a
+    /// moment is not replaced, because a quorum has to have missed it.
     pub election_timeout: Duration,
     /// How long a command or a read may take before whoever asked is told that it did not work out.
     pub patience: Duration,
@@ -116,7 +117,7 @@ impl Options {
             transport: None,
             following: None,
             heartbeat: Duration::from_millis(100),
-            election_timeout: Duration::from_millis(450),
+            election_timeout: Duration::from_millis(400),
             patience: Duration::from_secs(10),
             snapshot_after: 8_192,
             keep_entries: 10_240,

@@ -68,7 +68,7 @@ impl Consensus {
             {
                 return Err(ChangeError::NotLeader { leader: Some(node) });
             }
-            if let Some((to, address)) = part.target(leader.or(hint.take()), turn) {
+            if let Some((to, address)) = part.target(hint.take().or(leader), turn) {
                 turn += 1;
                 let body = Request::Change(change.clone());
                 let limit = deadline.saturating_duration_since(Instant::now());

@@ -53,7 +53,7 @@ impl Part {
         let replica = self.replica.as_ref();
         let leader = leader.or_else(|| {
             let known = replica.and_then(|replica| replica.leader());
-            known.filter(|known| turn % 2 == 0 && !known.address.is_empty())
+            known.filter(|known| turn.is_multiple_of(2) && !known.address.is_empty())
         });
         match leader {
             Some(leader) => Some((Some(leader.node), leader.address)),
@@ -91,12 +91,10 @@ pub(super) async fn keep(inner: Weak<Inner>) {
         let Some(strong) = inner.upgrade() else { return };
         let part = strong.part.load_full();
         match (&part.seat, &part.replica) {
-            (Some(seat), Some(replica)) => {
-                if has_caught_up(seat, &strong) {
-                    let _turn = strong.turning.lock().await;
-                    replica.close().await;
-                    strong.part.store(Arc::new(Part { seat: Some(seat.clone()), replica: None }));
-                }
+            (Some(seat), Some(replica)) if has_caught_up(seat, &strong) => {
+                let _turn = strong.turning.lock().await;
+                replica.close().await;
+                strong.part.store(Arc::new(Part { seat: Some(seat.clone()), replica: None }));
             }
             (Some(seat), None) => {
                 if is_removed(seat, &strong).await

@@ -16,7 +16,7 @@ use crate::wire::{Reply, Request};
 /// How often a follower looks whether another leads than the one that has its command.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long the old leader's answer is waited for when another one leads.
-const GRACE: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_millis(20);
 
 impl Consensus {
     /// Puts a command into the log. When this returns it is on disk with a quorum, applied here, and in
@@ -60,7 +60,7 @@ impl Consensus {
             {
                 return Err(ProposeError::NotLeader { leader: Some(node) });
             }
-            if let Some(target) = part.target(leader.or(hint.take()), turn) {
+            if let Some(target) = part.target(hint.take().or(leader), turn) {
                 turn += 1;
                 match self.forward(&proposal, target, deadline).await? {
                     Forwarded::Applied(applied) => return Ok(applied),

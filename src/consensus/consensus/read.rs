@@ -51,7 +51,7 @@ impl Consensus {
             if inner.caller.transport.is_none() {
                 return Err(ReadError::NotLeader { leader: leader.map(|leader| leader.node) });
             }
-            if let Some((to, address)) = part.target(leader.or(hint.take()), turn) {
+            if let Some((to, address)) = part.target(hint.take().or(leader), turn) {
                 turn += 1;
                 let limit = deadline.saturating_duration_since(Instant::now()).min(ASK_LIMIT);
                 let asked = inner.caller.call(to, &address, false, Request::ReadIndex, limit);
