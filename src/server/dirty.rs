@@ -55,7 +55,7 @@ impl Dirty {
                         self.mark(&record.id, EvalTrigger::NodeUpdate);
                     }
                 }
-                Event::Evaluation(_) | Event::Revision { .. } => {}
+                Event::Cluster | Event::Evaluation(_) | Event::Revision { .. } => {}
             }
         }
         if capacity {
