@@ -243,6 +243,24 @@ impl Consensus {
         self.inner.raft.metrics().borrow_watched().state == ServerState::Leader
     }
 
+    /// Whether this node leads, to wait on. Who begins to decide first waits for [`Consensus::linearizable`], so that
+    /// what the leader before decided is known. Its sender is dropped when the node stops.
+    pub fn leadership(&self) -> watch::Receiver<bool> {
+        let mut metrics = self.inner.raft.server_metrics();
+        let (sender, receiver) = watch::channel(self.is_leader());
+        tokio::spawn(async move {
+            loop {
+                let leads = metrics.borrow_watched().state == ServerState::Leader;
+                sender.send_if_modified(|known| std::mem::replace(known, leads) != leads);
+                tokio::select! {
+                    changed = metrics.changed() => if changed.is_err() { return },
+                    () = sender.closed() => return,
+                }
+            }
+        });
+        receiver
+    }
+
     /// Who leads, as far as this node knows.
     pub fn leader(&self) -> Option<Leader> {
         let metrics = self.inner.raft.metrics();

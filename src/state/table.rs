@@ -84,6 +84,11 @@ impl State {
         self.nodes.values()
     }
 
+    /// How many nodes there are.
+    pub fn nodes_count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// A node.
     pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
         self.nodes.get(&id)

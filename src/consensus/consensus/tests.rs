@@ -54,6 +54,16 @@ async fn a_proposal_changes_the_state() {
 }
 
 #[tokio::test]
+async fn a_sole_voter_leads_from_the_start_until_it_stops() {
+    let dir = folder();
+    let consensus = open(&dir).await;
+    let mut leads = consensus.leadership();
+    assert!(*leads.borrow_and_update());
+    consensus.close().await;
+    leads.wait_for(|leads| !leads).await.map(drop).unwrap_or_default();
+}
+
+#[tokio::test]
 async fn a_rejection_is_an_answer() {
     let dir = folder();
     let consensus = open(&dir).await;
