@@ -139,6 +139,11 @@ impl Server {
             let (consensus, clock) = (consensus.clone(), Arc::clone(&clock));
             move || collect_garbage(consensus.clone(), Arc::clone(&clock), Arc::clone(&worker))
         }));
+        tasks.spawn(lead.clone().keep({
+            let worker = Arc::new(workers.register("drainer"));
+            let (consensus, clock) = (consensus.clone(), Arc::clone(&clock));
+            move || crate::drainer::run(consensus.clone(), Arc::clone(&clock), Arc::clone(&worker))
+        }));
         let listening = Listening::default();
         tasks.spawn(lead.clone().keep({
             let worker = Arc::new(workers.register("heartbeats"));
