@@ -2,10 +2,12 @@
 //! of them.
 //!
 //! Each loop is a pure step (`intake::plan_revision`, `dirty::Dirty`, `heartbeat::Heartbeats`,
-//! `garbage::collect`) with a thin shell around it
+//! `drainer::step`, `garbage::collect`) with a thin shell around it
 //! that waits, reads Git and proposes commands. Nothing here starts a process or speaks HTTP.
 
+mod autopilot;
 mod dirty;
+mod drainer;
 mod fleet;
 mod follow;
 mod garbage;
@@ -18,6 +20,7 @@ mod server;
 mod source;
 mod worker;
 
+pub use autopilot::{Action, AutopilotOptions, Candidate, Member, next as next_member};
 pub use fleet::FleetOptions;
 pub use heartbeat::{HeartbeatOptions, HeartbeatStatus};
 pub use intake::{Budget, IntakeOptions};
