@@ -15,7 +15,7 @@ use driver::{
 use model::{ClientStatus, Node, NodeId};
 use network::Networks;
 use node::{NodeRuntime, NodeSettings};
-use server::{Server, ServerOptions};
+use server::{FleetOptions, Server, ServerOptions};
 use state::Command;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -93,12 +93,14 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     let mirrors = repositories.iter().map(|(repo, mirror)| (repo.name.clone(), Arc::clone(mirror)));
     let mirrors = follow::Mirrors(mirrors.collect());
     let repositories = repositories.into_iter().map(|(repository, _)| repository).collect();
-    let server = Server::start(ServerOptions {
+    let options = ServerOptions {
         consensus: consensus.clone(),
         repositories,
         clock: Arc::new(clock::now),
         stop: stop_server.clone(),
-    });
+    };
+    let fleet = FleetOptions { node: Some(node_id), ..FleetOptions::default() };
+    let server = Server::start_in_fleet(options, fleet);
 
     let mut faces = JoinSet::new();
     let subscription = consensus.subscribe();

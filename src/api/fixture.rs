@@ -339,6 +339,26 @@ impl Control for Fake {
         Ok(80)
     }
 
+    async fn drain_node(
+        &self,
+        _: NodeId,
+        drain: Option<model::wire::DrainSpec>,
+        mark_eligible: bool,
+    ) -> Result<u64, Refusal> {
+        match drain {
+            Some(spec) => Ok(if spec.ignore_system_jobs { 81 } else { 82 }),
+            None => Ok(if mark_eligible { 83 } else { 84 }),
+        }
+    }
+
+    async fn set_eligibility(&self, _: NodeId, to: model::Eligibility) -> Result<u64, Refusal> {
+        Ok(if to == model::Eligibility::Eligible { 85 } else { 86 })
+    }
+
+    async fn purge_node(&self, _: NodeId, force: bool) -> Result<u64, Refusal> {
+        if force { Ok(87) } else { Err(Refusal::conflict("node n1 answers")) }
+    }
+
     async fn approve(&self, _: Option<String>, _: Vec<JobId>) -> Result<u64, Refusal> {
         Ok(79)
     }

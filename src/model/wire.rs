@@ -8,6 +8,7 @@ mod allocation;
 mod deployment;
 mod diff;
 mod document;
+mod drain;
 mod evaluation;
 mod gitops;
 mod job;
@@ -31,6 +32,10 @@ pub use diff::{
     ChangeClass, DiffType, FieldChange, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff,
 };
 pub use document::JobDocument;
+pub use drain::{
+    DrainMetadata, DrainSpec, DrainStrategyView, NodeDrainRequest, NodeEligibilityRequest,
+    NodeEventView, NodeUpdateResponse,
+};
 pub use evaluation::{EvaluationView, PlanAnnotations};
 pub use gitops::{
     ApproveRequest, BrokenFile, ChangeResponse, CheckRequest, GitopsError, GitopsStatus,

@@ -14,6 +14,8 @@ mod garbage;
 mod heartbeat;
 mod intake;
 mod lead;
+mod nodes;
+mod polling;
 mod reconciler;
 mod request;
 mod server;
@@ -24,6 +26,7 @@ pub use autopilot::{Action, AutopilotOptions, Candidate, Member, next as next_me
 pub use fleet::FleetOptions;
 pub use heartbeat::{HeartbeatOptions, HeartbeatStatus};
 pub use intake::{Budget, IntakeOptions};
+pub use polling::{HostLimits, next_turn};
 pub use request::{PlanOutcome, PlanRequest, PlanSource, RepoStatus, ServerError};
 pub use server::{Clock, Repository, Server, ServerOptions};
 pub use source::{RevisionSource, SourceError};

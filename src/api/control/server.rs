@@ -1,8 +1,8 @@
 //! The real server behind the seam.
 
 use async_trait::async_trait;
-use model::wire::{DiffType, GitopsError, PlanRequest, PlanResponse, PlannedJob};
-use model::{AllocId, DeploymentId, JobId};
+use model::wire::{DiffType, DrainSpec, GitopsError, PlanRequest, PlanResponse, PlannedJob};
+use model::{AllocId, DeploymentId, Eligibility, JobId, NodeId};
 use server::{PlanOutcome, PlanSource, Server, ServerError};
 use state::State;
 use tokio::sync::watch;
@@ -70,6 +70,23 @@ impl Control for Server {
 
     async fn stop_allocation(&self, id: AllocId) -> Result<u64, Refusal> {
         Ok(Self::stop_allocation(self, id).await?)
+    }
+
+    async fn drain_node(
+        &self,
+        id: NodeId,
+        drain: Option<DrainSpec>,
+        mark_eligible: bool,
+    ) -> Result<u64, Refusal> {
+        Ok(Self::drain_node(self, id, drain, mark_eligible).await?)
+    }
+
+    async fn set_eligibility(&self, id: NodeId, eligibility: Eligibility) -> Result<u64, Refusal> {
+        Ok(Self::set_eligibility(self, id, eligibility).await?)
+    }
+
+    async fn purge_node(&self, id: NodeId, force: bool) -> Result<u64, Refusal> {
+        Ok(Self::purge_node(self, id, force).await?)
     }
 
     async fn approve(&self, repo: Option<String>, jobs: Vec<JobId>) -> Result<u64, Refusal> {
