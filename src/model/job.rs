@@ -272,7 +272,8 @@ impl Group {
         if lost_after.is_none() && stop_on_client_after.is_none() && replace {
             return None;
         }
-        let older = Disconnect { lost_after, stop_on_client_after, replace, ..Disconnect::default() };
+        let older =
+            Disconnect { lost_after, stop_on_client_after, replace, ..Disconnect::default() };
         Some(Cow::Owned(older))
     }
 

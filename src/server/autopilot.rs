@@ -116,11 +116,7 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn new(
-        options: &'a AutopilotOptions,
-        members: &[Member],
-        candidates: &'a [Candidate],
-    ) -> Self {
+    fn new(options: &'a AutopilotOptions, members: &[Member], candidates: &'a [Candidate]) -> Self {
         let mut all = members.to_vec();
         all.sort_by_key(|member| member.node);
         let (voters, learners) = all.into_iter().partition(|member| member.votes);
@@ -146,9 +142,10 @@ impl<'a> Group<'a> {
 
     /// Whether a member is to be replaced: it is dead, gone, leaves, or is not to be a server any more.
     fn is_unfit(&self, member: &Member) -> bool {
-        let suits = self.candidates.get(&member.node).is_some_and(|one| {
-            one.role != NodeRole::Worker && !one.leaving
-        });
+        let suits = self
+            .candidates
+            .get(&member.node)
+            .is_some_and(|one| one.role != NodeRole::Worker && !one.leaving);
         let dead = !member.leads && member.silent_for > self.options.dead_after;
         dead || (!suits && !member.leads)
     }
@@ -158,19 +155,15 @@ impl<'a> Group<'a> {
         if self.voters.len() <= self.options.voters {
             return None;
         }
-        let victim = self
-            .voters
-            .iter()
-            .filter(|member| !member.leads)
-            .min_by_key(|member| {
-                (
-                    // The unfit first, the dead before others; then whoever is least missed where it is.
-                    !self.is_unfit(member),
-                    self.lives(member),
-                    self.spread_without(member.node),
-                    member.node,
-                )
-            })?;
+        let victim = self.voters.iter().filter(|member| !member.leads).min_by_key(|member| {
+            (
+                // The unfit first, the dead before others; then whoever is least missed where it is.
+                !self.is_unfit(member),
+                self.lives(member),
+                self.spread_without(member.node),
+                member.node,
+            )
+        })?;
         self.bears(&self.voters, |member| member.node != victim.node)
             .then_some(Action::Demote(victim.node))
     }
@@ -254,9 +247,8 @@ impl<'a> Group<'a> {
                 .filter_map(|member| self.candidates.get(&member.node))
         };
         let in_dc = others().filter(|one| one.datacenter == own.datacenter).count();
-        let in_rack = others()
-            .filter(|one| one.datacenter == own.datacenter && one.rack == own.rack)
-            .count();
+        let in_rack =
+            others().filter(|one| one.datacenter == own.datacenter && one.rack == own.rack).count();
         (usize::from(own.role != NodeRole::Server), in_dc, in_rack)
     }
 

@@ -52,7 +52,8 @@ impl Dirty {
                 Event::Deployment { job, .. } => self.mark(job, EvalTrigger::DeploymentWatcher),
                 Event::Node(id) => {
                     nodes = true;
-                    for alloc in state.allocs_on_node(*id).filter(|alloc| !alloc.client.is_terminal())
+                    for alloc in
+                        state.allocs_on_node(*id).filter(|alloc| !alloc.client.is_terminal())
                     {
                         self.mark(&alloc.job, EvalTrigger::NodeUpdate);
                     }

@@ -114,11 +114,11 @@ impl Budgets<'_> {
 fn budget(state: &State, job: &JobId, group: &Group) -> usize {
     let at_once = group.migrate.as_ref().map_or(1, |migrate| migrate.max_parallel.max(1)) as usize;
     let (mut well, mut leaving) = (0_usize, 0_usize);
-    for alloc in state.allocs_of_job(job).filter(|alloc| {
-        *alloc.group == *group.name && !alloc.terminal() && !alloc.canary
-    }) {
-        let answers =
-            state.node(alloc.node).is_some_and(|node| node.status == NodeStatus::Ready);
+    for alloc in state
+        .allocs_of_job(job)
+        .filter(|alloc| *alloc.group == *group.name && !alloc.terminal() && !alloc.canary)
+    {
+        let answers = state.node(alloc.node).is_some_and(|node| node.status == NodeStatus::Ready);
         let judged = alloc.deployment.is_none() || alloc.health.is_some();
         if alloc.migrate.is_some() {
             leaving += 1;
@@ -162,7 +162,8 @@ pub(crate) async fn run(consensus: Consensus, clock: Clock, worker: Arc<Worker>)
         while let Some(next) = received {
             match next {
                 Ok(applied) => {
-                    let of_node = applied.events.iter().any(|event| matches!(event, Event::Node(_)));
+                    let of_node =
+                        applied.events.iter().any(|event| matches!(event, Event::Node(_)));
                     draining = draining || (of_node && any(&consensus.state()));
                 }
                 Err(SubscriptionError::Lagged) => draining = any(&consensus.state()),

@@ -55,8 +55,7 @@ impl Listening {
     ) {
         let mut subscription = consensus.subscribe();
         let state = consensus.state();
-        let begun =
-            Heartbeats::begin(fleet.heartbeat, fleet.node, &state, Duration::ZERO, clock());
+        let begun = Heartbeats::begin(fleet.heartbeat, fleet.node, &state, Duration::ZERO, clock());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), begun));
         let ended = Ended(self.clone());
         let mut ticks = interval(TICK);

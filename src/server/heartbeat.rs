@@ -352,12 +352,7 @@ impl Heartbeats {
     }
 }
 
-fn say(
-    commands: &mut Vec<Command>,
-    nodes: Vec<(NodeId, NodeStatus)>,
-    reason: &str,
-    at: Timestamp,
-) {
+fn say(commands: &mut Vec<Command>, nodes: Vec<(NodeId, NodeStatus)>, reason: &str, at: Timestamp) {
     if !nodes.is_empty() {
         commands.push(Command::SetNodeStatuses { nodes, at, reason: reason.to_owned() });
     }

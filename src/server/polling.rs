@@ -107,9 +107,8 @@ mod tests {
     fn who_does_not_follow_has_no_turn() {
         let all = nodes(4);
         let interval = Duration::from_secs(30);
-        let turn = |nodes: &[NodeId]| {
-            next_turn("r", nodes, all[3], interval, HostLimits::default(), FROM)
-        };
+        let turn =
+            |nodes: &[NodeId]| next_turn("r", nodes, all[3], interval, HostLimits::default(), FROM);
         assert_eq!(turn(&all[..3]), None);
         assert_eq!(turn(&[]), None);
         assert!(turn(&all).is_some());

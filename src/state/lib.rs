@@ -18,8 +18,8 @@ mod table;
 
 pub use apply::renamed_path;
 pub use command::{
-    Command, DeploymentChange, Disconnected, FileOutcome, FileReading, Garbage, InPlaceUpdate, JobSubmission,
-    Plan, Revert, StopAlloc, TakeRevision,
+    Command, DeploymentChange, Disconnected, FileOutcome, FileReading, Garbage, InPlaceUpdate,
+    JobSubmission, Plan, Revert, StopAlloc, TakeRevision,
 };
 pub use event::{Applied, Event, Rejection};
 pub use outcome::RevisionReport;

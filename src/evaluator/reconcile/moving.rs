@@ -4,9 +4,7 @@
 //! that is to move serves until its replacement has stood for as long as `migrate` asks; only when the time of its
 //! node's drain is over, it goes whether or not there is one.
 
-use model::{
-    Allocation, CheckStatus, ClientStatus, Group, Reconcile, Timestamp, UpdateHealth,
-};
+use model::{Allocation, CheckStatus, ClientStatus, Group, Reconcile, Timestamp, UpdateHealth};
 
 use super::per_count::{Gap, Sorted};
 use super::{GroupWork, Scene};

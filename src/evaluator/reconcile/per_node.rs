@@ -26,9 +26,9 @@ pub(super) fn reconcile<'a>(
     let kept = sort_out(scene, allocs, candidates, &mut past, &mut work);
 
     // Those that cannot be reached, or have not said yet what became of them, are left as they are.
-    let reached = kept.values().filter(|alloc| {
-        scene.fate(alloc) == Fate::Here && alloc.client != ClientStatus::Unknown
-    });
+    let reached = kept
+        .values()
+        .filter(|alloc| scene.fate(alloc) == Fate::Here && alloc.client != ClientStatus::Unknown);
     let changes: BTreeMap<_, _> =
         reached.map(|alloc| (alloc.id, scene.change(alloc, candidates))).collect();
     let phase =

@@ -26,13 +26,8 @@ impl World {
             datacenter: "dc1".into(),
             rack: String::new(),
         };
-        let first = Member {
-            node: id(0),
-            votes: true,
-            leads: true,
-            silent_for: Duration::ZERO,
-            lag: 0,
-        };
+        let first =
+            Member { node: id(0), votes: true, leads: true, silent_for: Duration::ZERO, lag: 0 };
         Self { members: vec![first], nodes: (0..nodes).map(node).collect(), ..Self::default() }
     }
 
@@ -176,10 +171,12 @@ fn servers_stand_in_different_places() {
     // What was there before there was another place moves there.
     let mut world = World::new(3);
     world.settle();
-    world.nodes.extend(World::new(5).nodes.drain(3..).map(|node| Candidate {
-        datacenter: format!("dc{:?}", node.node),
-        ..node
-    }));
+    world.nodes.extend(
+        World::new(5)
+            .nodes
+            .drain(3..)
+            .map(|node| Candidate { datacenter: format!("dc{:?}", node.node), ..node }),
+    );
     world.settle();
     assert_eq!((places(&world).len(), world.voters().len()), (3, 3));
     assert!(world.voters().contains(&id(0)), "the leader stays");

@@ -169,7 +169,10 @@ fn what_runs_to_its_end_is_let_run_until_the_deadline() {
     world.drain(n, Some(60), false);
     world.pass(50);
     assert_eq!(world.on(n, "bat"), there);
-    assert_eq!(step(&world.state, world.now).wake.map(|at| at.since(world.now).as_secs()), Some(10));
+    assert_eq!(
+        step(&world.state, world.now).wake.map(|at| at.since(world.now).as_secs()),
+        Some(10)
+    );
     world.pass(15);
     assert_eq!((world.on(n, "bat"), world.running("bat")), (0, 4));
     let event = world.node(n).events.last().expect("is told");
@@ -194,8 +197,7 @@ fn no_more_than_max_parallel_are_on_their_way() {
     for _ in 0..60 {
         let web = JobId::from("web");
         let allocs = world.state.allocs_of_job(&web);
-        let leaving =
-            allocs.filter(|alloc| alloc.migrate.is_some() && !alloc.terminal()).count();
+        let leaving = allocs.filter(|alloc| alloc.migrate.is_some() && !alloc.terminal()).count();
         assert!(leaving <= 2, "{leaving}");
         assert!(world.running("web") >= 9);
         world.pass(1);

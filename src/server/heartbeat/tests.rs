@@ -114,7 +114,9 @@ fn a_node_that_is_alone_is_never_lost() {
     world.beats = Heartbeats::begin(options, Some(id(0)), &world.state, Duration::ZERO, BEGIN);
     assert_eq!(world.run(300, &[]), [(1, NodeStatus::Down)], "nor is the leader's own");
     assert!(!world.beats.is_idle(), "the other one may come back");
-    assert!(Heartbeats::begin(options, Some(id(0)), &World::new(1).state, world.now, BEGIN).is_idle());
+    assert!(
+        Heartbeats::begin(options, Some(id(0)), &World::new(1).state, world.now, BEGIN).is_idle()
+    );
 }
 
 #[test]
@@ -172,7 +174,8 @@ fn when_most_come_back_the_rest_is_lost() {
 #[test]
 fn a_node_whose_allocations_are_waited_for_is_disconnected_first() {
     let mut world = World::new(4);
-    let disconnect = Disconnect { lost_after: Some(Duration::from_secs(30)), ..Disconnect::default() };
+    let disconnect =
+        Disconnect { lost_after: Some(Duration::from_secs(30)), ..Disconnect::default() };
     let group = Group { name: "g".into(), disconnect: Some(disconnect), ..Group::default() };
     let job = Job { id: "a".into(), task_groups: vec![group], ..Job::default() };
     let file = FileOutcome::Job {

@@ -18,7 +18,10 @@ impl State {
         events: &mut Vec<Event>,
     ) -> Result<(), Rejection> {
         if let Some(known) = &self.cluster {
-            return Err(Rejection::Conflict(format!("the cluster is founded already, as {}", known.id)));
+            return Err(Rejection::Conflict(format!(
+                "the cluster is founded already, as {}",
+                known.id
+            )));
         }
         self.cluster = Some(Arc::new(ClusterRecord {
             id: id.to_owned(),

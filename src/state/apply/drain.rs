@@ -1,7 +1,8 @@
 //! Nodes are emptied. The drainer decides which allocations leave when; here is what it and operators say.
 
 use model::{
-    AllocId, Allocation, DrainStatus, DrainStrategy, Eligibility, LastDrain, Node, NodeId, Timestamp,
+    AllocId, Allocation, DrainStatus, DrainStrategy, Eligibility, LastDrain, Node, NodeId,
+    Timestamp,
 };
 
 use super::node::mark;
@@ -84,12 +85,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn mark_migrate(
-        &mut self,
-        ids: &[AllocId],
-        at: Timestamp,
-        events: &mut Vec<Event>,
-    ) {
+    pub(super) fn mark_migrate(&mut self, ids: &[AllocId], at: Timestamp, events: &mut Vec<Event>) {
         for id in ids {
             let Some(alloc) = self.allocs.get(id) else { continue };
             // What is over or told to stop leaves anyway.

@@ -31,10 +31,7 @@ fn alone(id: &str) -> Job {
 
 fn waiting(id: &str, count: u32, lost_after: u64, reconcile: Reconcile) -> Job {
     let lost_after = Some(secs(lost_after));
-    disconnecting(
-        service(id, count),
-        Disconnect { lost_after, reconcile, ..Disconnect::default() },
-    )
+    disconnecting(service(id, count), Disconnect { lost_after, reconcile, ..Disconnect::default() })
 }
 
 fn migrating(mut job: Job, max_parallel: u32) -> Job {
@@ -95,9 +92,8 @@ impl Cluster {
             let over = draining.drain.as_ref().is_some_and(|drain| drain.is_over(self.now));
             let on_it: Vec<_> =
                 self.state.allocs_on_node(draining.id).filter(|alloc| !alloc.terminal()).collect();
-            let kind = |id: &JobId| {
-                self.state.job(id).and_then(|record| record.job()).map(|job| job.kind)
-            };
+            let kind =
+                |id: &JobId| self.state.job(id).and_then(|record| record.job()).map(|job| job.kind);
             let others = on_it.iter().any(|alloc| kind(&alloc.job) != Some(JobType::System));
             for alloc in on_it.iter().filter(|alloc| alloc.migrate.is_none()) {
                 let moving = self
@@ -155,8 +151,7 @@ fn a_dead_node_costs_its_allocations_at_once() {
 
 #[test]
 fn what_is_waited_for_is_unknown_and_stood_in_for() {
-    for (reconcile, keeps) in
-        [(Reconcile::KeepOriginal, true), (Reconcile::KeepReplacement, false)]
+    for (reconcile, keeps) in [(Reconcile::KeepOriginal, true), (Reconcile::KeepReplacement, false)]
     {
         let mut cluster = Cluster::new(3);
         cluster.commit(&waiting("far", 3, 60, reconcile));

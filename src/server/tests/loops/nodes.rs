@@ -24,9 +24,7 @@ async fn a_silent_node_is_lost_and_one_that_speaks_is_back() {
     assert_eq!(world.join("own").await, own);
     let other = world.join("other").await;
     let status = |state: &state::State, id| state.node(id).map(|node| node.status);
-    world
-        .until("the other is lost", |state| status(state, other) == Some(NodeStatus::Down))
-        .await;
+    world.until("the other is lost", |state| status(state, other) == Some(NodeStatus::Down)).await;
     assert_eq!(status(&world.server().state(), own), Some(NodeStatus::Ready));
     assert!(world.server().heard(&[other]), "it leads");
     world.until("the other is back", |state| status(state, other) == Some(NodeStatus::Ready)).await;

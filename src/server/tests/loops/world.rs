@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use consensus::{Consensus, Options};
 use gitrepo::{CommitInfo, FileKind, Head, Observation, PollStatus, TreeFile};
 use model::{BlobId, CommitId, DriverInfo, Node, NodeId, NodeResources, Timestamp, seeded_uuid};
-use server::{FleetOptions, IntakeOptions, Repository, RevisionSource, Server, ServerOptions, SourceError};
+use server::{
+    FleetOptions, IntakeOptions, Repository, RevisionSource, Server, ServerOptions, SourceError,
+};
 use state::{Command, State};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
