@@ -141,7 +141,7 @@ mod tests {
             let even = span / (3 * count);
             for gap in gaps {
                 prop_assert!(gap + Duration::from_nanos(1) >= APART, "{gap:?}");
-                let off = if gap > even { gap - even } else { even - gap };
+                let off = gap.abs_diff(even);
                 prop_assert!(off <= Duration::from_nanos(2), "{gap:?} is not {even:?}");
             }
         }

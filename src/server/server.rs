@@ -128,7 +128,7 @@ impl Server {
         }
         tasks.spawn(lead.clone().keep({
             let worker = Arc::new(workers.register("reconciler"));
-            let (consensus, clock, stop) = (consensus.clone(), Arc::clone(&clock), stop.clone());
+            let (consensus, clock) = (consensus.clone(), Arc::clone(&clock));
             move || {
                 let (clock, worker) = (Arc::clone(&clock), Arc::clone(&worker));
                 Reconciler::new(consensus.clone(), clock, worker).run(stop.clone())
@@ -145,7 +145,7 @@ impl Server {
             move || crate::drainer::run(consensus.clone(), Arc::clone(&clock), Arc::clone(&worker))
         }));
         let listening = Listening::default();
-        tasks.spawn(lead.clone().keep({
+        tasks.spawn(lead.keep({
             let worker = Arc::new(workers.register("heartbeats"));
             let (consensus, clock) = (consensus.clone(), Arc::clone(&clock));
             let (fleet, listening) = (fleet.clone(), listening.clone());
