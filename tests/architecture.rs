@@ -21,7 +21,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("network", &["model"]),
     ("node", &["model", "driver", "artifact", "network", "template"]),
     ("catalog", &["model", "state"]),
-    ("server", &["model", "state", "evaluator", "consensus", "gitrepo", "jobfile"]),
+    ("server", &["model", "state", "evaluator", "consensus", "gitrepo", "jobfile", "identity"]),
     ("api", &["model", "state", "evaluator", "consensus", "gitrepo", "server", "catalog"]),
     ("cli", &["model", "client", "jobfile", "gitrepo"]),
     // Stands in for a library of openraft's; see src/consensus/no_histogram.
@@ -42,6 +42,8 @@ const HOUSE: &[(&str, &[&str])] = &[
             "catalog",
             "api",
             "jobfile",
+            "identity",
+            "rpc",
         ],
     ),
     ("herder", &["model", "driver", "artifact", "network", "cli", "agent"]),

@@ -11,6 +11,8 @@ Examples:
   herder agent --dev --repo .                            follow the repository in this folder
   herder agent --dev --repo . --path jobs --branch main  follow the job files beneath jobs/
   herder agent --config /etc/herder.hcl                  run as the file says
+  herder agent --bootstrap --repo URL                    found a cluster
+  herder agent --join HOST --token-file FILE             join one, with what `herder token join` printed
 
 Stopping an agent stops no task: the next one finds them again.")]
 pub struct AgentArguments {
@@ -20,6 +22,30 @@ pub struct AgentArguments {
     /// Configuration file (HCL, or YAML by its ending)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Found a new cluster, with an authority for certificates of its own; the first agent's alone to do
+    #[arg(long)]
+    pub bootstrap: bool,
+    /// Join the cluster that an agent at this address belongs to; may be given several times
+    #[arg(long, value_name = "HOST[:4647]")]
+    pub join: Vec<String>,
+    /// What `herder token join` printed; a file is safer, because other users see the arguments of programs
+    #[arg(long, value_name = "TOKEN", env = "HERDER_JOIN_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// File with the join token
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub token_file: Option<PathBuf>,
+    /// auto, server or worker: whether the cluster may have this agent vote
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<String>,
+    /// Address that other agents are told [default: the one that reaches out]
+    #[arg(long, value_name = "ADDRESS")]
+    pub advertise: Option<std::net::IpAddr>,
+    /// Port for other agents [default: 4647]
+    #[arg(long, value_name = "PORT")]
+    pub rpc_port: Option<u16>,
+    /// There are no access tokens in this version; accepted so that scripts can say it already
+    #[arg(long)]
+    pub no_acl: bool,
     /// Where everything is kept: log, mirror, allocations
     #[arg(long, value_name = "DIR", env = "HERDER_DATA_DIR")]
     pub data_dir: Option<PathBuf>,

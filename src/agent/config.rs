@@ -3,9 +3,11 @@
 mod artifacts;
 mod containers;
 mod file;
+mod fleet;
 mod networks;
 mod settings;
 mod shipping;
 
 pub(crate) use file::PluginBlock;
+pub(crate) use fleet::Beginning;
 pub(crate) use settings::{RepoSettings, Settings};

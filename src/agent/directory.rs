@@ -19,10 +19,12 @@ pub(crate) struct AgentFile<'a> {
     pub(crate) http: String,
     pub(crate) catalog: String,
     pub(crate) dns: String,
+    /// Where other agents reach it; empty for one that is alone.
+    pub(crate) rpc: String,
 }
 
 /// Folders that are the agent's alone: the log, the mirrors, what the node remembers.
-const OURS: [&str; 3] = ["raft", "git", "client"];
+const OURS: [&str; 4] = ["raft", "git", "client", "tls"];
 
 /// Makes the directory. Others may pass through it, because a task that runs as another user has to reach its own
 /// files; they cannot list it, and what is the agent's alone is closed to them.

@@ -7,6 +7,7 @@ mod arguments;
 mod clock;
 mod config;
 mod directory;
+mod fleet;
 mod follow;
 mod local_node;
 mod logging;

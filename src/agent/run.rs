@@ -15,7 +15,7 @@ use driver::{
 use model::{ClientStatus, Node, NodeId};
 use network::Networks;
 use node::{NodeRuntime, NodeSettings};
-use server::{Server, ServerOptions};
+use server::{FleetOptions, Server, ServerOptions};
 use state::Command;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,12 +28,14 @@ use crate::directory::{self, AgentFile};
 use crate::local_node::OwnNode;
 use crate::task_logs::{self, NodeLogs};
 use crate::upstream::InProcess;
-use crate::{clock, follow, logging};
+use crate::{clock, fleet, follow, logging};
 
 /// Herder's version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How often the node looks at itself again: drivers come and go.
 const FINGERPRINT_INTERVAL: Duration = Duration::from_secs(30);
+/// The wait before a node that no server has taken note of yet tries again.
+const REGISTER_AGAIN: Duration = Duration::from_secs(1);
 /// How long tasks may take to stop when the agent takes them with it.
 const STOP_TASKS: Duration = Duration::from_secs(60);
 
@@ -61,8 +63,14 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     // First the data directory: it is what two agents must never share, and once it is ours, whatever an agent that was
     // killed left behind has let go of its ports too.
-    let consensus =
-        Consensus::open(consensus::Options::new(settings.data_dir.join("raft"), 1)).await?;
+    // Loops that decide stop before the node does, so that nothing is decided that nobody carries out.
+    let (stop_server, stop_node, stop_faces) =
+        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let fleet = fleet::enter(&settings, VERSION).await?;
+    let consensus = match &fleet {
+        Some(fleet) => fleet.open(&settings).await?,
+        None => Consensus::open(consensus::Options::new(settings.data_dir.join("raft"), 1)).await?,
+    };
     let http = listen("HTTP", "--http-port", settings.http).await?;
     let discovery = listen("the catalog", "--catalog-port", settings.catalog).await?;
     let dns = catalog::dns::Server::bind(settings.dns).await?;
@@ -77,14 +85,25 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         id: node_id,
         drivers: drivers.clone(),
         http_address,
+        rpc_address: fleet.as_ref().map(|fleet| fleet.address),
     };
     let me = Arc::new(describe.node().await);
+    let mut faces = JoinSet::new();
+    let between = match fleet {
+        Some(fleet) => Some(fleet.start(&settings, &consensus, &mut faces, &stop_faces)?),
+        None => None,
+    };
     let registration = Command::RegisterNode { node: Box::new(Node::clone(&me)), at: clock::now() };
-    consensus.propose(registration).await.context("registering this node")?;
+    let registered = match (consensus.propose(registration).await, &between) {
+        (Ok(_), _) => true,
+        (Err(error), None) => return Err(error).context("registering this node"),
+        // What runs here goes on without servers; the node is registered once they answer.
+        (Err(error), Some(_)) => {
+            tracing::warn!("this node is not registered yet: {error}");
+            false
+        }
+    };
 
-    // Loops that decide stop before the node does, so that nothing is decided that nobody carries out.
-    let (stop_server, stop_node, stop_faces) =
-        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let repositories = settings
         .repos
         .iter()
@@ -93,14 +112,21 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     let mirrors = repositories.iter().map(|(repo, mirror)| (repo.name.clone(), Arc::clone(mirror)));
     let mirrors = follow::Mirrors(mirrors.collect());
     let repositories = repositories.into_iter().map(|(repository, _)| repository).collect();
-    let server = Server::start(ServerOptions {
+    let options = ServerOptions {
         consensus: consensus.clone(),
         repositories,
         clock: Arc::new(clock::now),
         stop: stop_server.clone(),
-    });
+    };
+    let mut in_fleet = FleetOptions { node: Some(node_id), ..FleetOptions::default() };
+    in_fleet.certificate_life = fleet::CERTIFICATE_LIFE;
+    in_fleet.heartbeat.ttl = settings.fleet.lost_after;
+    in_fleet.heartbeat.grace = in_fleet.heartbeat.grace.max(settings.fleet.lost_after * 2);
+    let server = Server::start_in_fleet(options, in_fleet);
+    if let Some(between) = &between {
+        between.serve(&server, &settings, &mut faces, &stop_faces);
+    }
 
-    let mut faces = JoinSet::new();
     let subscription = consensus.subscribe();
     let handle = CatalogHandle::new(Catalog::rebuild(&consensus.state()));
     handle.set_servers(&[catalog_server(&me)]);
@@ -122,7 +148,8 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     options.artifact = settings.artifact.clone();
     options.repository = Some(Arc::new(mirrors));
     let node = Arc::new(NodeRuntime::start(options, upstream.clone(), stop_node.clone()).await?);
-    faces.spawn(keep_registered(describe, server.clone(), Node::clone(&me), stop_faces.clone()));
+    let known = registered.then(|| Node::clone(&me));
+    faces.spawn(keep_registered(describe, server.clone(), known, stop_faces.clone()));
 
     let shipping = task_logs::ship(&settings, &node, &consensus)?;
     let info = Arc::new(info(&settings, &me, http_address));
@@ -134,7 +161,12 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     });
     let app = App::new(Arc::new(server.clone()), handle, info, logs.clone()).with_node(own);
     let catalog_address = discovery.local_addr()?;
-    faces.spawn(serve(http, api::orchestration(app.clone()), stop_faces.clone()));
+    let orchestration = api::orchestration(app.clone());
+    let orchestration = match &between {
+        Some(between) => between.api(orchestration),
+        None => orchestration,
+    };
+    faces.spawn(serve(http, orchestration, stop_faces.clone()));
     faces.spawn(serve(discovery, api::discovery(app), stop_faces.clone()));
 
     AgentFile {
@@ -145,6 +177,7 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         http: http_address.to_string(),
         catalog: catalog_address.to_string(),
         dns: dns_address.to_string(),
+        rpc: me.rpc_address.clone(),
     }
     .write(&settings.data_dir)?;
     tracing::info!(
@@ -276,6 +309,8 @@ struct Describe {
     drivers: Vec<Arc<dyn Driver>>,
     networks: Arc<Networks>,
     http_address: SocketAddr,
+    /// Where other agents reach this one, if there are any.
+    rpc_address: Option<SocketAddr>,
 }
 
 impl Describe {
@@ -289,7 +324,11 @@ impl Describe {
             pool: client.node_pool.clone().unwrap_or(defaults.pool),
             class: client.node_class.clone().unwrap_or_default(),
             // On all addresses means: found by the one that others reach.
-            address: if all.bind.is_unspecified() { String::new() } else { all.bind.to_string() },
+            address: match self.rpc_address {
+                Some(address) => address.ip().to_string(),
+                None if all.bind.is_unspecified() => String::new(),
+                None => all.bind.to_string(),
+            },
             http_address: self.http_address.to_string(),
             version: VERSION.to_owned(),
             meta: client.meta.clone(),
@@ -308,7 +347,10 @@ impl Describe {
             host_networks: all.host_networks.clone(),
             networks: Some(Arc::clone(&self.networks)),
         };
-        node::fingerprint(&settings, &self.drivers).await
+        let mut node = node::fingerprint(&settings, &self.drivers).await;
+        node.rpc_address = self.rpc_address.map(|address| address.to_string()).unwrap_or_default();
+        node.role = all.fleet.role;
+        node
     }
 }
 
@@ -316,24 +358,27 @@ impl Describe {
 async fn keep_registered(
     describe: Describe,
     server: Server,
-    mut last: Node,
+    mut last: Option<Node>,
     stop: CancellationToken,
 ) {
     loop {
+        let wait = if last.is_some() { FINGERPRINT_INTERVAL } else { REGISTER_AGAIN };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(FINGERPRINT_INTERVAL) => {}
+            () = tokio::time::sleep(wait) => {}
         }
         let mut node = describe.node().await;
-        // Free disk space changes all the time; that alone is no news.
-        node.resources.disk_mb = last.resources.disk_mb;
-        if node == last {
-            continue;
+        if let Some(last) = &last {
+            // Free disk space changes all the time; that alone is no news.
+            node.resources.disk_mb = last.resources.disk_mb;
+            if node == *last {
+                continue;
+            }
         }
         let command = Command::RegisterNode { node: Box::new(node.clone()), at: server.now() };
         match server.propose(command).await {
-            Ok(_) => last = node,
-            Err(error) => tracing::warn!("this node could not be registered again: {error}"),
+            Ok(_) => last = Some(node),
+            Err(error) => tracing::warn!("this node could not be registered: {error}"),
         }
     }
 }
@@ -365,7 +410,7 @@ fn info(settings: &Settings, node: &Arc<Node>, http: SocketAddr) -> AgentInfo {
         name: settings.name.clone(),
         datacenter: settings.datacenter.clone(),
         http_address: http.to_string(),
-        rpc_address: String::new(),
+        rpc_address: node.rpc_address.clone(),
         config,
         hosts: Vec::new(),
         started_at: clock::now(),

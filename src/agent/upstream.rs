@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use model::{AllocId, DeploymentId, DesiredStatus, NodeId};
+use model::{AllocId, Allocation, ClientStatus, DeploymentId, DesiredStatus, NodeId};
 use node::{AllocReport, Assignment, Upstream, UpstreamError};
 use server::{Server, ServerError};
 use state::{Command, Plan, State, StopAlloc};
 
 /// What a node must act on when it changes. Its own reports are not among it, so that they do not wake it.
-type Wanted = BTreeMap<AllocId, (DesiredStatus, u64, Option<DeploymentId>, bool)>;
+/// That one is unknown is: its node, which can be reached after all, is to say what became of it.
+type Wanted = BTreeMap<AllocId, (DesiredStatus, u64, Option<DeploymentId>, bool, bool)>;
 
 /// The server in this process.
 pub(crate) struct InProcess {
@@ -50,7 +51,9 @@ impl InProcess {
         let wanted: Wanted = state
             .allocs_on_node(node)
             .map(|alloc| {
-                (alloc.id, (alloc.desired, alloc.job_version, alloc.deployment, alloc.canary))
+                let unknown = alloc.client == ClientStatus::Unknown;
+                let Allocation { desired, job_version, deployment, canary, .. } = **alloc;
+                (alloc.id, (desired, job_version, deployment, canary, unknown))
             })
             .collect();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

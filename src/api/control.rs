@@ -2,9 +2,11 @@
 
 mod server;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use model::wire::{GitopsError, PlanRequest, PlanResponse};
-use model::{AllocId, CommitId, DeploymentId, JobId, Timestamp};
+use model::wire::{DrainSpec, GitopsError, NewJoinToken, PlanRequest, PlanResponse};
+use model::{AllocId, CommitId, DeploymentId, Eligibility, JobId, NodeId, Timestamp};
 use state::State;
 use tokio::sync::watch;
 
@@ -78,11 +80,31 @@ pub trait Control: Send + Sync + 'static {
     /// Stops an allocation; what is desired brings another one in its place. Returns the index of the change.
     async fn stop_allocation(&self, id: AllocId) -> Result<u64, Refusal>;
 
+    /// Has a node emptied; `None` ends that. Returns the index of the change.
+    async fn drain_node(
+        &self,
+        id: NodeId,
+        drain: Option<DrainSpec>,
+        mark_eligible: bool,
+    ) -> Result<u64, Refusal>;
+
+    /// Says whether new allocations may come to a node. Returns the index of the change.
+    async fn set_eligibility(&self, id: NodeId, eligibility: Eligibility) -> Result<u64, Refusal>;
+
+    /// Removes a node for good; one that answers only with `force`. Returns the index of the change.
+    async fn purge_node(&self, id: NodeId, force: bool) -> Result<u64, Refusal>;
+
     /// Lets removals go on that were held; all if no job is named. Returns the index of the change.
     async fn approve(&self, repo: Option<String>, jobs: Vec<JobId>) -> Result<u64, Refusal>;
 
     /// What would happen.
     async fn plan(&self, request: PlanRequest) -> Result<PlanResponse, Refusal>;
+
+    /// Makes a token that lets machines join until `life` is over.
+    async fn make_join_token(&self, life: Duration) -> Result<NewJoinToken, Refusal>;
+
+    /// Takes a join token back. Returns the index of the change.
+    async fn revoke_join_token(&self, id: String) -> Result<u64, Refusal>;
 
     /// Asks the pollers to look now; all of them if none is named.
     async fn check_now(&self, repo: Option<String>) -> Result<(), Refusal>;

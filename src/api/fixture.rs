@@ -9,6 +9,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use catalog::{Catalog, CatalogHandle};
 use futures_util::StreamExt;
+use std::time::Duration;
+
+use model::wire::NewJoinToken;
 use model::wire::{GitopsError, PlanRequest, PlanResponse};
 use model::{
     AllocHealth, AllocId, AllocReport, AllocResources, Allocation, Check, CheckState, CheckStatus,
@@ -339,12 +342,40 @@ impl Control for Fake {
         Ok(80)
     }
 
+    async fn drain_node(
+        &self,
+        _: NodeId,
+        drain: Option<model::wire::DrainSpec>,
+        mark_eligible: bool,
+    ) -> Result<u64, Refusal> {
+        match drain {
+            Some(spec) => Ok(if spec.ignore_system_jobs { 81 } else { 82 }),
+            None => Ok(if mark_eligible { 83 } else { 84 }),
+        }
+    }
+
+    async fn set_eligibility(&self, _: NodeId, to: model::Eligibility) -> Result<u64, Refusal> {
+        Ok(if to == model::Eligibility::Eligible { 85 } else { 86 })
+    }
+
+    async fn purge_node(&self, _: NodeId, force: bool) -> Result<u64, Refusal> {
+        if force { Ok(87) } else { Err(Refusal::conflict("node n1 answers")) }
+    }
+
     async fn approve(&self, _: Option<String>, _: Vec<JobId>) -> Result<u64, Refusal> {
         Ok(79)
     }
 
     async fn plan(&self, _: PlanRequest) -> Result<PlanResponse, Refusal> {
         Ok(PlanResponse { repo: "fleet".to_owned(), ..PlanResponse::default() })
+    }
+
+    async fn make_join_token(&self, _: Duration) -> Result<NewJoinToken, Refusal> {
+        Err(Refusal::invalid("this agent is alone"))
+    }
+
+    async fn revoke_join_token(&self, id: String) -> Result<u64, Refusal> {
+        Err(Refusal::not_found(format!("join token `{id}` not found")))
     }
 
     async fn check_now(&self, _: Option<String>) -> Result<(), Refusal> {

@@ -7,6 +7,7 @@ mod deployments;
 mod evaluations;
 mod gitops;
 mod jobs;
+mod join_tokens;
 mod list;
 mod logs;
 mod nodes;
@@ -20,7 +21,7 @@ pub(crate) use agent::{leader_address, server_addresses};
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::app::App;
 use crate::guard::guard;
@@ -55,6 +56,9 @@ pub fn orchestration(app: App) -> Router {
         .route("/v1/nodes", get(nodes::list))
         .route("/v1/node/{id}", get(nodes::one))
         .route("/v1/node/{id}/allocations", get(nodes::allocations))
+        .route("/v1/node/{id}/drain", post(nodes::drain).put(nodes::drain))
+        .route("/v1/node/{id}/eligibility", post(nodes::eligibility).put(nodes::eligibility))
+        .route("/v1/node/{id}/purge", post(nodes::purge).put(nodes::purge))
         .route("/v1/evaluations", get(evaluations::list))
         .route("/v1/evaluation/{id}", get(evaluations::one))
         .route("/v1/evaluation/{id}/allocations", get(evaluations::allocations))
@@ -73,6 +77,8 @@ pub fn orchestration(app: App) -> Router {
         .route("/v1/regions", get(agent::regions))
         .route("/v1/namespaces", get(agent::namespaces))
         .route("/v1/metrics", get(agent::metrics))
+        .route("/v1/operator/join-tokens", get(join_tokens::list).post(join_tokens::make))
+        .route("/v1/operator/join-token/{id}", delete(join_tokens::revoke))
         .route("/v1/gitops/status", get(gitops::status))
         .route("/v1/gitops/revisions", get(gitops::revisions))
         .route("/v1/gitops/plan", post(gitops::plan))

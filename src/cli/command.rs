@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use crate::connection::Connection;
 use crate::failure::{Failure, print_error};
 use crate::{
-    alloc, deployment, fmt, hold, init, job, node, plan, revision_log, service, status, validate,
+    alloc, deployment, fmt, hold, init, job, node, plan, revision_log, service, status, token,
+    validate,
 };
 
 /// Everything but `herder agent`.
@@ -38,6 +39,9 @@ pub enum Command {
     /// Look at nodes
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Make, list and revoke what lets machines join
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// See and approve changes that wait for approval
     #[command(subcommand)]
     Hold(hold::HoldCommand),
@@ -79,6 +83,7 @@ pub fn run(command: Command, program: &mut clap::Command) -> ExitCode {
         Command::Deployment(command) => deployment::run(&command),
         Command::Service(command) => service::run(&command),
         Command::Node(command) => node::run(&command),
+        Command::Token(command) => token::run(&command),
         Command::Hold(command) => hold::run(&command),
         Command::Log(arguments) => revision_log::run(&arguments),
         Command::Logs(arguments) => alloc::logs(&arguments),

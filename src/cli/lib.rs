@@ -24,6 +24,7 @@ mod repository;
 mod revision_log;
 mod service;
 mod status;
+mod token;
 mod validate;
 mod watch;
 

@@ -1,12 +1,13 @@
 //! `herder node …`.
 
+mod drain;
 mod usage;
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use client::Listing;
-use model::Eligibility;
+use model::wire::NodeView;
 
 use crate::connection::Connection;
 use crate::failure::Failure;
@@ -17,6 +18,10 @@ use crate::output;
 pub enum NodeCommand {
     /// List the nodes, or show one
     Status(StatusArguments),
+    /// Empty a node: move its allocations elsewhere
+    Drain(drain::DrainArguments),
+    /// Say whether new allocations may come to a node
+    Eligibility(drain::EligibilityArguments),
 }
 
 /// Flags of `herder node status`.
@@ -29,17 +34,26 @@ pub struct StatusArguments {
 }
 
 pub(crate) fn run(command: &NodeCommand) -> Result<ExitCode, Failure> {
-    let NodeCommand::Status(arguments) = command;
-    match &arguments.node {
-        Some(node) => one(&arguments.connection, node),
-        None => list(&arguments.connection),
+    match command {
+        NodeCommand::Status(arguments) => match &arguments.node {
+            Some(node) => one(&arguments.connection, node),
+            None => list(&arguments.connection),
+        },
+        NodeCommand::Drain(arguments) => drain::drain(arguments),
+        NodeCommand::Eligibility(arguments) => drain::eligibility(arguments),
     }
 }
 
-fn eligibility(eligibility: Eligibility) -> String {
-    match eligibility {
-        Eligibility::Eligible => "eligible".to_owned(),
-        Eligibility::Ineligible => "ineligible".to_owned(),
+/// How a node is being emptied, or was the last time, in words.
+fn drain_words(node: &NodeView) -> String {
+    match (&node.drain_strategy, &node.last_drain) {
+        (Some(drain), _) if drain.deadline < 0 => "at once".to_owned(),
+        (Some(drain), _) if drain.deadline == 0 => "without a deadline".to_owned(),
+        (Some(drain), _) => format!("until {}", output::date(drain.force_deadline)),
+        (None, Some(last)) => {
+            format!("{} {}", last.status.as_str(), output::date(last.updated_at))
+        }
+        (None, None) => "false".to_owned(),
     }
 }
 
@@ -59,7 +73,7 @@ fn list(connection: &Connection) -> Result<ExitCode, Failure> {
                     node.name.clone(),
                     node.node_class.clone(),
                     node.drain.to_string(),
-                    eligibility(node.scheduling_eligibility),
+                    node.scheduling_eligibility.as_str().to_owned(),
                     node.status.as_str().to_owned(),
                 ]
             }),
@@ -79,7 +93,8 @@ fn one(connection: &Connection, prefix: &str) -> Result<ExitCode, Failure> {
             ("Class", node.node_class.clone()),
             ("DC", node.datacenter.clone()),
             ("Node Pool", node.node_pool.clone()),
-            ("Eligibility", eligibility(node.scheduling_eligibility)),
+            ("Drain", drain_words(&node)),
+            ("Eligibility", node.scheduling_eligibility.as_str().to_owned()),
             ("Status", node.status.as_str().to_owned()),
             ("Version", node.version.clone()),
             ("CPU", format!("{} MHz", node.node_resources.cpu.cpu_shares)),
@@ -111,6 +126,14 @@ fn one(connection: &Connection, prefix: &str) -> Result<ExitCode, Failure> {
                     driver.healthy.to_string(),
                     driver.health_description.clone(),
                 ]
+            }),
+        );
+        output::heading("Node Events");
+        output::table(
+            &["Time", "Subsystem", "Message"],
+            node.events.iter().rev().map(|event| {
+                let time = output::date(event.timestamp);
+                vec![time, event.subsystem.clone(), event.message.clone()]
             }),
         );
         if connection.verbose() {

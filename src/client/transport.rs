@@ -152,6 +152,16 @@ impl Client {
         self.read(path, self.checked(answered)?)
     }
 
+    /// Deletes what is at `path`.
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, ClientError> {
+        let mut request = self.agent.delete(format!("{}/v1{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let answered = request.config().timeout_global(Some(self.timeout)).build().call();
+        self.read(path, self.checked(answered)?)
+    }
+
     /// Opens a stream that may go on for ever once it has begun.
     pub(crate) fn open(
         &self,

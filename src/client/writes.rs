@@ -1,10 +1,11 @@
 //! Changes, and plans, which change nothing but are asked for in the same way.
 
 use model::wire::{
-    ApproveRequest, ChangeResponse, CheckRequest, DeploymentUpdateResponse, PlanRequest,
-    PlanResponse,
+    ApproveRequest, ChangeResponse, CheckRequest, DeploymentUpdateResponse, DrainSpec,
+    JoinTokenRequest, JoinTokenStub, NewJoinToken, NodeDrainRequest, NodeEligibilityRequest,
+    NodeUpdateResponse, PlanRequest, PlanResponse,
 };
-use model::{DeploymentId, JobId};
+use model::{DeploymentId, Eligibility, JobId, NodeId};
 use serde::Serialize;
 
 use crate::error::ClientError;
@@ -47,6 +48,49 @@ impl Client {
     ) -> Result<DeploymentUpdateResponse, ClientError> {
         let body = Failure { deployment_id: id };
         self.post(&format!("/deployment/fail/{id}"), &body).map(Answer::into_value)
+    }
+
+    /// Makes a token that lets machines join; `ttl` as in `1h`, an hour if empty.
+    pub fn make_join_token(&self, ttl: &str) -> Result<NewJoinToken, ClientError> {
+        let body = JoinTokenRequest { ttl: ttl.to_owned() };
+        self.post("/operator/join-tokens", &body).map(Answer::into_value)
+    }
+
+    /// The tokens that let machines join, without their secrets.
+    pub fn join_tokens(&self) -> Result<Vec<JoinTokenStub>, ClientError> {
+        self.get("/operator/join-tokens", &[]).map(Answer::into_value)
+    }
+
+    /// Takes a join token back.
+    pub fn revoke_join_token(&self, id: &str) -> Result<ChangeResponse, ClientError> {
+        self.delete(&format!("/operator/join-token/{}", crate::transport::escape(id)))
+            .map(Answer::into_value)
+    }
+
+    /// Has a node emptied; `None` ends that, and with `mark_eligible` new allocations may come again.
+    pub fn drain_node(
+        &self,
+        id: NodeId,
+        drain: Option<DrainSpec>,
+        mark_eligible: bool,
+    ) -> Result<NodeUpdateResponse, ClientError> {
+        let body = NodeDrainRequest { drain_spec: drain, mark_eligible };
+        self.post(&format!("/node/{id}/drain"), &body).map(Answer::into_value)
+    }
+
+    /// Says whether new allocations may come to a node.
+    pub fn set_eligibility(
+        &self,
+        id: NodeId,
+        eligibility: Eligibility,
+    ) -> Result<NodeUpdateResponse, ClientError> {
+        let body = NodeEligibilityRequest { eligibility: Some(eligibility) };
+        self.post(&format!("/node/{id}/eligibility"), &body).map(Answer::into_value)
+    }
+
+    /// Removes a node that does not answer from the cluster, for good.
+    pub fn purge_node(&self, id: NodeId) -> Result<NodeUpdateResponse, ClientError> {
+        self.post(&format!("/node/{id}/purge"), &()).map(Answer::into_value)
     }
 
     /// What would happen.

@@ -1,50 +1,59 @@
 //! The handle that everybody else holds.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+mod change;
+mod part;
+mod propose;
+mod read;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
-use openraft::error::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
-use openraft::{BasicNode, Raft, ReadPolicy, ServerState};
-use state::{Applied, Command, State};
-use tokio::sync::{Semaphore, broadcast, oneshot, watch};
+use serde::{Deserialize, Serialize};
+use state::{Command, State};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::counters::Counters;
-use crate::error::{ConsensusError, ProposeError, ReadError};
-use crate::guard::DirGuard;
-use crate::log::LogStore;
-use crate::machine::{Machine, View};
-use crate::network::Network;
-use crate::options::Options;
-use crate::snapshot::{Restored, Snapshots};
+use crate::error::{AnswerError, ConsensusError};
+use crate::membership::MemberStatus;
+use crate::network::Caller;
+use crate::options::{FollowOptions, Options};
+use crate::replica::Replica;
+use crate::screen::{Screen, View};
+use crate::seat::{Seams, Seat};
 use crate::status::RaftStatus;
-use crate::store::{Loaded, Store};
 use crate::subscription::{CAPACITY, Notice, Subscription};
-use crate::types::{MAX_COMMAND_BYTES, Proposal, Types};
+use crate::types::MAX_COMMAND_BYTES;
+use crate::wire::{Envelope, Reply, Request};
 
-/// How long a command may take before its proposer is told that the outcome is not known.
-const PROPOSE_LIMIT: Duration = Duration::from_secs(10);
-/// How long coming up, a snapshot or closing may take.
-const WAIT_LIMIT: Duration = Duration::from_secs(60);
-/// Pauses between attempts while the leader is not ready to take a command.
-const RETRY: [Duration; 4] = [
-    Duration::from_millis(2),
-    Duration::from_millis(10),
-    Duration::from_millis(50),
-    Duration::from_millis(200),
-];
+use part::Part;
+
 /// One unit of room for commands on their way.
 const ROOM_UNIT: usize = 8 << 10;
 /// Room for commands on their way, in units: 8,192 small ones, or eight of the largest. More wait their turn.
 const ROOM: usize = 8_192 * 2;
+/// Pauses between attempts while the leader is not ready, or not known.
+const RETRY: [Duration; 5] = [
+    Duration::from_millis(2),
+    Duration::from_millis(10),
+    Duration::from_millis(25),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+];
+
+/// A new leader takes commands when a quorum has answered it once.
+const READY: Duration = Duration::from_millis(10);
+/// A change of the leadership takes at least this long to be of use.
+const SHORT: Duration = Duration::from_millis(2);
+
+/// What a follower misses for this long does not come any more from the server that it asks.
+const STALLED: Duration = Duration::from_millis(500);
 
 /// The leader and where it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leader {
     /// Its number.
     pub node: u64,
@@ -60,163 +69,103 @@ pub struct Consensus {
 }
 
 struct Inner {
-    raft: Raft<Types, Machine>,
-    node: u64,
-    dir: PathBuf,
+    options: Options,
+    caller: Caller,
     view: View,
-    counters: Arc<Counters>,
-    failure: Arc<OnceLock<String>>,
     room: Semaphore,
-    ticker: Mutex<Option<tokio::task::AbortHandle>>,
-    closed: Mutex<Option<oneshot::Receiver<()>>>,
+    part: ArcSwap<Part>,
+    /// Held while the node turns from one kind into the other.
+    turning: tokio::sync::Mutex<()>,
+    keeper: Mutex<Option<tokio::task::AbortHandle>>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let ticker = self.ticker.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ticker) = ticker.take() {
-            ticker.abort();
+        let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(keeper) = keeper.take() {
+            keeper.abort();
         }
     }
 }
 
-/// What opening a directory yields, before Raft runs.
-struct Opened {
-    store: Store,
-    loaded: Loaded,
-    snapshots: Snapshots,
-    restored: Option<Restored>,
+/// Commands of `size` bytes, as room.
+fn units(size: usize) -> u32 {
+    u32::try_from(size.min(MAX_COMMAND_BYTES) / ROOM_UNIT + 1).unwrap_or(u32::MAX)
 }
 
-/// Test doubles for what is below.
-#[derive(Clone, Default)]
-pub(crate) struct Seams {
-    #[cfg(test)]
-    pub(crate) faults: Arc<crate::backend::Faults>,
-}
+/// The pauses between attempts; the last one again and again.
+struct Pauses(usize);
 
-impl Opened {
-    fn open(
-        dir: &Path,
-        node: u64,
-        counters: Arc<Counters>,
-        closed: oneshot::Sender<()>,
-        seams: &Seams,
-    ) -> Result<Self, ConsensusError> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| {
-            ConsensusError::Io { what: "create", path: dir.to_owned(), source }
-        })?;
-        let guard = DirGuard::take(dir)?;
-        #[cfg(not(test))]
-        let Seams {} = seams;
-        let (store, loaded) = Store::open(
-            dir,
-            node,
-            guard,
-            counters,
-            closed,
-            #[cfg(test)]
-            seams.faults.clone(),
-        )?;
-        let (snapshots, restored) = Snapshots::open(dir.join("snapshots"), loaded.purged.as_ref())?;
-        Ok(Self { store, loaded, snapshots, restored })
+impl Pauses {
+    /// The next pause. `answered`: somebody who may be the new leader is there, and is only not ready yet.
+    fn next(&mut self, answered: bool) -> Duration {
+        let at = self.0.min(RETRY.len() - 1);
+        self.0 += 1;
+        let pause = RETRY.get(at).copied().unwrap_or_default();
+        if answered { pause.min(READY) } else { pause }
     }
 }
 
+/// Tells of changes in who leads.
+type News = openraft::alias::WatchReceiverOf<
+    crate::types::Types,
+    openraft::metrics::RaftServerMetrics<crate::types::Types>,
+>;
+
 impl Consensus {
     /// Opens or creates the directory, restores the newest snapshot and the log, and starts Raft. A new directory
-    /// becomes a cluster of this one voter. A sole voter leads, with everything that was ever committed applied, when
-    /// this returns; with others, the state is what this node knew to be committed.
+    /// becomes a cluster of this one voter, or waits to be added by the others ([`crate::Start`]). A sole voter leads,
+    /// with everything that was ever committed applied, when this returns; with others, the state is what this node knew
+    /// to be committed.
     pub async fn open(options: Options) -> Result<Self, ConsensusError> {
         Self::open_with(options, Seams::default()).await
     }
 
     pub(crate) async fn open_with(options: Options, seams: Seams) -> Result<Self, ConsensusError> {
-        let config = Arc::new(options.config()?);
-        let Options { dir, node, address, .. } = options;
-        let counters = Arc::new(Counters::default());
-        let (closing, closed) = oneshot::channel();
-        let opened = {
-            let (dir, counters) = (dir.clone(), counters.clone());
-            tokio::task::spawn_blocking(move || Opened::open(&dir, node, counters, closing, &seams))
+        let (seat, screen) = Seat::open(&options, None, seams).await?;
+        let gone = || seat.stopped("it ended while starting".to_owned());
+        let screen = screen.upgrade().ok_or_else(gone)?;
+        // Until it is added, it sees what the servers tell it.
+        let waits = seat.raft.metrics().borrow_watched().membership_config.log_id().is_none();
+        let replica = if waits && options.following.is_some() {
+            Some(Replica::open(&options, Some(screen.clone()), None).await?)
+        } else {
+            None
         };
-        // redb answers some kinds of damage with a panic.
-        let Opened { store, loaded, snapshots, restored } =
-            opened.await.map_err(|error| ConsensusError::Damaged {
-                path: dir.join("log.redb"),
-                what: format!("reading it failed unexpectedly: {error}"),
-            })??;
-
-        let failure = Arc::new(OnceLock::new());
-        let log = LogStore::start(store, &loaded, failure.clone())?;
-        let (machine, view) = Machine::new(snapshots, restored);
-        let raft = Raft::new(node, config, Network, log, machine).await.map_err(|error| {
-            ConsensusError::Stopped { dir: dir.clone(), reason: error.to_string() }
-        })?;
-        let consensus = Self {
-            inner: Arc::new(Inner {
-                raft,
-                node,
-                dir,
-                view,
-                counters,
-                failure,
-                room: Semaphore::new(ROOM),
-                ticker: Mutex::new(None),
-                closed: Mutex::new(Some(closed)),
-            }),
-        };
-        if let Err(error) = consensus.inner.come_up(address).await {
-            consensus.close().await;
-            return Err(error);
-        }
-        let ticker = tokio::spawn(keep_ticking(
-            consensus.inner.raft.server_metrics(),
-            Arc::downgrade(&consensus.inner),
-        ));
-        *consensus.inner.ticker.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(ticker.abort_handle());
-        Ok(consensus)
+        Ok(Self::new(options, &screen, Part { seat: Some(seat), replica }))
     }
 
-    /// Puts a command into the log. When this returns it is on disk with a quorum, applied here, and in
-    /// [`Consensus::state`]; a command that made no sense is answered with [`Applied::rejection`]. Waits up to 10 s while
-    /// the leader is not ready.
-    pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
-        let inner = &self.inner;
-        let proposal = Proposal::new(command)?;
-        let deadline = Instant::now() + PROPOSE_LIMIT;
-        let units = proposal.encoded().len().min(MAX_COMMAND_BYTES) / ROOM_UNIT + 1;
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let _room = timeout_at(deadline, inner.room.acquire_many(units))
-            .await
-            .map_err(|_| ProposeError::Timeout { seconds: PROPOSE_LIMIT.as_secs() })?
-            .map_err(|_| inner.stopped("it was closed".to_owned()))?;
-        let mut pauses = RETRY.into_iter();
-        let mut pause = Duration::ZERO;
-        loop {
-            let answer = timeout_at(deadline, inner.raft.client_write(proposal.clone())).await;
-            let forward = match answer {
-                Err(_) => {
-                    return Err(ProposeError::Timeout { seconds: PROPOSE_LIMIT.as_secs() });
-                }
-                Ok(Ok(response)) => return Ok(Arc::unwrap_or_clone(response.data.0)),
-                Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => forward,
-                Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
-                    return Err(ProposeError::Unknown);
-                }
-                Ok(Err(error)) => return Err(inner.stopped(error.to_string())),
-            };
-            // Refused before it was taken, so it can be tried again.
-            pause = pauses.next().unwrap_or(pause);
-            if let Some(leader) = inner.elsewhere(&forward) {
-                return Err(ProposeError::NotLeader { leader: Some(leader) });
-            }
-            if Instant::now() + pause >= deadline {
-                return Err(ProposeError::NotLeader { leader: None });
-            }
-            sleep(pause).await;
+    /// Follows the servers without taking part: the same state, by a stream of what was applied. Returns with the copy
+    /// that the directory holds, or an empty state; it need not reach a server for that.
+    pub async fn follow(options: FollowOptions) -> Result<Self, ConsensusError> {
+        let options = options.into_options();
+        let replica = Replica::open(&options, None, None).await?;
+        let Some(screen) = replica.screen() else {
+            return Err(ConsensusError::Stopped {
+                dir: options.dir.clone(),
+                reason: "it ended while starting".to_owned(),
+            });
+        };
+        Ok(Self::new(options, &screen, Part { seat: None, replica: Some(replica) }))
+    }
+
+    fn new(options: Options, screen: &Arc<Screen>, part: Part) -> Self {
+        let keeps = options.following.is_some();
+        let inner = Arc::new(Inner {
+            caller: options.caller(),
+            options,
+            view: screen.view(),
+            room: Semaphore::new(ROOM),
+            part: ArcSwap::from_pointee(part),
+            turning: tokio::sync::Mutex::default(),
+            keeper: Mutex::new(None),
+        });
+        if keeps {
+            let keeper = tokio::spawn(part::keep(Arc::downgrade(&inner)));
+            *inner.keeper.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(keeper.abort_handle());
         }
+        Self { inner }
     }
 
     /// The state that follows from everything applied so far. Costs nothing.
@@ -231,210 +180,174 @@ impl Consensus {
 
     /// What is applied from now on. To miss nothing, subscribe first and read the state then.
     pub fn subscribe(&self) -> Subscription {
-        let receiver = self.inner.view.notices.upgrade().map_or_else(
-            || broadcast::channel::<Notice>(CAPACITY).1,
-            |notices| notices.subscribe(),
-        );
+        let receiver =
+            self.inner.view.screen.upgrade().map_or_else(
+                || broadcast::channel::<Notice>(CAPACITY).1,
+                |screen| screen.subscribe(),
+            );
         Subscription::new(receiver)
     }
 
     /// Whether this node leads, as far as it knows.
     pub fn is_leader(&self) -> bool {
-        self.inner.raft.metrics().borrow_watched().state == ServerState::Leader
+        self.inner.part.load().seat.as_ref().is_some_and(|seat| seat.is_leader())
+    }
+
+    /// Whether this node leads, to wait on. Who begins to decide first waits for [`Consensus::linearizable`], so that
+    /// what the leader before decided is known. Its sender is dropped when the node stops.
+    pub fn leadership(&self) -> watch::Receiver<bool> {
+        let (sender, receiver) = watch::channel(self.is_leader());
+        tokio::spawn(part::show_leadership(Arc::downgrade(&self.inner), sender));
+        receiver
     }
 
     /// Who leads, as far as this node knows.
     pub fn leader(&self) -> Option<Leader> {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let node = metrics.current_leader?;
-        let known = metrics.membership_config.membership().get_node(&node);
-        Some(Leader { node, address: known.map(|known| known.addr.clone()).unwrap_or_default() })
+        self.inner.part.load().leader()
     }
 
-    /// Returns once [`Consensus::state`] contains everything that was committed anywhere before the call. Asks a quorum
-    /// whether this node still leads.
-    pub async fn linearizable(&self) -> Result<(), ReadError> {
-        let read = self.inner.raft.ensure_linearizable(ReadPolicy::ReadIndex);
-        match timeout(PROPOSE_LIMIT, read).await {
-            Err(_) => Err(ReadError::Timeout { seconds: PROPOSE_LIMIT.as_secs() }),
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
-                Err(ReadError::NotLeader { leader: self.inner.elsewhere(&forward) })
-            }
-            Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(error)))) => {
-                Err(ReadError::NoQuorum(error.to_string()))
-            }
-            Ok(Err(RaftError::Fatal(error))) => {
-                Err(ReadError::Stopped { reason: self.inner.reason(error.to_string()) })
-            }
-        }
+    /// Who takes part, as far as this node knows. How far the others are is only known to the leader.
+    pub fn members(&self) -> Vec<MemberStatus> {
+        self.inner.part.load().members()
     }
 
     /// Where this node stands.
     pub fn metrics(&self) -> RaftStatus {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        RaftStatus::new(&metrics, self.inner.counters.status())
+        let part = self.inner.part.load();
+        match (&part.seat, &part.replica) {
+            (Some(seat), _) => seat.status(),
+            (None, Some(replica)) => replica.status(),
+            (None, None) => RaftStatus::closed(self.inner.options.node),
+        }
     }
 
     /// Writes a snapshot of what is applied now, unless the newest is one; returns the entry that it ends at.
     pub async fn snapshot(&self) -> Result<u64, ConsensusError> {
-        let inner = &self.inner;
-        let stopped = |reason: String| ConsensusError::Stopped {
-            dir: inner.dir.clone(),
-            reason: inner.reason(reason),
-        };
-        let wanted = self.metrics().applied;
-        let deadline = Instant::now() + WAIT_LIMIT;
-        let late = || ConsensusError::Timeout {
-            dir: inner.dir.clone(),
-            what: "write a snapshot",
-            seconds: WAIT_LIMIT.as_secs(),
-        };
-        let mut metrics = inner.raft.metrics();
-        let mut asked = None;
-        loop {
-            let snapshot = {
-                let metrics = metrics.borrow_watched();
-                if let Err(error) = &metrics.running_state {
-                    return Err(stopped(error.to_string()));
-                }
-                metrics.snapshot.map(|id| id.index)
-            };
-            if snapshot >= wanted {
-                return Ok(snapshot.unwrap_or_default());
-            }
-            // One that was begun before the call ends too early; then it is asked for again.
-            if asked != Some(snapshot) {
-                asked = Some(snapshot);
-                inner
-                    .raft
-                    .trigger()
-                    .snapshot()
-                    .await
-                    .map_err(|error| stopped(error.to_string()))?;
-            }
-            timeout_at(deadline, metrics.changed())
-                .await
-                .map_err(|_| late())?
-                .map_err(|error| stopped(error.to_string()))?;
+        let part = self.inner.part.load_full();
+        match (&part.seat, &part.replica) {
+            (Some(seat), _) => seat.snapshot().await,
+            (None, Some(replica)) => replica.keep().await,
+            (None, None) => Err(ConsensusError::Stopped {
+                dir: self.inner.options.dir.clone(),
+                reason: "it was closed".to_owned(),
+            }),
         }
+    }
+
+    /// Answers what another server sent here over its [`crate::Transport`]. Whoever hands it over vouches for the sender:
+    /// a server may change everything. Nothing is checked here but that the request is meant for this node of this
+    /// cluster.
+    pub async fn answer(&self, request: Bytes) -> Result<Bytes, AnswerError> {
+        self.answer_any(request, |_| Ok(())).await
+    }
+
+    /// Answers what a node that is no server sent here: it may follow, propose and read, but neither lead nor vote nor
+    /// change who does. It puts into the log what `may` finds nothing wrong with.
+    pub async fn answer_worker(
+        &self,
+        request: Bytes,
+        may: impl Fn(&Command) -> Result<(), String>,
+    ) -> Result<Bytes, AnswerError> {
+        let allowed = |envelope: &Envelope| {
+            if !envelope.body.is_for_workers() {
+                return Err(AnswerError::Forbidden { node: envelope.from });
+            }
+            let Request::Propose { command, .. } = &envelope.body else { return Ok(()) };
+            let command = Command::from_bytes(command)
+                .map_err(|error| AnswerError::Malformed(error.to_string()))?;
+            may(&command).map_err(AnswerError::NotAllowed)
+        };
+        self.answer_any(request, allowed).await
+    }
+
+    async fn answer_any(
+        &self,
+        request: Bytes,
+        allowed: impl Fn(&Envelope) -> Result<(), AnswerError>,
+    ) -> Result<Bytes, AnswerError> {
+        let inner = &self.inner;
+        let envelope = Envelope::decode(&request, &inner.caller.cluster, inner.caller.node)?;
+        drop(request);
+        allowed(&envelope)?;
+        let part = inner.part.load_full();
+        let Some(seat) = &part.seat else {
+            return Err(AnswerError::NoMember { node: inner.caller.node });
+        };
+        let reply = match envelope.body {
+            Request::Propose { command, wait_ms } => {
+                let deadline =
+                    Instant::now() + Duration::from_millis(wait_ms).min(inner.options.patience);
+                let room = inner.room.acquire_many(units(command.len()));
+                let Ok(Ok(_room)) = timeout_at(deadline, room).await else {
+                    return Reply::NotTaken { leader: None }.encode();
+                };
+                let body = Request::Propose { command, wait_ms };
+                seat.answer(envelope.from, body, &inner.view).await?
+            }
+            body => seat.answer(envelope.from, body, &inner.view).await?,
+        };
+        reply.encode()
     }
 
     /// Stops this node, all clones included, and lets go of the directory. What was answered is on disk.
     pub async fn close(self) {
         let inner = self.inner;
         inner.room.close();
-        let ticker = inner.ticker.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(ticker) = ticker {
-            ticker.abort();
+        let _turn = inner.turning.lock().await;
+        let keeper = inner.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(keeper) = keeper {
+            keeper.abort();
         }
-        if let Err(error) = inner.raft.shutdown().await {
-            tracing::warn!(%error, "raft did not stop cleanly");
+        let part = inner.part.load_full();
+        if let Some(replica) = &part.replica {
+            replica.close().await;
         }
-        let closed = inner.closed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(inner);
-        if let Some(closed) = closed
-            && timeout(WAIT_LIMIT, closed).await.is_err()
-        {
-            tracing::warn!("the raft log is still open a minute after raft stopped");
+        if let Some(seat) = &part.seat {
+            seat.close().await;
         }
     }
 }
 
 impl Inner {
-    /// Makes a new directory a cluster, and a sole voter the leader without waiting for a timeout.
-    async fn come_up(&self, address: String) -> Result<(), ConsensusError> {
-        let stopped = |reason: String| ConsensusError::Stopped {
-            dir: self.dir.clone(),
-            reason: self.reason(reason),
-        };
-        let initialised =
-            self.raft.is_initialized().await.map_err(|error| stopped(error.to_string()))?;
-        if !initialised {
-            let members = BTreeMap::from([(self.node, BasicNode { addr: address })]);
-            self.raft.initialize(members).await.map_err(|error| stopped(error.to_string()))?;
-        }
-        // Asked of the engine itself: what it publishes may lag behind what was just answered.
-        let node = self.node;
-        let sole = self
-            .raft
-            .with_raft_state(move |state| state.membership_state.effective().voter_ids().eq([node]))
-            .await
-            .map_err(|error| stopped(error.to_string()))?;
-        if !sole {
-            return Ok(());
-        }
-        self.raft.trigger().elect(false).await.map_err(|error| stopped(error.to_string()))?;
-        let wait = self.raft.wait(Some(WAIT_LIMIT));
-        let up = wait.metrics(
-            |metrics| {
-                metrics.state == ServerState::Leader
-                    && metrics
-                        .last_applied
-                        .is_some_and(|id| id.leader_id.term == metrics.current_term)
-            },
-            "the sole voter leads and has applied its log",
-        );
-        match up.await {
-            Ok(_) => Ok(()),
-            Err(openraft::metrics::WaitError::ShuttingDown) => {
-                Err(stopped("it ended while starting".to_owned()))
+    fn dir(&self) -> PathBuf {
+        self.options.dir.clone()
+    }
+
+    /// What changes from now on in who leads; nothing on a node without a seat.
+    fn news(&self) -> Option<News> {
+        let seat = self.part.load().seat.clone()?;
+        let mut news = seat.raft.server_metrics();
+        news.borrow_and_update();
+        Some(news)
+    }
+
+    /// A pause between two attempts; shorter if the leadership changed since `news` was taken.
+    async fn pause(&self, pause: Duration, news: Option<News>) {
+        sleep(pause.min(SHORT)).await;
+        match news {
+            Some(mut news) => {
+                let _ = timeout(pause, news.changed()).await;
             }
-            Err(openraft::metrics::WaitError::Timeout(..)) => Err(ConsensusError::Timeout {
-                dir: self.dir.clone(),
-                what: "come up",
-                seconds: WAIT_LIMIT.as_secs(),
-            }),
+            None => sleep(pause).await,
         }
     }
 
-    /// The leader, if it is another node.
-    fn elsewhere(&self, forward: &ForwardToLeader<Types>) -> Option<u64> {
-        forward.leader_id.filter(|leader| *leader != self.node)
-    }
-
-    /// What the writer said, if it failed, or else what the engine says.
-    fn reason(&self, engine: String) -> String {
-        self.failure.get().cloned().unwrap_or(engine)
-    }
-
-    fn stopped(&self, engine: String) -> ProposeError {
-        ProposeError::Stopped { reason: self.reason(engine) }
-    }
-}
-
-/// Whether a node has to look at the clock: a leader to tell its followers that it is there, everyone else to notice
-/// that the leader is gone. A sole voter that leads sleeps until there is something to do.
-fn needs_clock(node: u64, leads: bool, voters: &[u64], learners: usize) -> bool {
-    !(leads && voters == [node] && learners == 0)
-}
-
-async fn keep_ticking(
-    mut metrics: openraft::alias::WatchReceiverOf<
-        Types,
-        openraft::metrics::RaftServerMetrics<Types>,
-    >,
-    inner: Weak<Inner>,
-) {
-    loop {
-        let needed = {
-            let metrics = metrics.borrow_watched();
-            let members = metrics.membership_config.membership();
-            let voters: Vec<u64> = members.voter_ids().collect();
-            needs_clock(
-                metrics.id,
-                metrics.state == ServerState::Leader,
-                &voters,
-                members.learner_ids().count(),
-            )
-        };
-        let Some(inner) = inner.upgrade() else { return };
-        inner.raft.runtime_config().tick(needed);
-        drop(inner);
-        if metrics.changed().await.is_err() {
-            return;
+    /// Waits until this node shows the entry; false if that is too late. A follower whose stream has stalled is told to
+    /// ask another server.
+    async fn wait_shown(&self, index: u64, deadline: Instant) -> bool {
+        let mut reached = self.view.reached.clone();
+        loop {
+            let soon = deadline.min(Instant::now() + STALLED);
+            let waiting = timeout_at(soon, reached.wait_for(|reached| *reached > index));
+            match waiting.await {
+                Ok(Ok(_)) => return true,
+                Ok(Err(_)) => return false,
+                Err(_) if Instant::now() >= deadline => return false,
+                Err(_) => {}
+            }
+            if let Some(replica) = &self.part.load().replica {
+                replica.hurry();
+            }
         }
     }
 }

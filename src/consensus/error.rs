@@ -132,6 +132,17 @@ pub enum ProposeError {
         "the leader changed while the command was on its way; it may still be applied, so look before you repeat it"
     )]
     Unknown,
+    /// The command was applied by the leader, but this node does not see it yet.
+    #[error(
+        "the command was applied as entry {index}, but this node has not caught up with it within {seconds} s; do not \
+         repeat it"
+    )]
+    Behind {
+        /// The entry that holds it.
+        index: u64,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// This node takes no commands any more. A command that was on its way may be on disk.
     #[error("raft stopped: {reason}")]
     Stopped {
@@ -158,6 +169,85 @@ pub enum ReadError {
         /// How long was waited.
         seconds: u64,
     },
+    /// This node stopped.
+    #[error("raft stopped: {reason}")]
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why the membership was not changed, or may not have been.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// No leader could be reached; nothing was changed.
+    #[error("this server does not lead; {}", leader_words(*leader))]
+    NotLeader {
+        /// The leader, if known.
+        leader: Option<u64>,
+    },
+    /// It makes no sense, or would endanger the quorum; nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+    /// It was begun, but what came of it is not known.
+    #[error("the change may still be made, so look at the members before you repeat it")]
+    Unknown,
+    /// This node stopped.
+    #[error("raft stopped: {reason}")]
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why a request of another node is not acted on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// It cannot be read.
+    #[error("the request cannot be read: {0}")]
+    Malformed(String),
+    /// It speaks another version.
+    #[error("the message has version {found}, but this node speaks version {supported}")]
+    Version {
+        /// Its version.
+        found: u8,
+        /// Ours.
+        supported: u8,
+    },
+    /// It is meant for a node of another cluster.
+    #[error("the request is for cluster `{wanted}`, but this node belongs to `{ours}`")]
+    OtherCluster {
+        /// Whom it is for.
+        wanted: String,
+        /// Who is here.
+        ours: String,
+    },
+    /// It is meant for another node: an address has changed hands.
+    #[error("the request is for server {wanted}, but this is server {ours}")]
+    OtherNode {
+        /// Whom it is for.
+        wanted: u64,
+        /// Who is here.
+        ours: u64,
+    },
+    /// Only servers may ask this.
+    #[error("node {node} is no server and may not ask this")]
+    Forbidden {
+        /// Who asked.
+        node: u64,
+    },
+    /// Its sender may not put this into the log.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// This node takes no part, it only follows.
+    #[error("node {node} is no server, it only follows")]
+    NoMember {
+        /// This node.
+        node: u64,
+    },
+    /// Something here did not work.
+    #[error("{0}")]
+    Failed(String),
     /// This node stopped.
     #[error("raft stopped: {reason}")]
     Stopped {

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
@@ -17,6 +17,8 @@ use crate::writer::{Op, QUEUE, Shared, Writer};
 
 /// Entries that one read for a follower returns at most.
 const READ_ENTRIES: u64 = 1_024;
+/// The same in bytes; a single entry may be larger.
+const READ_BYTES: usize = 4 << 20;
 
 /// A handle to the log; all handles are the same log.
 #[derive(Clone)]
@@ -68,32 +70,86 @@ impl LogStore {
         ops.send(op).await.map_err(|_| writer_gone())
     }
 
-    async fn entries(&self, range: Range<u64>) -> io::Result<Vec<Entry>> {
+    /// Entries from the start of `range`, as many as `budget` bytes hold and at least one if there is one. What was
+    /// purged is left out.
+    async fn entries(&self, range: Range<u64>, budget: usize) -> io::Result<Vec<Entry>> {
         let cut = self.inner.shared.tail().cut(range);
+        let mut room = Room::new(budget);
         if cut.disk.is_empty() {
-            return Ok(cut.entries);
+            return Ok(cut.entries.into_iter().take_while(|entry| room.takes(entry)).collect());
         }
         let store = self.inner.store.clone();
         let wanted = cut.disk.clone();
-        let mut entries = tokio::task::spawn_blocking(move || store.read(wanted))
+        let mut entries = tokio::task::spawn_blocking(move || store.read(wanted, budget))
             .await
             .map_err(io::Error::other)?
             .map_err(io::Error::other)?;
         // Entries may have been purged meanwhile, but only from the front.
         let low = self.inner.shared.tail().purged.as_ref().map_or(0, |id| id.index + 1);
-        let expected = cut.disk.start.max(low)..cut.disk.end;
-        entries.retain(|entry| expected.contains(&entry.log_id.index));
-        if !entries.iter().map(|entry| entry.log_id.index).eq(expected.clone()) {
+        let start = cut.disk.start.max(low);
+        entries.retain(|entry| entry.log_id.index >= start);
+        let end = entries.last().map_or(start, |entry| entry.log_id.index + 1);
+        let complete = end >= cut.disk.end;
+        let in_order = entries.iter().map(|entry| entry.log_id.index).eq(start..end);
+        if !in_order || (entries.is_empty() && start < cut.disk.end) {
             return Err(io::Error::other(ConsensusError::Damaged {
                 path: self.inner.store.path().to_owned(),
-                what: format!(
-                    "of the entries {} to {} some are missing",
-                    expected.start, expected.end
-                ),
+                what: format!("of the entries {start} to {} some are missing", cut.disk.end),
             }));
         }
-        entries.extend(cut.entries);
+        let fitting = entries.iter().take_while(|entry| room.takes(entry)).count();
+        let full = fitting < entries.len();
+        entries.truncate(fitting);
+        if complete && !full {
+            entries.extend(cut.entries.into_iter().take_while(|entry| room.takes(entry)));
+        }
         Ok(entries)
+    }
+
+    /// Entries in `range` for someone who follows: a few megabytes at most, nothing that was purged.
+    pub(crate) async fn read(&self, range: Range<u64>) -> io::Result<Vec<Entry>> {
+        let end = range.end.min(range.start.saturating_add(READ_ENTRIES));
+        self.entries(range.start..end, READ_BYTES).await
+    }
+
+    /// The last entry that is only in a snapshot any more.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.inner.shared.tail().purged
+    }
+
+    /// A handle that does not keep the log open.
+    pub(crate) fn downgrade(&self) -> WeakLog {
+        WeakLog(Arc::downgrade(&self.inner))
+    }
+}
+
+/// A log that may be closed already.
+#[derive(Clone)]
+pub(crate) struct WeakLog(Weak<Inner>);
+
+impl WeakLog {
+    pub(crate) fn upgrade(&self) -> Option<LogStore> {
+        self.0.upgrade().map(|inner| LogStore { inner })
+    }
+}
+
+/// Room for entries in an answer; the first always fits.
+struct Room {
+    left: usize,
+    first: bool,
+}
+
+impl Room {
+    fn new(budget: usize) -> Self {
+        Self { left: budget, first: true }
+    }
+
+    fn takes(&mut self, entry: &Entry) -> bool {
+        let size = crate::tail::size(entry);
+        let fits = size <= self.left || self.first;
+        self.first = false;
+        self.left = self.left.saturating_sub(size);
+        fits
     }
 }
 
@@ -120,7 +176,7 @@ impl RaftLogReader<Types> for LogStore {
         &mut self,
         range: RB,
     ) -> Result<Vec<Entry>, io::Error> {
-        self.entries(half_open(&range)).await
+        self.entries(half_open(&range), usize::MAX).await
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -132,7 +188,7 @@ impl RaftLogReader<Types> for LogStore {
         start: u64,
         end: u64,
     ) -> Result<Vec<Entry>, io::Error> {
-        self.entries(start..end.min(start.saturating_add(READ_ENTRIES))).await
+        self.read(start..end).await
     }
 }
 

@@ -3,66 +3,77 @@
 use std::io;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot};
 use openraft::{OptionalSend, RaftSnapshotBuilder};
 use state::{Applied, State};
-use tokio::sync::{broadcast, watch};
 
+use crate::network::Book;
+use crate::replica::Copied;
+use crate::screen::{Screen, Step};
 use crate::snapshot::{Restored, SnapshotData, Snapshots};
-use crate::subscription::{CAPACITY, Notice};
 use crate::types::{Answer, LogId, Payload, SnapshotMeta, StoredMembers, Types};
 
 /// Entries that are applied before the result is shown; keeps the time between two shown states short.
 const STEP: usize = 512;
 
-/// The state as everybody else sees it.
-pub(crate) type Published = Arc<ArcSwap<State>>;
-
-/// The state and who is told of it. Dropping it tells followers that nothing more will come.
+/// The state as this node's log makes it. Dropping it lets go of the screen.
 pub(crate) struct Machine {
     working: State,
     applied: Option<LogId>,
     members: StoredMembers,
-    published: Published,
-    index: watch::Sender<u64>,
-    notices: broadcast::Sender<Notice>,
+    screen: Arc<Screen>,
+    book: Arc<Book>,
     snapshots: Arc<Snapshots>,
+    /// One past the last entry that was handed to the screen.
+    handed: u64,
     /// Answers that wait until the state is shown.
     waiting: Vec<(ApplyResponder<Types>, Arc<Applied>)>,
     /// Results that wait likewise.
     unsent: Vec<Arc<Applied>>,
 }
 
-/// What [`crate::Consensus`] keeps of the machine.
-pub(crate) struct View {
-    pub(crate) published: Published,
-    pub(crate) index: watch::Receiver<u64>,
-    pub(crate) notices: broadcast::WeakSender<Notice>,
+fn next(applied: Option<&LogId>) -> u64 {
+    applied.map_or(0, |id| id.index + 1)
 }
 
 impl Machine {
-    pub(crate) fn new(snapshots: Snapshots, restored: Option<Restored>) -> (Self, View) {
+    /// Goes on from a snapshot. `screen` may show more already; then nothing is shown until that point is reached.
+    pub(crate) fn new(
+        snapshots: Arc<Snapshots>,
+        restored: Option<Restored>,
+        screen: Option<Arc<Screen>>,
+        book: Arc<Book>,
+    ) -> (Self, Arc<Screen>) {
         let (working, meta) =
             restored.map_or_else(Default::default, |restored| (restored.state, restored.meta));
-        let published = Arc::new(ArcSwap::from_pointee(working.clone()));
-        let (index, index_seen) = watch::channel(working.index());
-        let (notices, _) = broadcast::channel(CAPACITY);
-        let view =
-            View { published: published.clone(), index: index_seen, notices: notices.downgrade() };
+        let handed = next(meta.last_log_id.as_ref());
+        let screen = match screen {
+            None => Screen::new(working.clone(), handed),
+            Some(screen) => {
+                let step = Step { state: &working, from: handed, to: handed, results: &[] };
+                screen.show(step);
+                screen
+            }
+        };
+        book.learn(meta.last_membership.membership());
         let machine = Self {
             working,
             applied: meta.last_log_id,
             members: meta.last_membership,
-            published,
-            index,
-            notices,
-            snapshots: Arc::new(snapshots),
+            screen: screen.clone(),
+            book,
+            snapshots,
+            handed,
             waiting: Vec::new(),
             unsent: Vec::new(),
         };
-        (machine, view)
+        (machine, screen)
+    }
+
+    /// The state with where it is, for whoever goes on from here.
+    pub(crate) fn copied(&self) -> Copied {
+        Copied { state: self.working.clone(), applied: self.applied, members: self.members.clone() }
     }
 
     fn apply_one(&mut self, (entry, responder): EntryResponder<Types>) {
@@ -71,6 +82,7 @@ impl Machine {
             Payload::Normal(proposal) => self.working.apply(index, proposal.command()),
             Payload::Blank => Applied { index, ..Applied::default() },
             Payload::Membership(members) => {
+                self.book.learn(&members);
                 self.members = StoredMembers::new(Some(entry.log_id), members);
                 Applied { index, ..Applied::default() }
             }
@@ -85,17 +97,17 @@ impl Machine {
         }
     }
 
-    /// Shows the state first, then tells those who follow, then answers: whoever is answered can read what it wrote.
+    /// Shows the state and only then answers: whoever is answered can read what it wrote.
     fn publish(&mut self) {
-        self.published.store(Arc::new(self.working.clone()));
-        self.index.send_if_modified(|index| {
-            let now = self.working.index();
-            std::mem::replace(index, now) != now
+        let to = next(self.applied.as_ref());
+        self.screen.show(Step {
+            state: &self.working,
+            from: self.handed,
+            to,
+            results: &self.unsent,
         });
-        for applied in self.unsent.drain(..) {
-            // Nobody may be following.
-            let _ = self.notices.send(Notice::Applied(applied));
-        }
+        self.handed = to;
+        self.unsent.clear();
         for (responder, applied) in self.waiting.drain(..) {
             responder.send(Answer(applied));
         }
@@ -166,8 +178,11 @@ impl RaftStateMachine<Types> for Machine {
         self.working = restored.state;
         self.applied = meta.last_log_id;
         self.members = meta.last_membership.clone();
+        self.book.learn(self.members.membership());
+        // What lies between is not known in single steps.
+        self.unsent.clear();
+        self.handed = next(self.applied.as_ref());
         self.publish();
-        let _ = self.notices.send(Notice::Replaced);
         Ok(())
     }
 

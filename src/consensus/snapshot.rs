@@ -22,7 +22,7 @@ const HEADER: usize = 28;
 /// How many are kept.
 const KEEP: usize = 2;
 /// The largest snapshot that is read.
-const MAX_BYTES: u64 = 4 << 30;
+pub(crate) const MAX_BYTES: u64 = 4 << 30;
 
 /// A snapshot file, open. It stays readable while open, even after newer ones took its place.
 #[derive(Clone, Debug)]
@@ -43,13 +43,29 @@ pub(crate) struct Restored {
 #[derive(Debug)]
 pub(crate) struct Snapshots {
     dir: PathBuf,
-    current: Mutex<Option<(SnapshotMeta, SnapshotData)>>,
+    /// The newest, and the one before for those who are just reading it.
+    newest: Mutex<Vec<(SnapshotMeta, SnapshotData)>>,
 }
 
 impl SnapshotData {
-    fn open(path: &Path) -> Result<Self, ConsensusError> {
+    /// Opens a file; nothing is checked yet.
+    pub(crate) fn open(path: &Path) -> Result<Self, ConsensusError> {
         let file = File::open(path).map_err(io_error("open", path))?;
         Ok(Self { file: Arc::new(file), path: path.to_owned() })
+    }
+
+    /// Its length in bytes.
+    pub(crate) fn length(&self) -> Result<u64, ConsensusError> {
+        Ok(self.file.metadata().map_err(io_error("look at", &self.path))?.len())
+    }
+
+    /// A piece of the file; shorter than asked for only at its end.
+    pub(crate) fn piece(&self, offset: u64, length: usize) -> Result<Vec<u8>, ConsensusError> {
+        let rest = self.length()?.saturating_sub(offset);
+        let length = length.min(usize::try_from(rest).unwrap_or(usize::MAX));
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, offset).map_err(io_error("read", &self.path))?;
+        Ok(bytes)
     }
 
     /// The whole content, checked.
@@ -148,13 +164,26 @@ impl Snapshots {
             let aside = path.with_extension("damaged");
             fs::rename(&path, &aside).map_err(io_error("rename", &path))?;
         }
-        let current = restored.as_ref().map(|found| (found.meta.clone(), found.data.clone()));
-        Ok((Self { dir, current: Mutex::new(current) }, restored))
+        let newest =
+            restored.iter().map(|found| (found.meta.clone(), found.data.clone())).collect();
+        Ok((Self { dir, newest: Mutex::new(newest) }, restored))
     }
 
     /// The newest.
     pub(crate) fn current(&self) -> Option<(SnapshotMeta, SnapshotData)> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
+    }
+
+    /// The one that ends at this entry, if it is among the newest.
+    pub(crate) fn find(&self, last: &LogId) -> Option<SnapshotData> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = newest.iter().find(|(meta, _)| meta.last_log_id.as_ref() == Some(last));
+        found.map(|(_, data)| data.clone())
+    }
+
+    /// A place for what is being received. Leftovers are removed when the folder is opened again.
+    pub(crate) fn incoming(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("incoming-{name}.tmp"))
     }
 
     /// Writes a snapshot and makes it the newest. Blocks; it is on disk when this returns.
@@ -203,9 +232,10 @@ impl Snapshots {
             .map_err(io_error("flush", &self.dir))?;
         let data = SnapshotData::open(&path)?;
         {
-            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-            if current.as_ref().is_none_or(|(held, _)| held.last_log_id <= meta.last_log_id) {
-                *current = Some((meta.clone(), data.clone()));
+            let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            if newest.first().is_none_or(|(held, _)| held.last_log_id <= meta.last_log_id) {
+                newest.insert(0, (meta.clone(), data.clone()));
+                newest.truncate(KEEP);
             }
         }
         self.prune();

@@ -17,6 +17,8 @@ pub enum Role {
     Candidate,
     /// It follows without a vote.
     Learner,
+    /// It takes no part; it gets what was applied from a server.
+    Replica,
     /// It stopped; see the log of the agent for why.
     Stopped,
 }
@@ -29,6 +31,7 @@ impl Role {
             Self::Follower => "follower",
             Self::Candidate => "candidate",
             Self::Learner => "learner",
+            Self::Replica => "replica",
             Self::Stopped => "stopped",
         }
     }
@@ -81,6 +84,24 @@ pub struct RaftStatus {
 }
 
 impl RaftStatus {
+    /// What a node that was closed says.
+    pub(crate) fn closed(node: u64) -> Self {
+        Self {
+            node,
+            role: Role::Stopped,
+            leader: None,
+            term: 0,
+            last_log: None,
+            committed: None,
+            applied: None,
+            snapshot: None,
+            purged: None,
+            voters: Vec::new(),
+            learners: Vec::new(),
+            storage: StorageStatus::default(),
+        }
+    }
+
     pub(crate) fn new(metrics: &RaftMetrics<Types>, storage: StorageStatus) -> Self {
         let index = |id: &Option<crate::types::LogId>| id.as_ref().map(|id| id.index);
         let role = match (&metrics.running_state, metrics.state) {

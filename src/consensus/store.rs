@@ -200,19 +200,28 @@ impl Store {
         Ok(Loaded { vote, committed, purged, last })
     }
 
-    /// Entries in `range`; an error if one is missing or damaged.
-    pub(crate) fn read(&self, range: Range<u64>) -> Result<Vec<Entry>, ConsensusError> {
+    /// Entries from the start of `range` until `budget` bytes are reached; an error if one is damaged.
+    pub(crate) fn read(
+        &self,
+        range: Range<u64>,
+        budget: usize,
+    ) -> Result<Vec<Entry>, ConsensusError> {
         let failed = |error: redb::Error| redb_error("read", &self.path, &error);
         let damaged = |what: String| ConsensusError::Damaged { path: self.path.clone(), what };
         let transaction = self.database.begin_read().map_err(|error| failed(error.into()))?;
         let log = transaction.open_table(LOG).map_err(|error| failed(error.into()))?;
         let mut entries = Vec::new();
+        let mut size = 0;
         for item in log.range(range).map_err(|error| failed(error.into()))? {
             let (index, bytes) = item.map_err(|error| failed(error.into()))?;
             let index = index.value();
             let entry = decode_entry(index, bytes.value())
                 .map_err(|error| damaged(format!("entry {index} is not usable: {error}")))?;
+            size += bytes.value().len();
             entries.push(entry);
+            if size >= budget {
+                break;
+            }
         }
         Ok(entries)
     }

@@ -32,7 +32,8 @@ pub(crate) struct Cut {
     pub(crate) entries: Vec<Entry>,
 }
 
-fn size(entry: &Entry) -> usize {
+/// What an entry takes in memory, about.
+pub(crate) fn size(entry: &Entry) -> usize {
     let body = match &entry.payload {
         Payload::Normal(proposal) => proposal.encoded().len(),
         Payload::Blank | Payload::Membership(_) => 0,

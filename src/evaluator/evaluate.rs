@@ -139,6 +139,8 @@ fn evaluate_job(
     plan.place.extend(out.place);
     plan.stop.extend(out.stop);
     plan.update.extend(out.update);
+    plan.disconnect.extend(out.disconnect);
+    plan.reconnect.extend(out.reconnect);
     plan.deployments.extend(created);
     if let Some(wake) = wake.filter(|wake| *wake > now) {
         plan.wake.insert(record.id.clone(), wake);

@@ -13,7 +13,7 @@ use model::{
     Allocation, DeploymentId, DesiredUpdates, EvalId, Explanation, JobVersion, NodeId,
     PlacementFailure,
 };
-use state::{InPlaceUpdate, StopAlloc};
+use state::{Disconnected, InPlaceUpdate, StopAlloc};
 
 use crate::batches::{Ahead, sizes};
 use crate::feasible::Demands;
@@ -26,6 +26,8 @@ pub(crate) struct Output {
     pub(crate) place: Vec<Allocation>,
     pub(crate) stop: Vec<StopAlloc>,
     pub(crate) update: Vec<InPlaceUpdate>,
+    pub(crate) disconnect: Vec<Disconnected>,
+    pub(crate) reconnect: Vec<model::AllocId>,
     /// Where each stopped allocation is in `stop`.
     stopped: BTreeMap<model::AllocId, usize>,
     /// Entries of `stop` that stand whether or not anything could be placed.
@@ -97,6 +99,11 @@ impl<'a> Pass<'a, '_> {
             self.stop(alloc, description, *client);
         }
         self.out.unconditional = self.out.stop.len();
+        let unknown = work.unknown.iter();
+        self.out
+            .disconnect
+            .extend(unknown.map(|(alloc, since)| Disconnected { alloc: alloc.id, since: *since }));
+        self.out.reconnect.extend(work.back.iter().map(|alloc| alloc.id));
     }
 
     /// Carries a group's work out as far as room and gate allow.
@@ -159,7 +166,13 @@ impl<'a> Pass<'a, '_> {
     fn fill(&mut self, work: &GroupWork<'a>, deployment: Option<DeploymentId>, tally: &mut Tally) {
         // Once a version found no room anywhere, the next of it will find none either.
         let mut full: Option<u64> = None;
+        let alone = work.group.is_some_and(model::Group::is_alone);
         for want in &work.wants {
+            if alone && work.stopping {
+                // Where no two may run at once, the one before must be over first.
+                tally.waiting += u32::from(want.rescheduled.is_none() && !want.canary);
+                continue;
+            }
             let anywhere = want.only.is_none() && !self.is_bound(work, want);
             let spot = if anywhere && full == Some(want.version.version) {
                 Err(PlacementFailure { unplaced: 1, ..PlacementFailure::default() })
@@ -168,14 +181,29 @@ impl<'a> Pass<'a, '_> {
             };
             let gap = want.rescheduled.is_none() && !want.canary;
             match spot {
+                Ok(_) if alone && self.runs_on(want) => {
+                    tally.waiting += u32::from(gap);
+                    if let Some((previous, _)) = want.previous {
+                        self.stop(previous, "alloc is stopped: it moves to another node", None);
+                        tally.updates.stop += 1;
+                        tally.because("stop", &want.reason);
+                    }
+                }
                 Ok(spot) => {
                     tally.filled += u32::from(gap);
-                    if want.canary {
+                    if want.moves {
+                        tally.updates.migrate += 1;
+                    } else if want.canary {
                         tally.updates.canary += 1;
                     } else {
                         tally.updates.place += 1;
                     }
-                    tally.because(if want.canary { "canary" } else { "create" }, &want.reason);
+                    let action = match (want.moves, want.canary) {
+                        (true, _) => "move",
+                        (false, true) => "canary",
+                        (false, false) => "create",
+                    };
+                    tally.because(action, &want.reason);
                     self.put(work, want, spot, deployment);
                 }
                 Err(failure) => {
@@ -223,11 +251,16 @@ impl<'a> Pass<'a, '_> {
                 canary: false,
                 previous: Some((alloc, true)),
                 rescheduled: None,
+                moves: false,
                 reason: format!("replaces {}: {reason}", alloc.id.short()),
                 only: self.scene.version.job.kind.per_node().then_some(alloc.node),
             };
             self.leave(alloc);
+            let alone = work.group.is_some_and(model::Group::is_alone);
             match self.find(work, &want) {
+                Ok(_) if alone && !alloc.client.is_terminal() => {
+                    self.stop(alloc, &format!("alloc is being updated: {reason}"), None);
+                }
                 Ok(spot) => self.put(work, &want, spot, deployment),
                 Err(_) if self.makes_room(work, alloc, *index) => {
                     self.stop(alloc, &format!("alloc is being updated: {reason}"), None);
@@ -282,6 +315,15 @@ impl<'a> Pass<'a, '_> {
             }
         }
         self.fleet.place(&candidates, &self.presence, &request)
+    }
+
+    /// Whether what it takes the place of may run still.
+    fn runs_on(&self, want: &Want<'a>) -> bool {
+        want.previous.is_some_and(|(previous, _)| {
+            let stop = self.out.stopped.get(&previous.id).and_then(|at| self.out.stop.get(*at));
+            let lost = stop.is_some_and(|stop| stop.client == Some(model::ClientStatus::Lost));
+            !previous.client.is_terminal() && !lost
+        })
     }
 
     /// Whether where it may go depends on more than its version.
@@ -340,6 +382,8 @@ impl<'a> Pass<'a, '_> {
             if stop {
                 let description = if want.rescheduled.is_some() {
                     "alloc was rescheduled because it failed"
+                } else if want.moves {
+                    "alloc was moved to another node"
                 } else {
                     "alloc is being updated due to job update"
                 };
@@ -430,6 +474,10 @@ impl Output {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.place.is_empty() && self.stop.is_empty() && self.update.is_empty()
+        self.place.is_empty()
+            && self.stop.is_empty()
+            && self.update.is_empty()
+            && self.disconnect.is_empty()
+            && self.reconnect.is_empty()
     }
 }

@@ -1,6 +1,8 @@
 //! Which allocations of a group must go, come or change (nomad.md 2.3). Says *what*; `execute` finds room and lets the
 //! gate decide how many of the replacements go through now.
 
+mod fate;
+mod moving;
 mod per_count;
 mod per_node;
 pub(crate) mod reschedule;
@@ -58,6 +60,8 @@ pub(crate) struct Want<'a> {
     pub(crate) previous: Option<(&'a Allocation, bool)>,
     /// For a failed one: the wait before this replacement.
     pub(crate) rescheduled: Option<Duration>,
+    /// Whether what it replaces is to move.
+    pub(crate) moves: bool,
     pub(crate) reason: String,
     pub(crate) only: Option<NodeId>,
 }
@@ -85,6 +89,10 @@ pub(crate) struct GroupWork<'a> {
     pub(crate) group: Option<&'a Group>,
     pub(crate) stops: Vec<Stop<'a>>,
     pub(crate) in_place: Vec<(&'a Allocation, String)>,
+    /// Unknown from now on, and since when they cannot be reached.
+    pub(crate) unknown: Vec<(&'a Allocation, Timestamp)>,
+    /// Back, and kept.
+    pub(crate) back: Vec<&'a Allocation>,
     pub(crate) wants: Vec<Want<'a>>,
     /// To be replaced, in the order in which the gate lets them through.
     pub(crate) destructive: Vec<Replaced<'a>>,
@@ -112,6 +120,8 @@ impl<'a> GroupWork<'a> {
             group,
             stops: Vec::new(),
             in_place: Vec::new(),
+            unknown: Vec::new(),
+            back: Vec::new(),
             wants: Vec::new(),
             destructive: Vec::new(),
             gate: Gate::Shut,

@@ -273,6 +273,12 @@ pub struct Allocation {
     pub desired: DesiredStatus,
     /// Why it is to stop, in words.
     pub desired_description: String,
+    /// Since when it is to move to another node, as from one that is being emptied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrate: Option<Timestamp>,
+    /// Since when its node cannot be reached while it is waited for. It stays until the allocation's return is decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disconnected_at: Option<Timestamp>,
     /// What its node says.
     pub client: ClientStatus,
     /// The same in words.

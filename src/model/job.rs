@@ -261,6 +261,27 @@ impl Group {
         )
     }
 
+    /// What happens when its node does not answer, in whichever way it is written.
+    pub fn disconnection(&self) -> Option<Cow<'_, Disconnect>> {
+        if let Some(disconnect) = &self.disconnect {
+            return Some(Cow::Borrowed(disconnect));
+        }
+        let (lost_after, stop_on_client_after) =
+            (self.max_client_disconnect, self.stop_after_client_disconnect);
+        let replace = !self.prevent_reschedule_on_lost.unwrap_or(false);
+        if lost_after.is_none() && stop_on_client_after.is_none() && replace {
+            return None;
+        }
+        let older =
+            Disconnect { lost_after, stop_on_client_after, replace, ..Disconnect::default() };
+        Some(Cow::Owned(older))
+    }
+
+    /// Whether no two of it may ever run at once: one is wanted, and it is not replaced while it may still run.
+    pub fn is_alone(&self) -> bool {
+        self.count == 1 && self.disconnection().is_some_and(|disconnect| !disconnect.replace)
+    }
+
     /// How it is rolled out, batch by batch; nothing where all is replaced at once (`max_parallel = 0`) or the type of
     /// job has no updates.
     pub fn rollout(&self) -> Option<&Update> {

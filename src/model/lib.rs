@@ -8,6 +8,7 @@ mod allocation;
 mod catalog;
 mod deployment;
 mod diagnostic;
+mod drain;
 mod environment;
 mod evaluation;
 mod identity;
@@ -37,6 +38,7 @@ pub use allocation::{
 pub use catalog::{Instance, InstanceCheck};
 pub use deployment::{Deployment, DeploymentGroup, DeploymentStatus};
 pub use diagnostic::{Diagnostic, Related, Severity};
+pub use drain::{DrainStatus, DrainStrategy, LastDrain};
 pub use environment::{TaskPaths, combined_meta, environment, lookup};
 pub use evaluation::{
     DesiredUpdates, EvalStatus, EvalTrigger, Evaluation, Explanation, NodeScore, PlacementFailure,
@@ -49,7 +51,9 @@ pub use interpolate::{interpolate, references};
 pub use job::{GitopsBlock, Group, Job, JobType};
 pub use material::{Artifact, ChangeScript, Template, Wait};
 pub use network::{Cni, Dns, Network, Port};
-pub use node::{DriverInfo, Eligibility, HostNetwork, Node, NodeResources, NodeStatus};
+pub use node::{
+    DriverInfo, Eligibility, HostNetwork, Node, NodeEvent, NodeResources, NodeRole, NodeStatus,
+};
 pub use placement::{Affinity, Constraint, Spread, SpreadTarget};
 pub use policy::{
     DelayFunction, Disconnect, Migrate, Reconcile, Reschedule, Restart, RestartMode, Update,

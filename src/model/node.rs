@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostVolume, NodeId, Timestamp};
+use crate::{DrainStrategy, HostVolume, LastDrain, NodeId, Timestamp};
 
 /// Whether a node answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,52 @@ pub enum Eligibility {
     Eligible,
     /// They may not.
     Ineligible,
+}
+
+impl Eligibility {
+    /// The name as the API writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Eligible => "eligible",
+            Self::Ineligible => "ineligible",
+        }
+    }
+}
+
+/// What a node may be asked to do for the fleet beside running allocations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeRole {
+    /// Whatever is needed: it may become a server.
+    #[default]
+    Auto,
+    /// A server, rather than others.
+    Server,
+    /// Never a server.
+    Worker,
+}
+
+impl NodeRole {
+    /// The name as configuration and API write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Server => "server",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+/// Something that happened to a node, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeEvent {
+    /// What it is about: `Cluster`, `Drain`, `Scheduler`.
+    pub subsystem: String,
+    /// What, for a person.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What a node can give, after what it keeps for itself.
@@ -129,8 +175,22 @@ pub struct Node {
     pub status: NodeStatus,
     /// Whether new allocations may come.
     pub eligibility: Eligibility,
-    /// Whether it is being emptied.
+    /// Where other agents reach it, `host:port`; empty for one that is alone.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rpc_address: String,
+    /// What it may be asked to do for the fleet.
+    pub role: NodeRole,
+    /// Whether it is being emptied. So it is exactly while [`Node::drain`] says how; both are the state's to keep.
     pub draining: bool,
+    /// How it is being emptied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainStrategy>,
+    /// The last time that it was emptied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_drain: Option<LastDrain>,
+    /// What happened to it, oldest first; at most [`Node::EVENTS`] are kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<NodeEvent>,
     /// Last change of status.
     pub status_at: Timestamp,
     /// State index of creation.
@@ -140,6 +200,17 @@ pub struct Node {
 }
 
 impl Node {
+    /// Events that are kept of a node.
+    pub const EVENTS: usize = 10;
+
+    /// Adds an event, and forgets the oldest beyond [`Node::EVENTS`].
+    pub fn record(&mut self, subsystem: &str, message: impl Into<String>, at: Timestamp) {
+        let event = NodeEvent { subsystem: subsystem.to_owned(), message: message.into(), at };
+        self.events.push(event);
+        let surplus = self.events.len().saturating_sub(Self::EVENTS);
+        self.events.drain(..surplus);
+    }
+
     /// Whether new allocations can be placed on it now.
     pub fn is_ready(&self) -> bool {
         self.status == NodeStatus::Ready

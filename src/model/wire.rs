@@ -8,7 +8,9 @@ mod allocation;
 mod deployment;
 mod diff;
 mod document;
+mod drain;
 mod evaluation;
+mod fleet;
 mod gitops;
 mod job;
 mod metric;
@@ -31,7 +33,12 @@ pub use diff::{
     ChangeClass, DiffType, FieldChange, FieldDiff, JobDiff, ObjectDiff, TaskDiff, TaskGroupDiff,
 };
 pub use document::JobDocument;
+pub use drain::{
+    DrainMetadata, DrainSpec, DrainStrategyView, NodeDrainRequest, NodeEligibilityRequest,
+    NodeEventView, NodeUpdateResponse,
+};
 pub use evaluation::{EvaluationView, PlanAnnotations};
+pub use fleet::{JoinTokenRequest, JoinTokenStub, NewJoinToken};
 pub use gitops::{
     ApproveRequest, BrokenFile, ChangeResponse, CheckRequest, GitopsError, GitopsStatus,
     HeldRemoval, JobOutcome, PlanRequest, PlanResponse, PlannedJob, RepoView, RevisionEntry,

@@ -142,15 +142,30 @@ pub fn load_or_create_node_id(data_dir: &Path) -> io::Result<NodeId> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    fs::create_dir_all(&dir)?;
     let mut seed = [0; 32];
     fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
-    let id = NodeId::new(model::seeded_uuid(&[&seed]));
+    store_node_id(&dir, NodeId::new(model::seeded_uuid(&[&seed])))
+}
+
+/// Gives a data directory that has no node ID yet the one that the node's key makes; the one that is there stays.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub fn adopt_node_id(data_dir: &Path, id: NodeId) -> io::Result<NodeId> {
+    let dir = data_dir.join("client");
+    if dir.join("node-id").exists() {
+        return load_or_create_node_id(data_dir);
+    }
+    store_node_id(&dir, id)
+}
+
+fn store_node_id(dir: &Path, id: NodeId) -> io::Result<NodeId> {
+    fs::create_dir_all(dir)?;
     let fresh = dir.join("node-id.new");
     fs::write(&fresh, id.to_string())?;
     fs::File::open(&fresh)?.sync_all()?;
-    fs::rename(&fresh, &path)?;
-    fs::File::open(&dir)?.sync_all()?;
+    fs::rename(&fresh, dir.join("node-id"))?;
+    fs::File::open(dir)?.sync_all()?;
     Ok(id)
 }
 

@@ -45,7 +45,8 @@ mod usage;
 pub use dirs::DirError;
 pub use files::{FileError, FileInfo};
 pub use fingerprint::{
-    HostNetworkSettings, NodeSettings, fingerprint, load_or_create_node_id, total_compute,
+    HostNetworkSettings, NodeSettings, adopt_node_id, fingerprint, load_or_create_node_id,
+    total_compute,
 };
 pub use garbage::GarbageLimits;
 pub use inquiry::{Facts, WhyNoLogs};

@@ -16,7 +16,8 @@ use driver::{Driver, Progress};
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use model::{
-    AllocId, Allocation, DesiredStatus, Group, JobVersion, TaskRunState, Timestamp, Update,
+    AllocId, Allocation, ClientStatus, DesiredStatus, Group, JobVersion, TaskRunState, Timestamp,
+    Update,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -344,6 +345,10 @@ impl Runner {
             return;
         };
         self.gone = false;
+        if alloc.client == ClientStatus::Unknown {
+            // They could not reach this node, and wait to hear what became of it.
+            self.reported = None;
+        }
         if alloc.desired != DesiredStatus::Run {
             let published = group.all_services().next().is_some();
             let grace =

@@ -164,6 +164,8 @@ struct Gist {
     job_version: u64,
     version_index: u64,
     deployment: Option<DeploymentId>,
+    /// Whether the servers could not reach this node: then they are told again.
+    unknown: bool,
 }
 
 impl Gist {
@@ -174,6 +176,7 @@ impl Gist {
             job_version: alloc.job_version,
             version_index: version.create_index,
             deployment: alloc.deployment,
+            unknown: alloc.client == model::ClientStatus::Unknown,
         }
     }
 }

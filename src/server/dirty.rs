@@ -28,7 +28,7 @@ impl Dirty {
 
     /// Notes what `events` touch, in the state that they led to.
     pub(crate) fn note(&mut self, state: &State, events: &[Event]) {
-        let mut capacity = false;
+        let (mut capacity, mut nodes) = (false, false);
         for event in events {
             match event {
                 Event::Job(job) => {
@@ -50,16 +50,23 @@ impl Dirty {
                     }
                 }
                 Event::Deployment { job, .. } => self.mark(job, EvalTrigger::DeploymentWatcher),
-                Event::Node(_) => {
-                    for record in state.jobs().filter(|record| !record.stopped) {
-                        self.mark(&record.id, EvalTrigger::NodeUpdate);
+                Event::Node(id) => {
+                    nodes = true;
+                    for alloc in
+                        state.allocs_on_node(*id).filter(|alloc| !alloc.client.is_terminal())
+                    {
+                        self.mark(&alloc.job, EvalTrigger::NodeUpdate);
                     }
                 }
-                Event::Evaluation(_) | Event::Revision { .. } => {}
+                Event::Cluster | Event::Evaluation(_) | Event::Revision { .. } => {}
             }
         }
-        if capacity {
+        if capacity || nodes {
             for record in state.jobs().filter(|record| !record.stopped) {
+                // One that runs everywhere runs on a new node as well.
+                if nodes && record.job().is_some_and(|job| job.kind.per_node()) {
+                    self.mark(&record.id, EvalTrigger::NodeUpdate);
+                }
                 let newest = state.evaluations_of_job(&record.id).next();
                 if newest.is_some_and(|evaluation| evaluation.status == EvalStatus::Blocked) {
                     self.mark(&record.id, EvalTrigger::QueuedAllocs);

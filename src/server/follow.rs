@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::intake::{
     DECLARED_ELSEWHERE, IntakeOptions, Others, Reader, plan_revision, read_head, split,
 };
+use crate::lead::Lead;
 use crate::server::Clock;
 use crate::source::RevisionSource;
 use crate::worker::Worker;
@@ -21,7 +22,10 @@ use crate::worker::Worker;
 /// Waits between tries to take in a head that could not be read.
 const INTAKE_RETRY: Duration = Duration::from_secs(5);
 
-/// Takes in what one repository's poller sees.
+/// A head, and when a poller saw it.
+type Seen = (CommitId, Timestamp);
+
+/// Takes in what one repository's poller sees, while this server leads.
 pub(crate) struct Intake {
     pub(crate) name: String,
     pub(crate) source: Arc<dyn RevisionSource>,
@@ -42,28 +46,35 @@ impl Intake {
     pub(crate) async fn run(
         mut self,
         mut observations: mpsc::Receiver<Observation>,
+        mut lead: Lead,
         stop: CancellationToken,
     ) {
-        let mut pending: Option<(CommitId, Timestamp)> = None;
+        let mut pending: Option<Seen> = None;
+        let mut led = lead.leads();
         loop {
-            let retry = pending.is_some();
+            let retry = pending.is_some() && led;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 observed = observations.recv() => match observed {
                     None => return,
-                    Some(observed) => match observed.result {
-                        Ok(head) => {
-                            head.branch.clone_into(&mut self.branch.lock().unwrap_or_else(PoisonError::into_inner));
-                            pending = Some((head.commit.id, observed.at));
-                        }
-                        // What runs goes on; the poller's status says what is wrong.
-                        Err(error) => tracing::warn!(repo = self.name, "{error}"),
-                    },
+                    Some(observed) => self.see(observed, &mut pending),
                 },
+                begun = lead.begin(), if !led => {
+                    if !begun {
+                        return;
+                    }
+                    while let Ok(observed) = observations.try_recv() {
+                        self.see(observed, &mut pending);
+                    }
+                    if let Some(seen) = pending.take() {
+                        pending = stop.run_until_cancelled(self.check(seen)).await.flatten();
+                    }
+                }
                 () = tokio::time::sleep(INTAKE_RETRY), if retry => {}
             }
-            let Some((commit, seen_at)) = &pending else { continue };
+            led = lead.leads();
+            let Some((commit, seen_at)) = pending.as_ref().filter(|_| led) else { continue };
             self.worker.busy();
             let result = self.take(&commit.clone(), *seen_at).await;
             if let Err(error) = &result {
@@ -79,6 +90,42 @@ impl Intake {
                 pending = None;
             }
             self.worker.done((self.clock)(), result.err());
+        }
+    }
+
+    /// Notes what the poller saw.
+    fn see(&self, observed: Observation, pending: &mut Option<Seen>) {
+        match observed.result {
+            Ok(head) => {
+                let mut branch = self.branch.lock().unwrap_or_else(PoisonError::into_inner);
+                head.branch.clone_into(&mut branch);
+                *pending = Some((head.commit.id, observed.at));
+            }
+            // What runs goes on; the poller's status says what is wrong.
+            Err(error) => tracing::warn!(repo = self.name, "{error}"),
+        }
+    }
+
+    /// What a server that just came to lead saw before may be old: the leader before may have taken in what came after
+    /// it. So it is looked up again; and where that cannot be, only what follows what is desired counts.
+    async fn check(&self, (commit, seen_at): Seen) -> Option<Seen> {
+        match self.source.check_now().await {
+            Ok(()) => match self.source.status().head {
+                Some(head) if head.id != commit => Some((head.id, (self.clock)())),
+                _ => Some((commit, seen_at)),
+            },
+            Err(error) => {
+                let head = self.consensus.state().repo(&self.name)?.head.clone()?;
+                let follows = self.source.is_ancestor(&head, &commit).await.unwrap_or(false);
+                if !follows {
+                    tracing::warn!(
+                        repo = self.name,
+                        commit = commit.short(),
+                        "not taken in before the repository can be read again: {error}"
+                    );
+                }
+                follows.then_some((commit, seen_at))
+            }
         }
     }
 

@@ -65,6 +65,13 @@ pub(crate) fn collect(state: &State, keep: Keep, now: Timestamp) -> Garbage {
             garbage.jobs.push(record.id.clone());
         }
     }
+    let expired = state.join_tokens().filter(|token| !token.is_valid(now));
+    garbage.join_tokens.extend(expired.map(|token| token.id.clone()));
+    let past = state.removed_nodes().filter(|removed| removed.until <= now);
+    garbage.removed_nodes.extend(past.map(|removed| removed.id));
+    if !(garbage.join_tokens.is_empty() && garbage.removed_nodes.is_empty()) {
+        garbage.at = now;
+    }
     garbage.allocs.truncate(BATCH);
     garbage.evaluations.truncate(BATCH);
     garbage.deployments.truncate(BATCH);

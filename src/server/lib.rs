@@ -1,20 +1,35 @@
-//! The leader's loops: take in revisions, evaluate, collect garbage; and what operators ask of them.
+//! The leader's loops: take in revisions, evaluate, listen to nodes, empty them, collect garbage; and what operators ask
+//! of them.
 //!
-//! Each loop is a pure step (`intake::plan_revision`, `dirty::Dirty`, `garbage::collect`) with a thin shell around it
+//! Each loop is a pure step (`intake::plan_revision`, `dirty::Dirty`, `heartbeat::Heartbeats`,
+//! `drainer::step`, `garbage::collect`) with a thin shell around it
 //! that waits, reads Git and proposes commands. Nothing here starts a process or speaks HTTP.
 
+mod autopilot;
 mod dirty;
+mod drainer;
+mod fleet;
 mod follow;
 mod garbage;
+mod heartbeat;
 mod intake;
+mod lead;
+mod nodes;
+mod polling;
 mod reconciler;
 mod request;
 mod server;
 mod source;
+mod tokens;
 mod worker;
 
+pub use autopilot::{Action, AutopilotOptions, Candidate, Member, next as next_member};
+pub use fleet::FleetOptions;
+pub use heartbeat::{HeartbeatOptions, HeartbeatStatus};
 pub use intake::{Budget, IntakeOptions};
+pub use polling::{HostLimits, next_turn};
 pub use request::{PlanOutcome, PlanRequest, PlanSource, RepoStatus, ServerError};
 pub use server::{Clock, Repository, Server, ServerOptions};
 pub use source::{RevisionSource, SourceError};
+pub use tokens::NewToken;
 pub use worker::{WorkerState, WorkerStatus};

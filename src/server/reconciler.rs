@@ -30,7 +30,7 @@ type Received = Result<Arc<Applied>, SubscriptionError>;
 pub(crate) struct Reconciler {
     pub(crate) consensus: Consensus,
     pub(crate) clock: Clock,
-    pub(crate) worker: Worker,
+    pub(crate) worker: Arc<Worker>,
     pace: Pace,
 }
 
@@ -44,7 +44,7 @@ struct Pace {
 type Jobs = BTreeMap<JobId, EvalTrigger>;
 
 impl Reconciler {
-    pub(crate) const fn new(consensus: Consensus, clock: Clock, worker: Worker) -> Self {
+    pub(crate) const fn new(consensus: Consensus, clock: Clock, worker: Arc<Worker>) -> Self {
         let pace = Pace { jobs: JOBS_PER_PASS, rejected: 0 };
         Self { consensus, clock, worker, pace }
     }

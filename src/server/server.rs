@@ -12,9 +12,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::fleet::{FleetOptions, Listening};
 use crate::follow::{Intake, release};
 use crate::garbage::{Keep, collect, is_empty};
 use crate::intake::{IntakeOptions, Others, Overlay, Reader, plan_revision, read_head};
+use crate::lead::Lead;
 use crate::reconciler::Reconciler;
 use crate::request::{PlanOutcome, PlanRequest, PlanSource, RepoStatus, ServerError};
 use crate::source::RevisionSource;
@@ -55,11 +57,13 @@ pub struct ServerOptions {
 /// A running server. Cloning it is another handle to the same one.
 #[derive(Clone)]
 pub struct Server {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    consensus: Consensus,
+pub(crate) struct Inner {
+    pub(crate) consensus: Consensus,
+    pub(crate) fleet: FleetOptions,
+    pub(crate) listening: Listening,
     repositories: BTreeMap<String, Followed>,
     clock: Clock,
     workers: Workers,
@@ -76,14 +80,23 @@ struct Followed {
 }
 
 impl Server {
-    /// Starts the loops.
+    /// Starts the loops, for a server that may be alone. See [`Server::start_in_fleet`].
     pub fn start(options: ServerOptions) -> Self {
+        Self::start_in_fleet(options, FleetOptions::default())
+    }
+
+    /// Starts the loops. Those that decide wait until this server leads, and begin anew from the state each time.
+    pub fn start_in_fleet(options: ServerOptions, fleet: FleetOptions) -> Self {
         let ServerOptions { consensus, repositories, clock, stop } = options;
         let workers = Workers::default();
         let tasks = TaskTracker::new();
+        let lead = Lead::new(consensus.clone(), stop.clone());
         let names: Arc<BTreeSet<String>> =
             Arc::new(repositories.iter().map(|repository| repository.name.clone()).collect());
-        tasks.spawn(release(consensus.clone(), Arc::clone(&names), Arc::clone(&clock)));
+        tasks.spawn(lead.clone().keep({
+            let (consensus, names, clock) = (consensus.clone(), Arc::clone(&names), clock.clone());
+            move || release(consensus.clone(), Arc::clone(&names), Arc::clone(&clock))
+        }));
         let mut followed = BTreeMap::new();
         for repository in repositories {
             let error = Arc::new(Mutex::new(None));
@@ -101,7 +114,7 @@ impl Server {
                 followed: Arc::clone(&names),
                 looked: false,
             };
-            tasks.spawn(intake.run(repository.observations, stop.clone()));
+            tasks.spawn(intake.run(repository.observations, lead.clone(), stop.clone()));
             followed.insert(
                 repository.name,
                 Followed {
@@ -113,13 +126,37 @@ impl Server {
                 },
             );
         }
-        let worker = workers.register("reconciler");
-        let reconciler = Reconciler::new(consensus.clone(), Arc::clone(&clock), worker);
-        tasks.spawn(reconciler.run(stop.clone()));
-        let collector = workers.register("garbage");
-        tasks.spawn(collect_garbage(consensus.clone(), Arc::clone(&clock), collector, stop));
+        tasks.spawn(lead.clone().keep({
+            let worker = Arc::new(workers.register("reconciler"));
+            let (consensus, clock) = (consensus.clone(), Arc::clone(&clock));
+            move || {
+                let (clock, worker) = (Arc::clone(&clock), Arc::clone(&worker));
+                Reconciler::new(consensus.clone(), clock, worker).run(stop.clone())
+            }
+        }));
+        tasks.spawn(lead.clone().keep({
+            let worker = Arc::new(workers.register("garbage"));
+            let (consensus, clock) = (consensus.clone(), Arc::clone(&clock));
+            move || collect_garbage(consensus.clone(), Arc::clone(&clock), Arc::clone(&worker))
+        }));
+        tasks.spawn(lead.clone().keep({
+            let worker = Arc::new(workers.register("drainer"));
+            let (consensus, clock) = (consensus.clone(), Arc::clone(&clock));
+            move || crate::drainer::run(consensus.clone(), Arc::clone(&clock), Arc::clone(&worker))
+        }));
+        let listening = Listening::default();
+        tasks.spawn(lead.keep({
+            let worker = Arc::new(workers.register("heartbeats"));
+            let (consensus, clock) = (consensus.clone(), Arc::clone(&clock));
+            let (fleet, listening) = (fleet.clone(), listening.clone());
+            move || {
+                let (clock, worker) = (Arc::clone(&clock), Arc::clone(&worker));
+                listening.clone().run(consensus.clone(), fleet.clone(), clock, worker)
+            }
+        }));
         tasks.close();
-        let inner = Inner { consensus, repositories: followed, clock, workers, tasks };
+        let inner =
+            Inner { consensus, fleet, listening, repositories: followed, clock, workers, tasks };
         Self { inner: Arc::new(inner) }
     }
 
@@ -391,17 +428,9 @@ impl Server {
     }
 }
 
-async fn collect_garbage(
-    consensus: Consensus,
-    clock: Clock,
-    worker: Worker,
-    stop: CancellationToken,
-) {
+async fn collect_garbage(consensus: Consensus, clock: Clock, worker: Arc<Worker>) {
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(GARBAGE_INTERVAL) => {}
-        }
+        tokio::time::sleep(GARBAGE_INTERVAL).await;
         worker.busy();
         let garbage = collect(&consensus.state(), Keep::default(), clock());
         let error = if is_empty(&garbage) {

@@ -1,7 +1,9 @@
 //! `State × Command → State' × events`.
 
 mod alloc;
+mod cluster;
 mod deployment;
+mod drain;
 mod garbage;
 mod job;
 mod node;
@@ -29,6 +31,33 @@ impl State {
             Command::SetNodeStatus { node, status, at } => {
                 self.set_node_status(*node, *status, *at, &mut events)
             }
+            Command::SetNodeStatuses { nodes, at, reason } => {
+                self.set_node_statuses(nodes, *at, reason, &mut events);
+                Ok(())
+            }
+            Command::SetEligibility { node, eligibility, at } => {
+                self.set_eligibility(*node, *eligibility, *at, &mut events)
+            }
+            Command::SetDrain { node, drain, mark_eligible, at } => {
+                self.set_drain(*node, drain.as_ref(), *mark_eligible, *at, &mut events)
+            }
+            Command::FinishDrain { node, started_at, forced, at } => {
+                self.finish_drain(*node, *started_at, *forced, *at, &mut events)
+            }
+            Command::MarkMigrate { allocs, at } => {
+                self.mark_migrate(allocs, *at, &mut events);
+                Ok(())
+            }
+            Command::RemoveNode { node, until, at } => {
+                self.remove_node(*node, *until, *at, &mut events)
+            }
+            Command::FoundCluster { id, ca_certificate, at } => {
+                self.found_cluster(id, ca_certificate, *at, &mut events)
+            }
+            Command::PutJoinToken { id, secret_hash, expires_at, at } => {
+                self.put_join_token(id, *secret_hash, *expires_at, *at, &mut events)
+            }
+            Command::RevokeJoinToken { id, at: _ } => self.revoke_join_token(id, &mut events),
             Command::TakeRevision(revision) => self.take_revision(revision, &mut events),
             Command::ApplyPlan(plan) => self.apply_plan(plan, &mut events),
             Command::UpdateAllocs { updates, at } => self.update_allocs(updates, *at, &mut events),

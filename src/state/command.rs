@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use model::{
     AllocId, AllocReport, Allocation, BlobId, ClientStatus, CommitId, Deployment, DeploymentId,
-    DeploymentStatus, Diagnostic, EvalId, Evaluation, Job, JobId, Node, NodeId, NodeStatus,
-    Timestamp,
+    DeploymentStatus, Diagnostic, DrainStrategy, Eligibility, EvalId, Evaluation, Job, JobId, Node,
+    NodeId, NodeStatus, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::record::SecretHash;
 
 /// A change of the replicated state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,89 @@ pub enum Command {
         node: NodeId,
         /// To what.
         status: NodeStatus,
+        /// When.
+        at: Timestamp,
+    },
+    /// The status of many nodes changed. Those that are not known are passed over.
+    SetNodeStatuses {
+        /// Which, and to what.
+        nodes: Vec<(NodeId, NodeStatus)>,
+        /// When.
+        at: Timestamp,
+        /// Why, in words; each node keeps it as an event.
+        reason: String,
+    },
+    /// An operator says whether new allocations may come to a node.
+    SetEligibility {
+        /// Which.
+        node: NodeId,
+        /// Whether they may.
+        eligibility: Eligibility,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator has a node emptied, changes how, or ends it. A node that is being emptied takes nothing new.
+    SetDrain {
+        /// Which.
+        node: NodeId,
+        /// How; `None` ends it.
+        drain: Option<DrainStrategy>,
+        /// When it ends: whether new allocations may come again.
+        mark_eligible: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// A node is empty. It takes nothing new until an operator says so.
+    FinishDrain {
+        /// Which.
+        node: NodeId,
+        /// When its drain began, so that one that was begun anew meanwhile goes on.
+        started_at: Timestamp,
+        /// Whether the deadline, or force, drove out what was left.
+        forced: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// Allocations are to move to other nodes.
+    MarkMigrate {
+        /// Which.
+        allocs: Vec<AllocId>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A node is no part of the cluster any more: what it ran is lost, and it is not let in again.
+    RemoveNode {
+        /// Which.
+        node: NodeId,
+        /// When its last certificate ends, and with it the need to remember it.
+        until: Timestamp,
+        /// When.
+        at: Timestamp,
+    },
+    /// What identifies the cluster, once for ever.
+    FoundCluster {
+        /// Its identity.
+        id: String,
+        /// The certificate of its authority, as PEM.
+        ca_certificate: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A secret that lets new nodes join; one of the same ID is replaced.
+    PutJoinToken {
+        /// Its public part.
+        id: String,
+        /// A hash of its secret part.
+        secret_hash: SecretHash,
+        /// Until when it counts.
+        expires_at: Timestamp,
+        /// When.
+        at: Timestamp,
+    },
+    /// A secret lets nobody join any more.
+    RevokeJoinToken {
+        /// Its public part.
+        id: String,
         /// When.
         at: Timestamp,
     },
@@ -224,6 +309,15 @@ pub struct InPlaceUpdate {
     pub deployment: Option<DeploymentId>,
 }
 
+/// An allocation whose node cannot be reached, and which is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disconnected {
+    /// Which.
+    pub alloc: AllocId,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// A change of a deployment's standing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -263,6 +357,12 @@ pub struct Plan {
     pub stop: Vec<StopAlloc>,
     /// Allocations to change without a restart.
     pub update: Vec<InPlaceUpdate>,
+    /// Allocations that are unknown from now on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disconnect: Vec<Disconnected>,
+    /// Allocations that came back and stay.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reconnect: Vec<AllocId>,
     /// Deployments to create.
     pub deployments: Vec<Deployment>,
     /// Deployments that change.
@@ -283,6 +383,8 @@ impl Plan {
         self.place.is_empty()
             && self.stop.is_empty()
             && self.update.is_empty()
+            && self.disconnect.is_empty()
+            && self.reconnect.is_empty()
             && self.deployments.is_empty()
             && self.deployment_changes.is_empty()
             && self.stable.is_empty()
@@ -303,4 +405,10 @@ pub struct Garbage {
     pub deployments: Vec<DeploymentId>,
     /// Stopped jobs without allocations.
     pub jobs: Vec<JobId>,
+    /// Join tokens that have expired.
+    pub join_tokens: Vec<String>,
+    /// Removed nodes whose certificates have ended.
+    pub removed_nodes: Vec<NodeId>,
+    /// When the list was made: what has not expired by then is kept. Needed by the last two alone.
+    pub at: Timestamp,
 }

@@ -27,6 +27,8 @@ pub enum Event {
         /// Its job.
         job: JobId,
     },
+    /// What identifies the cluster, or who may join it or may not.
+    Cluster,
     /// An evaluation was recorded.
     Evaluation(EvalId),
     /// A repository took in a revision.

@@ -18,12 +18,14 @@ mod table;
 
 pub use apply::renamed_path;
 pub use command::{
-    Command, DeploymentChange, FileOutcome, FileReading, Garbage, InPlaceUpdate, JobSubmission,
-    Plan, Revert, StopAlloc, TakeRevision,
+    Command, DeploymentChange, Disconnected, FileOutcome, FileReading, Garbage, InPlaceUpdate,
+    JobSubmission, Plan, Revert, StopAlloc, TakeRevision,
 };
 pub use event::{Applied, Event, Rejection};
 pub use outcome::RevisionReport;
-pub use record::{FileRecord, JobRecord, RepoRecord};
+pub use record::{
+    ClusterRecord, FileRecord, JobRecord, JoinToken, RemovedNode, RepoRecord, SecretHash,
+};
 pub use snapshot::SnapshotError;
 pub use table::State;
 
@@ -31,3 +33,7 @@ pub use table::State;
 pub const TRACKED_VERSIONS: usize = 20;
 /// Revisions that are kept.
 pub const TRACKED_REVISIONS: usize = 1_000;
+/// Join tokens that can be there at once.
+pub const JOIN_TOKENS: usize = 1_000;
+/// Removed nodes that are remembered at once.
+pub const REMOVED_NODES: usize = 10_000;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{BlobId, CommitId, Diagnostic, Job, JobId, JobVersion, Timestamp};
+use model::{BlobId, CommitId, Diagnostic, Job, JobId, JobVersion, NodeId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A job with its history.
@@ -106,6 +106,90 @@ pub struct RepoRecord {
     pub modify_index: u64,
 }
 
+/// What identifies the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClusterRecord {
+    /// Its identity.
+    pub id: String,
+    /// The certificate of its authority, as PEM.
+    pub ca_certificate: String,
+    /// When it was founded.
+    pub founded_at: Timestamp,
+}
+
+/// A hash of a secret. Written as hexadecimal digits.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct SecretHash(pub [u8; 32]);
+
+impl std::fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretHash(…)")
+    }
+}
+
+impl Serialize for SecretHash {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::with_capacity(64);
+        for byte in self.0 {
+            for digit in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+            }
+        }
+        to.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretHash {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let wrong = || serde::de::Error::custom("a hash has 64 hexadecimal digits");
+        let digits: Option<Vec<u8>> = text
+            .chars()
+            .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+            .collect();
+        let digits = digits.filter(|digits| digits.len() == 64).ok_or_else(wrong)?;
+        let mut hash = [0; 32];
+        for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = pair.iter().fold(0, |byte, digit| (byte << 4) | digit);
+        }
+        Ok(Self(hash))
+    }
+}
+
+/// A secret that lets new nodes join.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JoinToken {
+    /// Its public part.
+    pub id: String,
+    /// A hash of its secret part.
+    pub secret_hash: SecretHash,
+    /// Until when it counts.
+    pub expires_at: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl JoinToken {
+    /// Whether it still lets somebody join.
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        now < self.expires_at
+    }
+}
+
+/// A node that is not let in again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RemovedNode {
+    /// Which.
+    pub id: NodeId,
+    /// When it was removed.
+    pub removed_at: Timestamp,
+    /// When its last certificate ends, and with it the need to remember it.
+    pub until: Timestamp,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +211,23 @@ mod tests {
         let record = FileRecord { jobs: ["a".into(), "b".into()].into(), ..FileRecord::default() };
         let bytes = rmp_serde::to_vec_named(&record).expect("is written");
         assert_eq!(rmp_serde::from_slice::<FileRecord>(&bytes).expect("is read"), record);
+    }
+
+    #[test]
+    fn a_hash_is_written_as_digits() {
+        let mut bytes = [0; 32];
+        for (n, byte) in (0_u8..).zip(&mut bytes) {
+            *byte = n.wrapping_mul(9);
+        }
+        let hash = SecretHash(bytes);
+        let written = rmp_serde::to_vec_named(&hash).expect("is written");
+        assert_eq!(rmp_serde::from_slice::<SecretHash>(&written).expect("is read"), hash);
+        let text: String = rmp_serde::from_slice(&written).expect("is text");
+        assert!(text.starts_with("0009121b"), "{text}");
+        for wrong in ["", "00", &"g".repeat(64), &"0".repeat(66)] {
+            let written = rmp_serde::to_vec_named(wrong).expect("is written");
+            assert!(rmp_serde::from_slice::<SecretHash>(&written).is_err(), "{wrong}");
+        }
+        assert!(!format!("{hash:?}").contains('9'), "it is not shown");
     }
 }

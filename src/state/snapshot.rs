@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{Allocation, Deployment, Evaluation, Node, Revision};
 use serde::{Deserialize, Serialize};
 
-use crate::record::{JobRecord, RepoRecord};
+use crate::record::{ClusterRecord, JobRecord, JoinToken, RemovedNode, RepoRecord};
 use crate::table::{Indexes, State};
 
 /// The format that [`State::to_bytes`] writes. Older ones are still read.
@@ -44,6 +44,9 @@ struct Stored {
     evaluations: Vec<Arc<Evaluation>>,
     repos: Vec<Arc<RepoRecord>>,
     revisions: Vec<Arc<Revision>>,
+    cluster: Option<Arc<ClusterRecord>>,
+    join_tokens: Vec<Arc<JoinToken>>,
+    removed_nodes: Vec<RemovedNode>,
 }
 
 impl State {
@@ -60,6 +63,9 @@ impl State {
             evaluations: self.evaluations.values().cloned().collect(),
             repos: self.repos.values().cloned().collect(),
             revisions: self.revisions.values().cloned().collect(),
+            cluster: self.cluster.clone(),
+            join_tokens: self.join_tokens.values().cloned().collect(),
+            removed_nodes: self.removed_nodes.values().copied().collect(),
         };
         rmp_serde::to_vec_named(&stored).map_err(SnapshotError::Encode)
     }
@@ -98,6 +104,11 @@ impl State {
         state.repos = stored.repos.into_iter().map(|repo| (repo.name.clone(), repo)).collect();
         state.revisions =
             stored.revisions.into_iter().map(|revision| (revision.index, revision)).collect();
+        state.cluster = stored.cluster;
+        state.join_tokens =
+            stored.join_tokens.into_iter().map(|token| (token.id.clone(), token)).collect();
+        state.removed_nodes =
+            stored.removed_nodes.into_iter().map(|removed| (removed.id, removed)).collect();
         // A list index must never go back, or a client that waits would miss a change.
         let index = stored.index;
         state.indexes = Indexes {

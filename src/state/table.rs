@@ -8,7 +8,7 @@ use model::{
     JobVersion, Node, NodeId, Revision,
 };
 
-use crate::record::{JobRecord, RepoRecord};
+use crate::record::{ClusterRecord, JobRecord, JoinToken, RemovedNode, RepoRecord};
 
 /// Everything the servers agree on. Cloning it is a snapshot and costs nothing.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,9 @@ pub struct State {
     pub(crate) evaluations_by_job: OrdMap<JobId, OrdSet<(u64, EvalId)>>,
     pub(crate) repos: OrdMap<String, Arc<RepoRecord>>,
     pub(crate) revisions: OrdMap<u64, Arc<Revision>>,
+    pub(crate) cluster: Option<Arc<ClusterRecord>>,
+    pub(crate) join_tokens: OrdMap<String, Arc<JoinToken>>,
+    pub(crate) removed_nodes: OrdMap<NodeId, RemovedNode>,
     pub(crate) indexes: Indexes,
 }
 
@@ -79,6 +82,11 @@ impl State {
     /// All nodes, by ID.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.nodes.values()
+    }
+
+    /// How many nodes there are.
+    pub fn nodes_count(&self) -> usize {
+        self.nodes.len()
     }
 
     /// A node.
@@ -177,6 +185,36 @@ impl State {
     /// The revisions, newest first.
     pub fn revisions(&self) -> impl Iterator<Item = &Arc<Revision>> {
         self.revisions.values().rev()
+    }
+
+    /// What identifies the cluster; nothing until it is founded.
+    pub fn cluster(&self) -> Option<&Arc<ClusterRecord>> {
+        self.cluster.as_ref()
+    }
+
+    /// The secrets that let new nodes join, by ID; some may have expired.
+    pub fn join_tokens(&self) -> impl Iterator<Item = &Arc<JoinToken>> {
+        self.join_tokens.values()
+    }
+
+    /// A secret that lets new nodes join; it may have expired.
+    pub fn join_token(&self, id: &str) -> Option<&Arc<JoinToken>> {
+        self.join_tokens.get(id)
+    }
+
+    /// The nodes that are not let in again, by ID.
+    pub fn removed_nodes(&self) -> impl Iterator<Item = &RemovedNode> {
+        self.removed_nodes.values()
+    }
+
+    /// Whether a node is not let in again, whatever its certificate says.
+    pub fn is_removed(&self, id: NodeId) -> bool {
+        self.removed_nodes.contains_key(&id)
+    }
+
+    /// The nodes that are being emptied, by ID.
+    pub fn draining_nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values().filter(|node| node.drain.is_some())
     }
 
     /// A job's status on the wire (nomad.md 2.1).

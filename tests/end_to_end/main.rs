@@ -21,6 +21,7 @@ mod jobs;
 mod keeping;
 mod load;
 mod network;
+mod nodes;
 mod repository;
 mod restart;
 mod rollout;

@@ -19,6 +19,14 @@ pub(crate) struct File {
     pub(crate) datacenter: Option<String>,
     pub(crate) log_level: Option<String>,
     pub(crate) log_json: Option<bool>,
+    /// `auto`, `server` or `worker`.
+    pub(crate) role: Option<String>,
+    /// Agents of the cluster to join.
+    pub(crate) join: Vec<String>,
+    /// A file with the token for it.
+    pub(crate) token_file: Option<PathBuf>,
+    /// The address that other agents are told.
+    pub(crate) advertise_addr: Option<std::net::IpAddr>,
     pub(crate) ports: Ports,
     pub(crate) server: ServerBlock,
     pub(crate) client: ClientBlock,
@@ -26,6 +34,16 @@ pub(crate) struct File {
     pub(crate) plugin: BTreeMap<String, PluginBlock>,
     pub(crate) repo: BTreeMap<String, RepoBlock>,
     pub(crate) log_shipping: LogShippingBlock,
+    pub(crate) tls: TlsBlock,
+}
+
+/// Certificates of the organisation's own.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TlsBlock {
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) cert_file: Option<PathBuf>,
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -41,6 +59,10 @@ pub(crate) struct Ports {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ServerBlock {
     pub(crate) enabled: Option<bool>,
+    /// How many servers vote: 3 or 5.
+    pub(crate) voters: Option<usize>,
+    /// A node that is silent for this long is lost.
+    pub(crate) lost_after: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -14,6 +14,7 @@ use server::{Budget, IntakeOptions};
 
 use super::containers;
 use super::file::{ClientBlock, File, PluginBlock, RepoBlock};
+use super::fleet::FleetSettings;
 use super::networks;
 use crate::arguments::AgentArguments;
 
@@ -21,6 +22,7 @@ use crate::arguments::AgentArguments;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) dev: bool,
+    pub(crate) fleet: FleetSettings,
     pub(crate) name: String,
     pub(crate) datacenter: String,
     pub(crate) data_dir: PathBuf,
@@ -71,9 +73,12 @@ impl Settings {
     pub(crate) fn resolve(arguments: &AgentArguments) -> anyhow::Result<Self> {
         let file = match &arguments.config {
             Some(path) => File::read(path)?,
-            None if arguments.dev => File::default(),
+            None if arguments.dev || arguments.bootstrap || !arguments.join.is_empty() => {
+                File::default()
+            }
             None => bail!(
-                "nothing says how to run: start with `herder agent --dev --repo .` to try it out, or with --config FILE"
+                "nothing says how to run: start with `herder agent --dev --repo .` to try it out, with --bootstrap to \
+                 found a cluster, with --join HOST to join one, or with --config FILE"
             ),
         };
         if file.server.enabled == Some(false) || file.client.enabled == Some(false) {
@@ -87,8 +92,13 @@ impl Settings {
         let data_dir = match arguments.data_dir.clone().or_else(|| file.data_dir.clone()) {
             Some(dir) => dir,
             None if dev => dev_data_dir(&repos)?,
+            None if arguments.config.is_none() => PathBuf::from("/var/lib/herder"),
             None => bail!("`data_dir` is missing: say where the agent may keep its data"),
         };
+        // Agents are reached from elsewhere, or there would be no point; people on this machine alone, unless said.
+        let said = arguments.bind.or(file.bind_addr);
+        let rpc = said.unwrap_or(if dev { bind } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) });
+        let fleet = super::fleet::settings(arguments, &file, rpc)?;
         let data_dir = std::path::absolute(&data_dir)
             .with_context(|| format!("data directory {}", data_dir.display()))?;
         let port = |flag: Option<u16>, file: Option<u16>, default: u16| {
@@ -104,6 +114,7 @@ impl Settings {
             .collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Self {
             dev,
+            fleet,
             name: arguments.name.clone().or(file.name).unwrap_or_else(host_name),
             datacenter: file.datacenter.unwrap_or_else(|| "dc1".to_owned()),
             data_dir,

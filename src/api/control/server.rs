@@ -1,8 +1,12 @@
 //! The real server behind the seam.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
-use model::wire::{DiffType, GitopsError, PlanRequest, PlanResponse, PlannedJob};
-use model::{AllocId, DeploymentId, JobId};
+use model::wire::{
+    DiffType, DrainSpec, GitopsError, NewJoinToken, PlanRequest, PlanResponse, PlannedJob,
+};
+use model::{AllocId, DeploymentId, Eligibility, JobId, NodeId};
 use server::{PlanOutcome, PlanSource, Server, ServerError};
 use state::State;
 use tokio::sync::watch;
@@ -72,6 +76,23 @@ impl Control for Server {
         Ok(Self::stop_allocation(self, id).await?)
     }
 
+    async fn drain_node(
+        &self,
+        id: NodeId,
+        drain: Option<DrainSpec>,
+        mark_eligible: bool,
+    ) -> Result<u64, Refusal> {
+        Ok(Self::drain_node(self, id, drain, mark_eligible).await?)
+    }
+
+    async fn set_eligibility(&self, id: NodeId, eligibility: Eligibility) -> Result<u64, Refusal> {
+        Ok(Self::set_eligibility(self, id, eligibility).await?)
+    }
+
+    async fn purge_node(&self, id: NodeId, force: bool) -> Result<u64, Refusal> {
+        Ok(Self::purge_node(self, id, force).await?)
+    }
+
     async fn approve(&self, repo: Option<String>, jobs: Vec<JobId>) -> Result<u64, Refusal> {
         Ok(self.approve_removals(repo.as_deref(), jobs).await?)
     }
@@ -88,6 +109,16 @@ impl Control for Server {
         };
         let outcome = Self::plan(self, server::PlanRequest { repo: request.repo, source }).await?;
         plan_response(outcome)
+    }
+
+    async fn make_join_token(&self, life: Duration) -> Result<NewJoinToken, Refusal> {
+        let made = Self::make_join_token(self, life).await?;
+        let token = made.text.reveal().to_owned();
+        Ok(NewJoinToken { id: made.id, token, expires_at: made.expires_at })
+    }
+
+    async fn revoke_join_token(&self, id: String) -> Result<u64, Refusal> {
+        Ok(Self::revoke_join_token(self, &id).await?)
     }
 
     async fn check_now(&self, repo: Option<String>) -> Result<(), Refusal> {

@@ -171,6 +171,35 @@ async fn deployments_are_promoted_and_failed() {
 }
 
 #[tokio::test]
+async fn nodes_are_emptied_barred_and_removed() {
+    let app = app();
+    let node = format!("/v1/node/{}", node_id());
+    let drain = "{\"DrainSpec\":{\"Deadline\":3600000000000,\"IgnoreSystemJobs\":true},\"Meta\":{\"a\":\"b\"}}";
+    for (path, body, index) in [
+        ("drain", drain, 81),
+        ("drain", "{\"NodeID\":\"x\",\"DrainSpec\":{\"Deadline\":-1}}", 82),
+        ("drain", "{\"DrainSpec\":null,\"MarkEligible\":true}", 83),
+        ("drain", "{}", 84),
+        ("eligibility", "{\"Eligibility\":\"eligible\"}", 85),
+        ("eligibility", "{\"Eligibility\":\"ineligible\"}", 86),
+        ("purge?force=true", "", 87),
+    ] {
+        let answer = post(&app, &format!("{node}/{path}"), body).await;
+        assert_eq!(answer.json()["NodeModifyIndex"], index, "{path} {body}");
+        assert_eq!(answer.header("x-nomad-index"), index.to_string());
+    }
+    for (path, body, status) in [
+        ("eligibility", "{}", StatusCode::BAD_REQUEST),
+        ("eligibility", "{\"Eligibility\":\"maybe\"}", StatusCode::BAD_REQUEST),
+        ("purge", "", StatusCode::CONFLICT),
+    ] {
+        assert_eq!(post(&app, &format!("{node}/{path}"), body).await.status, status, "{path}");
+    }
+    let nobody = "/v1/node/00000000-0000-0000-0000-000000000000/drain";
+    assert_eq!(post(&app, nobody, "{}").await.text, "node not found");
+}
+
+#[tokio::test]
 async fn foreign_pages_change_nothing() {
     let app = app();
     let path = format!("/v1/deployment/fail/{}", deployment_id());

@@ -82,7 +82,10 @@ impl Catalog {
                         );
                     }
                 }
-                Event::Deployment { .. } | Event::Evaluation(_) | Event::Revision { .. } => {}
+                Event::Deployment { .. }
+                | Event::Cluster
+                | Event::Evaluation(_)
+                | Event::Revision { .. } => {}
             }
         }
         let mut deltas: BTreeMap<String, Delta> =

@@ -1,11 +1,16 @@
 //! What the room promises, on real files.
 
+use std::fs;
 use std::sync::atomic::Ordering;
 
 use model::{Node, NodeId, NodeStatus, Timestamp};
+use state::Command;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::*;
+use crate::error::{ProposeError, ReadError};
+use crate::seat::{WAIT_LIMIT, needs_clock};
 use crate::status::Role;
 use crate::subscription::SubscriptionError;
 
@@ -51,6 +56,16 @@ async fn a_proposal_changes_the_state() {
     let status = consensus.metrics();
     assert_eq!((status.role, status.voters), (Role::Leader, vec![1]));
     consensus.close().await;
+}
+
+#[tokio::test]
+async fn a_sole_voter_leads_from_the_start_until_it_stops() {
+    let dir = folder();
+    let consensus = open(&dir).await;
+    let mut leads = consensus.leadership();
+    assert!(*leads.borrow_and_update());
+    consensus.close().await;
+    leads.wait_for(|leads| !leads).await.map(drop).unwrap_or_default();
 }
 
 #[tokio::test]
@@ -176,7 +191,7 @@ async fn a_snapshot_takes_the_place_of_the_log() {
     }
     let index = consensus.snapshot().await.expect("it is written");
     assert_eq!(Some(index), consensus.metrics().applied);
-    let wait = consensus.inner.raft.wait(Some(WAIT_LIMIT));
+    let wait = consensus.seat().expect("a member").raft.wait(Some(WAIT_LIMIT));
     let purged = wait
         .metrics(|metrics| metrics.purged.is_some_and(|id| id.index >= 300), "the log is purged");
     purged.await.expect("it is purged");

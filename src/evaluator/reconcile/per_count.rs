@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Allocation, ClientStatus, Group, JobType};
+use model::{AllocId, Allocation, ClientStatus, Group, JobType};
 
+use super::fate::Fate;
+use super::moving::{settle_moving, settle_returned};
 use super::reschedule::{self, Next};
 use super::{Gate, GroupWork, Phase, Replaced, Scene, Want};
 use crate::compare::Change;
@@ -11,14 +13,32 @@ use crate::place::Candidates;
 
 /// The allocations of a group, sorted out.
 #[derive(Default)]
-struct Sorted<'a> {
+pub(super) struct Sorted<'a> {
     /// To be kept, or replaced by choice. Canaries that are not promoted are apart.
-    mains: Vec<&'a Allocation>,
+    pub(super) mains: Vec<&'a Allocation>,
     canaries: Vec<&'a Allocation>,
-    /// On nodes that are gone.
-    lost: Vec<&'a Allocation>,
+    /// Those of the mains whose node cannot be reached: they are left as they are.
+    away: BTreeSet<AllocId>,
+    /// To be made up for, in this order.
+    pub(super) gaps: Vec<Gap<'a>>,
+    /// Back from a node that could not be reached.
+    pub(super) returned: Vec<&'a Allocation>,
+    /// On a node that is back and has not said yet what became of them.
+    unheard: Vec<&'a Allocation>,
+    /// To move to another node.
+    pub(super) moving: Vec<&'a Allocation>,
     /// Over or about to be: what fills a gap may replace one of them.
     past: Vec<&'a Allocation>,
+}
+
+/// An allocation that another one takes the name of.
+pub(super) struct Gap<'a> {
+    pub(super) alloc: &'a Allocation,
+    /// Whether it is stopped once there is a place for the other one.
+    pub(super) stop: bool,
+    /// Whether it goes on until the other one stands.
+    pub(super) moves: bool,
+    pub(super) reason: String,
 }
 
 pub(super) fn reconcile<'a>(
@@ -32,10 +52,13 @@ pub(super) fn reconcile<'a>(
     }
     let mut work = GroupWork::new(&group.name, Some(group));
     let mut sorted = sort_out(scene, allocs, &mut work);
+    settle_returned(group, &mut sorted, &mut work);
     remove_surplus(scene, group, &mut sorted.mains, &mut work);
+    settle_moving(scene, group, &mut sorted, &mut work);
 
+    let reached = sorted.mains.iter().filter(|alloc| !sorted.away.contains(&alloc.id));
     let changes: BTreeMap<_, _> =
-        sorted.mains.iter().map(|alloc| (alloc.id, scene.change(alloc, candidates))).collect();
+        reached.map(|alloc| (alloc.id, scene.change(alloc, candidates))).collect();
     let must_replace =
         |alloc: &Allocation| matches!(changes.get(&alloc.id), Some(Change::Destructive(_)));
     let phase = scene.phase(group, sorted.mains.iter().any(|alloc| must_replace(alloc)));
@@ -93,13 +116,16 @@ fn sort_out<'a>(
 ) -> Sorted<'a> {
     let batch = scene.version.job.kind == JobType::Batch;
     let mut sorted = Sorted::default();
+    let mut absent: Vec<&'a Allocation> = Vec::new();
     for &alloc in allocs {
-        let gone = !alloc.client.is_terminal() && scene.is_gone(alloc.node);
+        let fate = scene.fate(alloc);
+        let gone = fate == Fate::Lost;
         if alloc.server_terminal() {
             if gone {
                 work.stop_lost(alloc);
             } else {
                 work.stopping |= !alloc.client.is_terminal();
+                work.wait_for(alloc, fate);
             }
             sorted.past.push(alloc);
         } else if alloc.client.is_terminal() && alloc.next.is_some() {
@@ -120,12 +146,71 @@ fn sort_out<'a>(
         } else if gone || alloc.client == ClientStatus::Lost {
             work.stop_lost(alloc);
             if !alloc.canary {
-                sorted.lost.push(alloc);
+                sorted.gaps.push(Gap {
+                    alloc,
+                    stop: true,
+                    moves: false,
+                    reason: format!(
+                        "replaces {}, lost with node {}",
+                        alloc.id.short(),
+                        alloc.node_name
+                    ),
+                });
             }
         } else if alloc.canary {
-            sorted.canaries.push(alloc);
+            let replaced = matches!(fate, Fate::Away { replace: true, .. });
+            if !alloc.client.is_terminal() && (alloc.migrate.is_some() || replaced) {
+                // It comes on top of what is owed: another one takes its place at once.
+                work.stop(alloc, "alloc not needed: another canary takes its place");
+                work.stopping = true;
+            } else {
+                work.wait_for(alloc, fate);
+                sorted.canaries.push(alloc);
+            }
+        } else if fate != Fate::Here {
+            work.wait_for(alloc, fate);
+            if matches!(fate, Fate::Away { replace: true, .. }) {
+                absent.push(alloc);
+            } else {
+                sorted.away.insert(alloc.id);
+                sorted.mains.push(alloc);
+            }
+        } else if alloc.client == ClientStatus::Unknown {
+            // Its node is back and has not said yet what became of it.
+            sorted.unheard.push(alloc);
+        } else if alloc.disconnected_at.is_some() {
+            sorted.returned.push(alloc);
+        } else if alloc.migrate.is_some() && !alloc.client.is_terminal() {
+            sorted.moving.push(alloc);
         } else {
             sorted.mains.push(alloc);
+        }
+    }
+    let mut names: BTreeSet<u32> = sorted.mains.iter().map(|alloc| alloc.index).collect();
+    for alloc in std::mem::take(&mut sorted.unheard) {
+        // Whether another one stands in for it or not, nothing happens until it is heard of.
+        if names.insert(alloc.index) {
+            sorted.away.insert(alloc.id);
+            sorted.mains.push(alloc);
+        } else {
+            work.ignored += 1;
+        }
+    }
+    names.extend(sorted.gaps.iter().map(|gap| gap.alloc.index));
+    for alloc in absent {
+        if names.insert(alloc.index) {
+            sorted.gaps.push(Gap {
+                alloc,
+                stop: false,
+                moves: false,
+                reason: format!(
+                    "stands in for {} while node {} cannot be reached",
+                    alloc.id.short(),
+                    alloc.node_name
+                ),
+            });
+        } else {
+            work.ignored += 1;
         }
     }
     sorted
@@ -202,6 +287,7 @@ fn replace_failed<'a>(
             canary,
             previous: Some((alloc, true)),
             rescheduled: Some(delay),
+            moves: false,
             reason: format!("replaces {}, which failed", alloc.id.short()),
             only: None,
         }),
@@ -213,7 +299,8 @@ fn replace_failed<'a>(
     }
 }
 
-/// Brings the group up to its count: lost ones first, under their names, then the lowest free names.
+/// Brings the group up to its count: lost ones and those that leave first, under their names, then the lowest free
+/// names.
 fn fill_gaps<'a>(
     scene: &Scene<'a>,
     group: &'a Group,
@@ -225,9 +312,20 @@ fn fill_gaps<'a>(
 ) {
     let mut missing = (group.count as usize).saturating_sub(sorted.mains.len());
     let unproven_allowed = !matches!(phase, Phase::Held | Phase::Canarying(_));
-    for &alloc in &sorted.lost {
+    for Gap { alloc, stop, moves, reason } in &sorted.gaps {
+        let alloc = *alloc;
+        // The one that was to replace it was lost, and that one's replacement is its own.
+        if *moves && names.contains(&alloc.index) {
+            work.available += u32::from(scene.is_available(alloc));
+            work.ignored += 1;
+            continue;
+        }
         if missing == 0 {
-            break;
+            if *moves && !*stop {
+                work.stop(alloc, "alloc not needed due to job update");
+                work.stopping = true;
+            }
+            continue;
         }
         let replaced = matches!(scene.change(alloc, candidates), Change::Destructive(_));
         // An older version that was lost comes back as it was, unless the gate has room for the new one.
@@ -242,13 +340,19 @@ fn fill_gaps<'a>(
         };
         missing -= 1;
         names.insert(alloc.index);
+        if !*stop {
+            // It holds its place until the other one does.
+            work.kept += 1;
+            work.available += u32::from(scene.is_available(alloc));
+        }
         work.wants.push(Want {
             index: alloc.index,
             version,
             canary: false,
-            previous: Some((alloc, true)),
+            previous: Some((alloc, *stop)),
             rescheduled: None,
-            reason: format!("replaces {}, lost with node {}", alloc.id.short(), alloc.node_name),
+            moves: *moves,
+            reason: reason.clone(),
             only: None,
         });
     }
@@ -278,6 +382,7 @@ fn fill_gaps<'a>(
             canary: false,
             previous: previous.map(|alloc| (*alloc, false)),
             rescheduled: None,
+            moves: false,
             reason: previous.map_or_else(
                 || "new".to_owned(),
                 |alloc| {
@@ -335,6 +440,7 @@ fn canaries<'a>(
             canary: true,
             previous: None,
             rescheduled: None,
+            moves: false,
             reason: format!("canary: {field} changed"),
             only: None,
         });

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{Allocation, ClientStatus, Group, JobType, NodeId};
 
+use super::fate::Fate;
 use super::reschedule::{self, Next};
 use super::{Gate, GroupWork, Phase, Replaced, Scene, Want};
 use crate::compare::Change;
@@ -24,8 +25,12 @@ pub(super) fn reconcile<'a>(
     let mut past: BTreeMap<NodeId, &'a Allocation> = BTreeMap::new();
     let kept = sort_out(scene, allocs, candidates, &mut past, &mut work);
 
+    // Those that cannot be reached, or have not said yet what became of them, are left as they are.
+    let reached = kept
+        .values()
+        .filter(|alloc| scene.fate(alloc) == Fate::Here && alloc.client != ClientStatus::Unknown);
     let changes: BTreeMap<_, _> =
-        kept.values().map(|alloc| (alloc.id, scene.change(alloc, candidates))).collect();
+        reached.map(|alloc| (alloc.id, scene.change(alloc, candidates))).collect();
     let phase =
         scene.phase(group, changes.values().any(|change| matches!(change, Change::Destructive(_))));
     work.gate = match (&phase, group.rollout()) {
@@ -75,6 +80,7 @@ pub(super) fn reconcile<'a>(
             canary: false,
             previous: previous.map(|alloc| (alloc, false)),
             rescheduled: None,
+            moves: false,
             reason: "one on each feasible node".to_owned(),
             only: Some(*node),
         });
@@ -93,15 +99,16 @@ fn sort_out<'a>(
     let sysbatch = scene.version.job.kind == JobType::Sysbatch;
     let mut kept: BTreeMap<NodeId, &'a Allocation> = BTreeMap::new();
     for &alloc in allocs {
-        let gone = !alloc.client.is_terminal() && scene.is_gone(alloc.node);
+        let fate = scene.fate(alloc);
         let outside = scene
             .state
             .node(alloc.node)
             .is_some_and(|node| candidates.demands.located(node).is_err());
-        if gone {
+        if fate == Fate::Lost {
             work.stop_lost(alloc);
         } else if alloc.server_terminal() {
             work.stopping |= !alloc.client.is_terminal();
+            work.wait_for(alloc, fate);
             past.insert(alloc.node, alloc);
         } else if alloc.client == ClientStatus::Lost
             || (alloc.client.is_terminal() && alloc.next.is_some())
@@ -115,7 +122,17 @@ fn sort_out<'a>(
                 work.stop(alloc, "alloc not needed due to job update");
                 work.stopping = true;
             }
+        } else if alloc.migrate.is_some() && !alloc.client.is_terminal() {
+            work.stop(alloc, "alloc is stopped: its node is emptied");
+            work.stopping = true;
         } else {
+            work.wait_for(alloc, fate);
+            if fate == Fate::Here
+                && alloc.disconnected_at.is_some()
+                && alloc.client != ClientStatus::Unknown
+            {
+                work.back.push(alloc);
+            }
             let newer = |other: &Allocation| {
                 (alloc.create_index, alloc.id) > (other.create_index, other.id)
             };
@@ -147,6 +164,7 @@ fn replace_failed<'a>(
             canary: false,
             previous: Some((alloc, true)),
             rescheduled: Some(delay),
+            moves: false,
             reason: format!("replaces {}, which failed", alloc.id.short()),
             only: Some(alloc.node),
         }),

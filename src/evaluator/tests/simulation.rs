@@ -5,6 +5,8 @@
 mod canary;
 #[path = "simulation/cluster.rs"]
 mod cluster;
+#[path = "simulation/fleet.rs"]
+mod fleet;
 #[path = "simulation/keeping.rs"]
 mod keeping;
 #[path = "simulation/kinds.rs"]

@@ -49,8 +49,8 @@ fn instead(parent: &str, name: &str) -> &'static str {
         }
         ("group", "scaling") => "`count` holds, and nothing changes it",
         ("task", "scaling") => "`resources` hold, and nothing changes them",
-        ("group", "disconnect") => {
-            "a node that does not answer is lost, and its allocations are replaced"
+        ("disconnect", "stop_on_client_after") => {
+            "replacements wait that long; the node does not stop what it runs by itself"
         }
         ("ephemeral_disk", "migrate") => {
             "data goes to a replacement on the same node (`sticky`), and not to another node"
@@ -114,13 +114,18 @@ fn gone(parent: &str, name: &str, span: Span) -> Fault {
             "`stagger` has no effect any more",
             "`min_healthy_time` is the wait between two batches; delete `stagger`",
         ),
-        (
-            "group",
-            "stop_after_client_disconnect" | "max_client_disconnect" | "prevent_reschedule_on_lost",
-        ) => {
-            return Fault::new("deprecated", span, format!("`{name}` has no effect any more"))
-                .help("`disconnect {}` took its place: lost_after, stop_on_client_after, replace");
-        }
+        ("group", "stop_after_client_disconnect") => (
+            "`stop_after_client_disconnect` is the older form of `disconnect`",
+            "write disconnect { stop_on_client_after = … }",
+        ),
+        ("group", "max_client_disconnect") => (
+            "`max_client_disconnect` is the older form of `disconnect`",
+            "write disconnect { lost_after = … }",
+        ),
+        ("group", "prevent_reschedule_on_lost") => (
+            "`prevent_reschedule_on_lost` is the older form of `disconnect`",
+            "write disconnect { replace = false }",
+        ),
         ("job", "vault_token" | "consul_token" | "nomad_token_id") => {
             return Fault::new("deprecated", span, format!("`{name}` has no effect any more"))
                 .help(

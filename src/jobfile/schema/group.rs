@@ -22,7 +22,7 @@ pub(super) static GROUP: Schema = Schema {
         many("spread", "Spreads", || &SPREAD).later(),
         keyed("volume", "Volumes", "Name", || &VOLUME),
         restart(),
-        one("disconnect", "Disconnect", || &DISCONNECT).later(),
+        one("disconnect", "Disconnect", || &DISCONNECT),
         one("reschedule", "ReschedulePolicy", || &RESCHEDULE),
         one("ephemeral_disk", "EphemeralDisk", || &EPHEMERAL_DISK).filled(),
         one("update", "Update", || &UPDATE),
@@ -51,7 +51,7 @@ static EPHEMERAL_DISK: Schema = Schema {
 static DISCONNECT: Schema = Schema {
     attributes: &[
         duration("lost_after", "LostAfter").or_null(),
-        duration("stop_on_client_after", "StopOnClientAfter").or_null(),
+        duration("stop_on_client_after", "StopOnClientAfter").or_null().later(),
         flag("replace", "Replace").or_flag(true),
         choice(
             "reconcile",

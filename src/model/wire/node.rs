@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Eligibility, NodeId, NodeStatus, Timestamp};
+use super::{DrainMetadata, DrainStrategyView, NodeEventView};
+use crate::{Eligibility, NodeId, NodeRole, NodeStatus, Timestamp};
 
 /// A row of `/v1/nodes`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub struct NodeListStub {
     pub status_description: String,
     /// Drivers.
     pub drivers: BTreeMap<String, DriverView>,
+    /// The last time that it was emptied.
+    pub last_drain: Option<DrainMetadata>,
     /// What it can give, with `?resources=true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_resources: Option<NodeResourcesView>,
@@ -75,8 +78,16 @@ pub struct NodeView {
     pub node_class: String,
     /// Herder's version. Herder's own.
     pub version: String,
+    /// What it may be asked to do for the fleet. Herder's own.
+    pub role: NodeRole,
     /// Whether it is being emptied.
     pub drain: bool,
+    /// How.
+    pub drain_strategy: Option<DrainStrategyView>,
+    /// The last time that it was emptied.
+    pub last_drain: Option<DrainMetadata>,
+    /// What happened to it, oldest first; only the newest are kept.
+    pub events: Vec<NodeEventView>,
     /// Whether new allocations may come.
     pub scheduling_eligibility: Eligibility,
     /// Whether it answers.

@@ -147,6 +147,23 @@ async fn tasks_start_in_order_and_stop_after_the_grace() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn servers_that_could_not_reach_the_node_are_told_again() {
+    let mut stage = Stage::new();
+    let assigned = assignment(JobType::Service, group(vec![task("web")]));
+    stage.assign(vec![assigned.clone()]).await;
+    stage.newest(ClientStatus::Running).await;
+    let told = |seen: &[AllocReport]| {
+        seen.iter().filter(|report| report.client == ClientStatus::Running).count()
+    };
+    let before = told(&stage.upstream.seen());
+    let unknown = changed(&assigned, |alloc| alloc.client = ClientStatus::Unknown);
+    stage.assign(vec![unknown]).await;
+    stage.upstream.until(|seen| told(seen) > before).await;
+    assert_eq!(stage.world.running(), ["web"], "nothing else happens");
+    stage.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_that_ends_is_started_again_and_then_fails() {
     let mut stage = Stage::new();
     stage.assign(vec![service()]).await;

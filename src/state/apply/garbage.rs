@@ -64,6 +64,7 @@ impl State {
                 events.push(Event::Job(id.clone()));
             }
         }
+        self.forget_expired(garbage, events);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use model::{Allocation, DeploymentId, DeploymentStatus, DesiredStatus, JobId};
+use model::{Allocation, ClientStatus, DeploymentId, DeploymentStatus, DesiredStatus, JobId};
 
 use crate::command::{Plan, Revert};
 use crate::event::{Event, Rejection};
@@ -67,6 +67,29 @@ impl State {
                 alloc.health = None;
                 alloc.canary = false;
             }
+            alloc.modified_at = plan.at;
+            self.put_alloc(alloc, false, events);
+        }
+        for gone in &plan.disconnect {
+            let Ok(alloc) = self.alloc_or_reject(gone.alloc) else { continue };
+            if alloc.client.is_terminal() {
+                continue;
+            }
+            let mut alloc = Allocation::clone(alloc);
+            alloc.client = ClientStatus::Unknown;
+            alloc.client_description = "its node cannot be reached".to_owned();
+            alloc.disconnected_at.get_or_insert(gone.since);
+            alloc.modified_at = plan.at;
+            self.put_alloc(alloc, false, events);
+        }
+        for id in &plan.reconnect {
+            let Ok(alloc) = self.alloc_or_reject(*id) else { continue };
+            // It is back once its node has said what became of it.
+            if alloc.client == ClientStatus::Unknown {
+                continue;
+            }
+            let mut alloc = Allocation::clone(alloc);
+            alloc.disconnected_at = None;
             alloc.modified_at = plan.at;
             self.put_alloc(alloc, false, events);
         }

@@ -268,6 +268,7 @@ fn command(state: &State, step: &Step) -> Command {
                 .collect(),
             deployments: ids.iter().map(|id| deployment_id(*id)).collect(),
             jobs: ids.iter().map(|id| job_id(*id)).collect(),
+            ..Garbage::default()
         }),
     }
 }

@@ -1,13 +1,13 @@
 //! The cluster: the state machine, virtual time and nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use evaluator::{evaluate, preview};
 use model::{
     AllocHealth, AllocId, AllocReport, Allocation, ClientStatus, CommitId, Deployment,
-    DeploymentId, EvalTrigger, Job, JobId, Node, NodeStatus, TaskState, Timestamp,
+    DeploymentId, EvalTrigger, Job, JobId, Node, NodeId, NodeStatus, TaskState, Timestamp,
 };
 use state::{Command, FileOutcome, JobSubmission, State, TakeRevision};
 
@@ -87,6 +87,10 @@ pub(crate) struct Cluster {
     wake: Option<Timestamp>,
     dirty: bool,
     stop_takes: u64,
+    /// Nodes that nobody hears; what they run goes on.
+    pub(crate) cut: BTreeSet<NodeId>,
+    /// Allocations that run in truth, whatever the servers think.
+    pub(crate) truth: BTreeSet<AllocId>,
 }
 
 impl Cluster {
@@ -104,6 +108,8 @@ impl Cluster {
             wake: None,
             dirty: false,
             stop_takes: 1,
+            cut: BTreeSet::new(),
+            truth: BTreeSet::new(),
         };
         for node in nodes {
             cluster.join(node);
@@ -217,6 +223,7 @@ impl Cluster {
                 break;
             }
             laws::check_plan(&self.state, &plan);
+            laws::check_batches(&self.state, &plan);
             self.placed.extend(
                 plan.place.iter().map(|alloc| (alloc.id, alloc.job.clone(), alloc.job_version)),
             );
@@ -245,6 +252,19 @@ impl Cluster {
         let allocs: Vec<Arc<Allocation>> = self.state.allocs().cloned().collect();
         let updates: Vec<AllocReport> =
             allocs.iter().filter_map(|alloc| self.live(alloc)).collect();
+        for update in &updates {
+            if update.client == ClientStatus::Running {
+                self.truth.insert(update.alloc);
+            } else if update.client.is_terminal() {
+                self.truth.remove(&update.alloc);
+            }
+        }
+        // A node that is heard of again stops what it is told to, whatever that was taken for meanwhile.
+        let cut = &self.cut;
+        self.truth.retain(|id| {
+            let alloc = self.state.alloc(*id);
+            alloc.is_some_and(|alloc| cut.contains(&alloc.node) || !alloc.client.is_terminal())
+        });
         if !updates.is_empty() {
             let at = self.now;
             self.must_apply(&Command::UpdateAllocs { updates, at });
@@ -254,7 +274,7 @@ impl Cluster {
     /// What a node reports of an allocation now.
     fn live(&mut self, alloc: &Allocation) -> Option<AllocReport> {
         let up = self.state.node(alloc.node).is_some_and(|node| node.status == NodeStatus::Ready);
-        if alloc.client.is_terminal() || !up {
+        if alloc.client.is_terminal() || !up || self.cut.contains(&alloc.node) {
             return None;
         }
         let now = self.now;
@@ -266,6 +286,12 @@ impl Cluster {
             let wait = Duration::from_secs(self.stop_takes);
             let stop_at = *life.stop_at.get_or_insert(now + wait);
             return (now >= stop_at).then(|| report(alloc, ClientStatus::Complete, now));
+        }
+        if alloc.client == ClientStatus::Unknown {
+            let runs = self.truth.contains(&alloc.id);
+            let client = if runs { ClientStatus::Running } else { ClientStatus::Pending };
+            life.born = now;
+            return Some(report(alloc, client, now));
         }
         if alloc.client == ClientStatus::Pending {
             if now.since(life.born) < Duration::from_secs(1) {

@@ -54,6 +54,27 @@ pub(crate) fn check_plan(state: &State, plan: &Plan) {
     }
 }
 
+/// A plan and what it was made from: by choice no more is replaced at once than the group allows.
+pub(crate) fn check_batches(state: &State, plan: &Plan) {
+    let mut chosen: BTreeMap<(&JobId, &str), u32> = BTreeMap::new();
+    for stop in &plan.stop {
+        let Some(alloc) = state.alloc(stop.alloc).filter(|alloc| !alloc.server_terminal()) else {
+            continue;
+        };
+        let ready = state.node(alloc.node).is_some_and(|node| node.status == NodeStatus::Ready);
+        let chosen_freely = stop.description.starts_with("alloc is being updated");
+        if alloc.client == ClientStatus::Running && ready && chosen_freely && !alloc.canary {
+            *chosen.entry((&alloc.job, &alloc.group)).or_default() += 1;
+        }
+    }
+    for ((job, group), count) in chosen {
+        let job = state.job(job).and_then(|record| record.job()).expect("is known");
+        let update = job.group(group).and_then(|group| group.update.as_ref());
+        let most = update.map_or(u32::MAX, |update| update.max_parallel);
+        assert!(count <= most, "{count} replaced at once, {most} may be");
+    }
+}
+
 /// A state by itself: no node over-committed, no port twice, no writer beside one that is to be alone.
 pub(crate) fn check_state(state: &State) {
     for node in state.nodes().filter(|node| node.status == NodeStatus::Ready) {
@@ -99,6 +120,8 @@ pub(crate) fn check_settled(state: &State) {
             let live = state
                 .allocs_of_job(&record.id)
                 .filter(|alloc| *alloc.group == *group.name && !alloc.terminal())
+                // These are, or will be, made up for.
+                .filter(|alloc| alloc.disconnected_at.is_none() && alloc.migrate.is_none())
                 .count();
             let canaries = group.update.as_ref().map_or(0, |update| update.canary as usize);
             assert!(live <= group.count as usize + canaries, "{live} of {}", group.count);
@@ -136,14 +159,37 @@ pub(crate) fn check_step(before: &State, after: &State) {
                     && after.node(alloc.node).is_some_and(|node| node.status == NodeStatus::Ready)
             };
             let (old, new) = (of_group(before), of_group(after));
-            let serving_before = old.iter().filter(|alloc| runs(alloc)).count();
+            // What an operator gave no more time is gone by their doing.
+            let driven_out = |alloc: &Allocation| {
+                let now = after.alloc(alloc.id).map(|alloc| alloc.desired_description.as_str());
+                now == Some("alloc is stopped: the time to empty its node is over")
+            };
+            let serving_before =
+                old.iter().filter(|alloc| runs(alloc) && !driven_out(alloc)).count();
             let serving = new.iter().filter(|alloc| runs(alloc)).count();
             let floor =
                 old.len().min(group.count as usize).saturating_sub(update.max_parallel as usize);
+            let shown = |all: &[std::sync::Arc<Allocation>]| -> Vec<String> {
+                let one = |alloc: &Allocation| {
+                    format!(
+                        "{}[{}] v{} on {} {} healthy {:?} moves {}",
+                        alloc.id.short(),
+                        alloc.index,
+                        alloc.job_version,
+                        alloc.node_name,
+                        alloc.client.as_str(),
+                        alloc.health.as_ref().map(|health| health.healthy),
+                        alloc.migrate.is_some()
+                    )
+                };
+                all.iter().map(|alloc| one(alloc)).collect()
+            };
             assert!(
                 serving >= serving_before.min(floor),
-                "{}: {serving_before} served, {serving} do now, at least {floor} must",
-                record.id
+                "{}: {serving_before} served, {serving} do now, at least {floor} must: {:#?} became {:#?}",
+                record.id,
+                shown(&old),
+                shown(&new)
             );
         }
     }

@@ -280,6 +280,9 @@ fn what_is_missing_for_another_reason_counts_as_missing() {
         operator: "distinct_hosts".into(),
         ..model::Constraint::default()
     });
+    let lost_after = Some(std::time::Duration::from_secs(600));
+    job.task_groups[0].disconnect =
+        Some(model::Disconnect { lost_after, ..model::Disconnect::default() });
     cluster.commit(&with(job.clone(), Mode::Good, 1));
     cluster.run(10);
     // One instance cannot be reached, and its replacement has no node to go to.

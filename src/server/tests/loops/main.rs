@@ -1,6 +1,7 @@
 //! The server's loops over a log on disk and repositories in memory.
 
 mod around;
+mod nodes;
 mod world;
 
 use std::collections::BTreeSet;

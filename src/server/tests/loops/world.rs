@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use consensus::{Consensus, Options};
 use gitrepo::{CommitInfo, FileKind, Head, Observation, PollStatus, TreeFile};
 use model::{BlobId, CommitId, DriverInfo, Node, NodeId, NodeResources, Timestamp, seeded_uuid};
-use server::{IntakeOptions, Repository, RevisionSource, Server, ServerOptions, SourceError};
+use server::{
+    FleetOptions, IntakeOptions, Repository, RevisionSource, Server, ServerOptions, SourceError,
+};
 use state::{Command, State};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -167,6 +169,8 @@ pub(crate) struct World {
     commits: u32,
     /// What every repository's files are read with, after the next restart.
     pub(crate) inputs: jobfile::Inputs,
+    /// What the server knows of its fleet, after the next restart.
+    pub(crate) fleet: FleetOptions,
 }
 
 impl World {
@@ -178,6 +182,7 @@ impl World {
             running: None,
             commits: 0,
             inputs: jobfile::Inputs::default(),
+            fleet: FleetOptions::default(),
         };
         world.start(names).await;
         world
@@ -201,12 +206,13 @@ impl World {
             });
             observers.insert((*name).to_owned(), sender);
         }
-        let server = Server::start(ServerOptions {
+        let options = ServerOptions {
             consensus: consensus.clone(),
             repositories,
             clock: Arc::new(|| Timestamp::from_secs(1_000)),
             stop: stop.clone(),
-        });
+        };
+        let server = Server::start_in_fleet(options, self.fleet.clone());
         self.running = Some(Running { server, consensus, stop, observers });
         for name in names {
             if self.repos[*name].with(|map| map.head.is_some()) {
@@ -255,6 +261,15 @@ impl World {
         };
         let command = Command::RegisterNode { node: Box::new(node), at: Timestamp::ZERO };
         self.server().propose(command).await.expect("is registered");
+    }
+
+    /// Registers a node that is nothing but there.
+    pub(crate) async fn join(&self, name: &str) -> NodeId {
+        let id = NodeId::new(seeded_uuid(&[name.as_bytes()]));
+        let node = Node { id, name: name.to_owned(), ..Node::default() };
+        let command = Command::RegisterNode { node: Box::new(node), at: Timestamp::ZERO };
+        self.server().propose(command).await.expect("is registered");
+        id
     }
 
     /// Only paths that begin so are followed from now on.

@@ -1,0 +1,306 @@
+//! This agent among others: how it comes to belong to a cluster, and what goes on between agents.
+
+mod admission;
+mod autopilot;
+mod desk;
+mod heartbeat;
+mod joining;
+mod messages;
+mod papers;
+mod proxy;
+mod rights;
+mod standing;
+mod transport;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::middleware;
+use consensus::{Consensus, FollowOptions, Following, Start};
+use identity::{ClientTls, Clock, Credentials, ServerTls};
+use model::NodeId;
+use rpc::{Admit, Client, ServerLimits};
+use server::Server;
+use state::Command;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Beginning, Settings};
+use desk::Desk;
+use joining::Newcomer;
+use papers::{Membership, Papers, number_of};
+use proxy::Proxy;
+use standing::Standing;
+use transport::OverRpc;
+
+/// How long a certificate lives: so long is a node remembered that was removed.
+pub(crate) const CERTIFICATE_LIFE: Duration = identity::DEFAULT_LIFETIME;
+/// How often a leader looks whether the log says who the cluster is.
+const FOUNDING: Duration = Duration::from_millis(200);
+
+/// What an agent of a cluster has before anything else of it runs.
+pub(crate) struct Fleet {
+    pub(crate) node: NodeId,
+    /// Where the others reach it.
+    pub(crate) address: SocketAddr,
+    membership: Membership,
+    papers: Papers,
+    credentials: Credentials,
+    client: Arc<Client>,
+    clock: Clock,
+    servers: watch::Sender<Vec<String>>,
+    listener: TcpListener,
+    founds: bool,
+}
+
+/// Takes this agent's place in its cluster, founding or joining one where it has none. `None` for one that stays alone.
+///
+/// # Errors
+/// When nothing says what to do, or joining does not work out; in words with what to do about it.
+pub(crate) async fn enter(settings: &Settings, version: &str) -> anyhow::Result<Option<Fleet>> {
+    let fleet = &settings.fleet;
+    let papers = Papers::in_directory(&settings.data_dir);
+    let clock = Clock::system();
+    let known = papers.membership()?;
+    let was_alone = known.is_none() && settings.data_dir.join("raft/log.redb").exists();
+    if known.is_none() && fleet.beginning == Beginning::Alone {
+        return Ok(None);
+    }
+    if fleet.tls.is_some() {
+        bail!(
+            "tls: certificates of an authority of your own are not used between agents in this version; leave the block out"
+        );
+    }
+    let listener = TcpListener::bind(fleet.rpc).await.with_context(|| {
+        format!("agents cannot listen on {}; is another agent running? --rpc-port 0 takes any free port", fleet.rpc)
+    })?;
+    let address = SocketAddr::new(advertised(settings), listener.local_addr()?.port());
+    let mut founds = false;
+    let node = match (&known, was_alone, &fleet.beginning) {
+        (Some(_), ..) | (None, true, _) => node::load_or_create_node_id(&settings.data_dir)?,
+        (None, false, _) => {
+            let node = admission::node_of(&papers.key()?.fingerprint());
+            node::adopt_node_id(&settings.data_dir, node).context("storing the node's ID")?
+        }
+    };
+    let membership = match (known, &fleet.beginning) {
+        (Some(membership), _) => membership,
+        (None, Beginning::Join { .. }) if was_alone => bail!(
+            "{} holds the data of an agent that was alone; an agent that joins begins with an empty data directory",
+            settings.data_dir.display()
+        ),
+        (None, Beginning::Join { servers, token }) => {
+            let newcomer = Newcomer { node, name: &settings.name, role: fleet.role, version };
+            joining::join(&papers, servers, &token.read()?, &newcomer, &clock).await?
+        }
+        (None, Beginning::Found) => {
+            founds = true;
+            // An agent that was alone voted as number one.
+            let number = if was_alone { 1 } else { number_of(node) };
+            papers.found(node, &settings.name, vec![address.ip()], number, &clock)?
+        }
+        (None, Beginning::Ask | Beginning::Alone) => bail!(
+            "{} belongs to no cluster yet: start the first agent with --bootstrap, and all others with --join HOST \
+             and the token that `herder token join` prints on the first",
+            settings.data_dir.display()
+        ),
+    };
+    let credentials = papers.credentials(membership.cluster, &clock)?;
+    let client = Arc::new(Client::new(ClientTls::new(&credentials, clock.clone())?));
+    let (servers, _) = watch::channel(membership.servers.clone());
+    Ok(Some(Fleet {
+        node,
+        address,
+        membership,
+        papers,
+        credentials,
+        client,
+        clock,
+        servers,
+        listener,
+        founds,
+    }))
+}
+
+/// The address that others are told.
+fn advertised(settings: &Settings) -> IpAddr {
+    let fleet = &settings.fleet;
+    if let Some(address) = fleet.advertise {
+        return address;
+    }
+    if !fleet.rpc.ip().is_unspecified() {
+        return fleet.rpc.ip();
+    }
+    // Nothing is sent: the kernel only says which address it would send from.
+    let reaches_out = || -> std::io::Result<IpAddr> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        Ok(socket.local_addr()?.ip())
+    };
+    reaches_out().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+impl Fleet {
+    /// Opens this agent's part of the log: a vote, or a copy.
+    ///
+    /// # Errors
+    /// When the data directory cannot be used.
+    pub(crate) async fn open(&self, settings: &Settings) -> anyhow::Result<Consensus> {
+        let number = self.membership.number;
+        let transport = Arc::new(OverRpc(Arc::clone(&self.client)));
+        let mut options =
+            FollowOptions::new(&settings.data_dir, number, self.servers.subscribe(), transport);
+        options.member.address = self.address.to_string();
+        options.member.cluster = self.membership.cluster.to_string();
+        let has_log = options.member.dir.join("log.redb").exists();
+        // One that was interrupted while it founded is the only server that its own papers name: none.
+        let alone = self.membership.servers.is_empty() && self.papers.authority()?.is_some();
+        if !has_log && !(self.founds || alone) {
+            return Ok(Consensus::follow(options).await?);
+        }
+        let FollowOptions { mut member, following: Following { dir, servers } } = options;
+        member.following = Some(Following { dir, servers });
+        member.start = if self.founds || alone { Start::Bootstrap } else { Start::Join };
+        Ok(Consensus::open(member).await?)
+    }
+
+    /// Lets the others in, and keeps this agent's standing.
+    ///
+    /// # Errors
+    /// When the certificates cannot be used.
+    pub(crate) fn start(
+        self,
+        settings: &Settings,
+        consensus: &Consensus,
+        tasks: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Running> {
+        let desk = Arc::new(Desk {
+            consensus: consensus.clone(),
+            client: Arc::clone(&self.client),
+            papers: self.papers.clone(),
+            cluster: self.membership.cluster,
+            clock: self.clock.clone(),
+            server: OnceLock::new(),
+            api: OnceLock::new(),
+        });
+        let state = consensus.clone();
+        let admit: Admit = Arc::new(move |peer| match peer.node {
+            Some(node) if state.state().is_removed(node) => {
+                Err("this node was removed from the cluster".to_owned())
+            }
+            _ => Ok(()),
+        });
+        let tls = ServerTls::new(&self.credentials, self.clock.clone())?;
+        let server = rpc::Server::new(tls, desk.clone(), admit, ServerLimits::default());
+        let (listener, stopping) = (self.listener, stop.clone());
+        tasks.spawn(async move { server.run(listener, stopping).await });
+        let nodes = ClientTls::to_any_node(&self.credentials, self.clock.clone())?;
+        let standing = Standing {
+            consensus: consensus.clone(),
+            client: Arc::clone(&self.client),
+            papers: self.papers.clone(),
+            credentials: self.credentials,
+            membership: self.membership,
+            servers: self.servers,
+            clock: self.clock,
+            name: settings.name.clone(),
+        };
+        tasks.spawn(standing.keep(stop.clone()));
+        Ok(Running {
+            desk,
+            proxy: Proxy {
+                own: self.node,
+                consensus: consensus.clone(),
+                client: Arc::new(Client::new(nodes)),
+            },
+        })
+    }
+}
+
+/// What goes on between this agent and the others.
+pub(crate) struct Running {
+    desk: Arc<Desk>,
+    proxy: Proxy,
+}
+
+impl Running {
+    /// Now that the server's loops run: heartbeats go out and are heard, and who votes is looked after.
+    pub(crate) fn serve(
+        &self,
+        server: &Server,
+        settings: &Settings,
+        tasks: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) {
+        let _ = self.desk.server.set(server.clone());
+        let (consensus, client) = (&self.desk.consensus, &self.desk.client);
+        tasks.spawn(heartbeat::beat(
+            self.proxy.own,
+            consensus.clone(),
+            Arc::clone(client),
+            server.clone(),
+            stop.clone(),
+        ));
+        tasks.spawn(found(
+            consensus.clone(),
+            self.desk.papers.clone(),
+            self.desk.cluster,
+            stop.clone(),
+        ));
+        tasks.spawn(autopilot::run(consensus.clone(), settings.fleet.voters, stop.clone()));
+    }
+
+    /// The API with what only other nodes can answer passed on to them.
+    pub(crate) fn api(&self, api: axum::Router) -> axum::Router {
+        let _ = self.desk.api.set(api.clone());
+        let proxy = self.proxy.clone();
+        api.layer(middleware::from_fn(move |request, next| proxy.clone().pass(request, next)))
+    }
+}
+
+/// Says in the agent's log when this server comes to lead, and when it does no more.
+async fn tell_who_leads(consensus: Consensus, stop: CancellationToken) {
+    let mut leads = consensus.leadership();
+    let mut known = false;
+    loop {
+        let now = *leads.borrow_and_update();
+        match (std::mem::replace(&mut known, now), now) {
+            (false, true) => tracing::info!("this server leads now"),
+            (true, false) => tracing::info!("this server leads no more"),
+            _ => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = leads.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Writes into the log who the cluster is, once.
+async fn found(
+    consensus: Consensus,
+    papers: Papers,
+    cluster: identity::ClusterId,
+    stop: CancellationToken,
+) {
+    while consensus.state().cluster().is_none() {
+        if consensus.is_leader()
+            && let Ok(Some(ca_certificate)) = papers.authority_certificate()
+        {
+            let id = cluster.to_string();
+            let command = Command::FoundCluster { id, ca_certificate, at: crate::clock::now() };
+            if let Err(error) = consensus.propose(command).await {
+                tracing::debug!("the cluster is not written down yet: {error}");
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(FOUNDING) => {}
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Keeps the number of servers that vote, on the leader: the loop around [`server::next_member`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use consensus::{ChangeError, Consensus, MemberStatus};
+use model::{Node, NodeId, NodeStatus};
+use server::{Action, AutopilotOptions, Candidate, next_member};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::papers::number_of;
+
+/// How often it is looked.
+const LOOK: Duration = Duration::from_millis(250);
+/// The wait after a step that did not work out.
+const RETRY: Duration = Duration::from_secs(2);
+
+pub(crate) async fn run(consensus: Consensus, voters: usize, stop: CancellationToken) {
+    let options = AutopilotOptions { voters, ..AutopilotOptions::default() };
+    // When a member was seen first that has not answered yet.
+    let mut seen: BTreeMap<u64, Instant> = BTreeMap::new();
+    let mut wait = LOOK;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = LOOK;
+        if !consensus.is_leader() {
+            seen.clear();
+            continue;
+        }
+        let group = Group::of(&consensus);
+        seen.retain(|number, _| group.members.iter().any(|member| member.node == *number));
+        let done = match group.moved() {
+            Some((member, address)) => {
+                tracing::info!("server {member} is at {address} now");
+                let member = consensus::Member { node: member, address };
+                consensus.set_address(member).await
+            }
+            None => {
+                let candidates: Vec<Candidate> = group.nodes.iter().map(Candidate::of).collect();
+                let members = group.as_seen(&mut seen, Instant::now());
+                let Some(action) = next_member(&options, &members, &candidates) else { continue };
+                tracing::info!("servers: {action:?}");
+                group.carry_out(&consensus, action).await
+            }
+        };
+        if let Err(error) = done {
+            tracing::warn!("the servers stay as they are for now: {error}");
+            wait = RETRY;
+        }
+    }
+}
+
+/// Who takes part, with the nodes that they are.
+struct Group {
+    members: Vec<MemberStatus>,
+    nodes: Vec<Node>,
+    last: u64,
+}
+
+impl Group {
+    fn of(consensus: &Consensus) -> Self {
+        let state = consensus.state();
+        let nodes = state
+            .nodes()
+            .filter(|node| !node.rpc_address.is_empty() && !state.is_removed(node.id))
+            .map(|node| Node::clone(node));
+        Self {
+            nodes: nodes.collect(),
+            members: consensus.members(),
+            last: consensus.metrics().last_log.unwrap_or_default(),
+        }
+    }
+
+    /// The number that a node takes part under: its own, or, for the agent that was alone before it founded the
+    /// cluster, the one of the member at its address.
+    fn number(&self, node: &Node) -> u64 {
+        let own = number_of(node.id);
+        let is_own = self.members.iter().any(|member| member.node == own);
+        let at = self.members.iter().find(|member| member.address == node.rpc_address);
+        at.filter(|_| !is_own).map_or(own, |member| member.node)
+    }
+
+    fn node(&self, member: &MemberStatus) -> Option<&Node> {
+        self.nodes.iter().find(|node| self.number(node) == member.node)
+    }
+
+    /// A member whose node is reached somewhere else by now.
+    fn moved(&self) -> Option<(u64, String)> {
+        self.members.iter().find_map(|member| {
+            let node = self.node(member).filter(|node| node.status == NodeStatus::Ready)?;
+            (node.rpc_address != member.address).then(|| (member.node, node.rpc_address.clone()))
+        })
+    }
+
+    fn as_seen(&self, seen: &mut BTreeMap<u64, Instant>, now: Instant) -> Vec<server::Member> {
+        self.members
+            .iter()
+            .map(|member| {
+                let first = *seen.entry(member.node).or_insert(now);
+                server::Member {
+                    node: self.node(member).map_or_else(|| nobody(member.node), |node| node.id),
+                    votes: member.voter,
+                    leads: member.leader,
+                    silent_for: member.last_contact.unwrap_or_else(|| now - first),
+                    lag: self.last.saturating_sub(member.matched.unwrap_or_default()),
+                }
+            })
+            .collect()
+    }
+
+    async fn carry_out(&self, consensus: &Consensus, action: Action) -> Result<(), ChangeError> {
+        let number = |id: NodeId| {
+            let known = self.nodes.iter().find(|node| node.id == id).map(|node| self.number(node));
+            known.or_else(|| {
+                self.members.iter().map(|member| member.node).find(|number| nobody(*number) == id)
+            })
+        };
+        let voters = || -> BTreeSet<u64> {
+            self.members.iter().filter(|member| member.voter).map(|member| member.node).collect()
+        };
+        match action {
+            Action::AddLearner(id) => {
+                let Some(node) = self.nodes.iter().find(|node| node.id == id) else {
+                    return Ok(());
+                };
+                let address = node.rpc_address.clone();
+                let member = consensus::Member { node: self.number(node), address };
+                consensus.add_learner(member).await
+            }
+            Action::Promote(id) => {
+                let Some(number) = number(id) else { return Ok(()) };
+                let mut voters = voters();
+                voters.insert(number);
+                consensus.set_voters(voters).await
+            }
+            Action::Demote(id) => {
+                let Some(number) = number(id) else { return Ok(()) };
+                let mut voters = voters();
+                voters.remove(&number);
+                consensus.set_voters(voters).await
+            }
+            Action::Remove(id) => match number(id) {
+                Some(number) => consensus.remove(number).await,
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+/// Stands for a member whose node is not known (any more).
+fn nobody(number: u64) -> NodeId {
+    NodeId::new(model::seeded_uuid(&[b"nobody", &number.to_be_bytes()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, address: &str) -> Node {
+        Node {
+            id: NodeId::new(model::seeded_uuid(&[name.as_bytes()])),
+            rpc_address: address.to_owned(),
+            status: NodeStatus::Ready,
+            ..Node::default()
+        }
+    }
+
+    fn member(node: u64, address: &str) -> MemberStatus {
+        MemberStatus {
+            node,
+            address: address.to_owned(),
+            voter: true,
+            leader: false,
+            last_contact: None,
+            matched: None,
+        }
+    }
+
+    #[test]
+    fn an_agent_that_was_alone_keeps_its_number() {
+        let nodes = vec![node("a", "a:1"), node("b", "b:1")];
+        let other = number_of(nodes[1].id);
+        let group = Group { members: vec![member(1, "a:1"), member(other, "b:1")], nodes, last: 0 };
+        assert_eq!(group.number(&group.nodes[0]), 1);
+        assert_eq!(group.number(&group.nodes[1]), other);
+        assert_eq!(group.moved(), None);
+    }
+
+    #[test]
+    fn who_moved_is_followed_and_who_is_gone_is_nobody() {
+        let nodes = vec![node("b", "b:2")];
+        let number = number_of(nodes[0].id);
+        let group =
+            Group { members: vec![member(number, "b:1"), member(77, "c:1")], nodes, last: 9 };
+        assert_eq!(group.moved(), Some((number, "b:2".to_owned())));
+        let start = Instant::now();
+        let mut seen = BTreeMap::new();
+        group.as_seen(&mut seen, start);
+        let later = group.as_seen(&mut seen, start + Duration::from_secs(60));
+        assert_eq!(later[1].node, nobody(77));
+        assert_eq!(later[1].silent_for, Duration::from_secs(60));
+        assert_eq!(later[1].lag, 9);
+    }
+}

@@ -1,0 +1,98 @@
+//! The first thing that a new agent does: it shows a token and gets a certificate.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use identity::{ClientTls, Clock, JoinToken};
+use model::{NodeId, NodeRole};
+use rpc::{CallError, Class, Client};
+
+use super::messages::{JOIN, JoinAnswer, JoinRequest, decode, encode};
+use super::papers::{Membership, Papers, number_of};
+
+/// How long one server may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// How long is tried in all while no server can be reached: machines that are started together come up in any order.
+const REACH_LIMIT: Duration = Duration::from_secs(60);
+/// The wait between two rounds.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Who joins.
+pub(crate) struct Newcomer<'a> {
+    pub(crate) node: NodeId,
+    pub(crate) name: &'a str,
+    pub(crate) role: NodeRole,
+    pub(crate) version: &'a str,
+}
+
+/// Joins by any of these servers, and stores what came of it.
+///
+/// # Errors
+/// When the token is no good, a server says no, or none can be reached for a minute.
+pub(crate) async fn join(
+    papers: &Papers,
+    servers: &[String],
+    token: &str,
+    newcomer: &Newcomer<'_>,
+    clock: &Clock,
+) -> anyhow::Result<Membership> {
+    let parsed = JoinToken::parse(token).context("the join token cannot be used")?;
+    parsed.check(clock.now()).context("the join token cannot be used")?;
+    let client = Client::new(ClientTls::for_joining(&parsed, clock.clone())?);
+    let request = JoinRequest {
+        token: parsed.to_text().reveal().to_owned(),
+        request: papers.key()?.request()?,
+        node: newcomer.node,
+        name: newcomer.name.to_owned(),
+        role: newcomer.role,
+        version: newcomer.version.to_owned(),
+    };
+    let answer = ask(&client, servers, &request).await?;
+    if answer.cluster != parsed.cluster() {
+        bail!("the server belongs to another cluster than the token");
+    }
+    papers.store_authority(&answer.authority)?;
+    papers.store_certificate(&answer.certificate)?;
+    let number = number_of(newcomer.node);
+    let membership = Membership { cluster: answer.cluster, number, servers: answer.servers };
+    papers.store_membership(&membership)?;
+    tracing::info!(cluster = %membership.cluster, "joined");
+    Ok(membership)
+}
+
+async fn ask(
+    client: &Client,
+    servers: &[String],
+    request: &JoinRequest,
+) -> anyhow::Result<JoinAnswer> {
+    let deadline = tokio::time::Instant::now() + REACH_LIMIT;
+    let mut told = false;
+    loop {
+        let mut last = None;
+        for server in servers {
+            let body = encode(request);
+            match client.call(server, Class::Control, JOIN, body, ANSWER_LIMIT).await {
+                Ok(body) => {
+                    return decode(&body)
+                        .map_err(anyhow::Error::msg)
+                        .with_context(|| format!("the answer of {server}"));
+                }
+                // It heard the request and will say the same again.
+                Err(CallError::Refused { refused, .. })
+                    if refused.code.0 >= rpc::Code::FIRST_OF_HANDLERS.0 =>
+                {
+                    bail!("{server} does not let this machine join: {}", refused.words);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        let Some(error) = last else { bail!("no server to join was named") };
+        if tokio::time::Instant::now() >= deadline {
+            return Err(error).context("no server could be asked to join");
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!("waiting for a server to join: {error}");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

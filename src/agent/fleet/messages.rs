@@ -1,0 +1,115 @@
+//! What agents say to each other, beside Raft's own messages.
+
+use bytes::Bytes;
+use identity::ClusterId;
+use model::{CommitId, NodeId, NodeRole};
+use rpc::Method;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Asks for a certificate with a join token. The only request that needs none already.
+pub(crate) const JOIN: Method = Method(1);
+/// Raft and what goes with it; the body is the consensus crate's.
+pub(crate) const CONSENSUS: Method = Method(2);
+/// Nodes that are there.
+pub(crate) const HEARTBEAT: Method = Method(3);
+/// Asks for a certificate with the one that is about to end.
+pub(crate) const RENEW: Method = Method(4);
+/// A server asks for the authority's key.
+pub(crate) const AUTHORITY_KEY: Method = Method(5);
+/// A node saw a commit that the leader may not know.
+pub(crate) const HEAD_SEEN: Method = Method(6);
+/// A request of the HTTP API that only this node can answer.
+pub(crate) const HTTP: Method = Method(7);
+
+/// A machine wants in.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct JoinRequest {
+    pub(crate) token: String,
+    /// Proves that the sender has its key (PKCS#10, PEM).
+    pub(crate) request: String,
+    pub(crate) node: NodeId,
+    pub(crate) name: String,
+    pub(crate) role: NodeRole,
+    pub(crate) version: String,
+}
+
+impl std::fmt::Debug for JoinRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinRequest").field("node", &self.node).field("name", &self.name).finish()
+    }
+}
+
+/// It is in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct JoinAnswer {
+    pub(crate) cluster: ClusterId,
+    pub(crate) authority: String,
+    pub(crate) certificate: String,
+    /// Where the servers are.
+    pub(crate) servers: Vec<String>,
+}
+
+/// A node wants to go on, or to become a server now that it is to vote.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RenewRequest {
+    pub(crate) request: String,
+    pub(crate) server: bool,
+    pub(crate) name: String,
+}
+
+/// A node says that it is there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Heartbeat {
+    pub(crate) nodes: Vec<NodeId>,
+}
+
+/// What a node saw at a remote.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct HeadSeen {
+    pub(crate) repo: String,
+    pub(crate) commit: CommitId,
+}
+
+/// A request of the HTTP API, for another node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct HttpRequest {
+    pub(crate) method: String,
+    /// Path and query.
+    pub(crate) target: String,
+    #[serde(with = "serde_bytes_as_base64")]
+    pub(crate) body: Vec<u8>,
+}
+
+/// Its answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct HttpAnswer {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    #[serde(with = "serde_bytes_as_base64")]
+    pub(crate) body: Vec<u8>,
+}
+
+mod serde_bytes_as_base64 {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(from)?).map_err(de::Error::custom)
+    }
+}
+
+/// A message as bytes. Those here always have an encoding.
+pub(crate) fn encode<T: Serialize>(message: &T) -> Bytes {
+    serde_json::to_vec(message).unwrap_or_default().into()
+}
+
+/// A message from bytes, or what is wrong with it.
+pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| format!("the message makes no sense: {error}"))
+}

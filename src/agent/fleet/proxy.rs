@@ -1,0 +1,144 @@
+//! Requests that only the allocation's own node can answer: output, files, usage, restarts. Any agent takes them; the
+//! node's own answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use consensus::Consensus;
+use model::{AllocId, NodeId};
+use rpc::{Class, Client};
+use tower::ServiceExt as _;
+
+use super::messages::{HTTP, HttpAnswer, HttpRequest, decode, encode};
+
+/// The largest body that goes from agent to agent.
+const MAX_BODY: usize = 8 << 20;
+/// How long an answer may take to be whole. What is followed for longer is cut there, and asked for again.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Passes requests on that concern other nodes' allocations.
+#[derive(Clone)]
+pub(crate) struct Proxy {
+    pub(crate) own: NodeId,
+    pub(crate) consensus: Consensus,
+    pub(crate) client: Arc<Client>,
+}
+
+impl Proxy {
+    pub(crate) async fn pass(self, request: Request, next: Next) -> Response {
+        let Some(address) = allocation_in(request.uri().path()).and_then(|id| self.elsewhere(id))
+        else {
+            return next.run(request).await;
+        };
+        match self.ask(&address, request).await {
+            Ok(answer) => answer,
+            Err(words) => (StatusCode::BAD_GATEWAY, words).into_response(),
+        }
+    }
+
+    /// Where the allocation's node is, if that is another one.
+    fn elsewhere(&self, id: AllocId) -> Option<String> {
+        let state = self.consensus.state();
+        let alloc = state.alloc(id).filter(|alloc| alloc.node != self.own)?;
+        let node = state.node(alloc.node)?;
+        Some(node.rpc_address.clone()).filter(|address| !address.is_empty())
+    }
+
+    async fn ask(&self, address: &str, request: Request) -> Result<Response, String> {
+        let method = request.method().to_string();
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or_else(String::new, |target| without_follow(target.as_str()));
+        let body = to_bytes(request.into_body(), MAX_BODY)
+            .await
+            .map_err(|error| format!("the request could not be passed on: {error}"))?;
+        let message = encode(&HttpRequest { method, target, body: body.into() });
+        let body = self
+            .client
+            .call(address, Class::Bulk, HTTP, message, LIMIT + Duration::from_secs(5))
+            .await
+            .map_err(|error| format!("the allocation's node did not answer: {error}"))?;
+        let answer: HttpAnswer = decode(&body)?;
+        Response::builder()
+            .status(answer.status)
+            .header(header::CONTENT_TYPE, answer.content_type)
+            .body(Body::from(answer.body))
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// Answers what another agent passes on.
+pub(crate) async fn answer(api: &axum::Router, request: HttpRequest) -> Result<HttpAnswer, String> {
+    let method: Method = request.method.parse().map_err(|_| "that is no method".to_owned())?;
+    if allocation_in(&request.target).is_none() {
+        return Err("only what concerns an allocation is passed on".to_owned());
+    }
+    let inner = axum::http::Request::builder()
+        .method(method)
+        .uri(&request.target)
+        .header(header::HOST, "127.0.0.1")
+        .body(Body::from(request.body))
+        .map_err(|error| error.to_string())?;
+    let whole = async {
+        let Ok(response) = api.clone().oneshot(inner).await;
+        let (parts, body) = response.into_parts();
+        let content_type = parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("application/octet-stream")
+            .to_owned();
+        let body = to_bytes(body, MAX_BODY).await.map_err(|_| {
+            format!("the answer is larger than {MAX_BODY} bytes; ask for a part of it")
+        })?;
+        Ok(HttpAnswer { status: parts.status.as_u16(), content_type, body: body.into() })
+    };
+    match tokio::time::timeout(LIMIT, whole).await {
+        Ok(answer) => answer,
+        Err(_) => Err(format!("the node took longer than {} s to answer", LIMIT.as_secs())),
+    }
+}
+
+/// The allocation that a path of `/v1/client/` is about.
+fn allocation_in(target: &str) -> Option<AllocId> {
+    let path = target.split('?').next()?.strip_prefix("/v1/client/")?;
+    path.split('/').find_map(|part| part.parse().ok())
+}
+
+/// What is followed has no end, and is not passed on: the caller gets what there is.
+fn without_follow(target: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("follow=")).collect();
+    format!("{path}?{}", kept.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_their_allocation() {
+        let id = "6c3f6f9e-2b7c-8a8e-9d1f-000000000001";
+        for path in [
+            format!("/v1/client/fs/logs/{id}?task=a&type=stdout"),
+            format!("/v1/client/allocation/{id}/stats"),
+        ] {
+            assert_eq!(allocation_in(&path), id.parse().ok(), "{path}");
+        }
+        for path in ["/v1/client/stats", "/v1/jobs", &format!("/v1/allocation/{id}")] {
+            assert_eq!(allocation_in(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn following_ends_at_the_next_agent() {
+        assert_eq!(without_follow("/a?task=x&follow=true&plain=true"), "/a?task=x&plain=true");
+        assert_eq!(without_follow("/a"), "/a");
+    }
+}

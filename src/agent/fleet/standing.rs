@@ -1,0 +1,126 @@
+//! Keeps this agent what the cluster says it is: certificates that do not end, a part in Raft when it is given one.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use consensus::Consensus;
+use identity::{Clock, Credentials, Role, SecretText};
+use rpc::{Class, Method};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use std::sync::Arc;
+
+use super::messages::{AUTHORITY_KEY, RENEW, RenewRequest, decode, encode};
+use super::papers::{Membership, Papers};
+
+/// How often it is looked.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long the leader may take to answer.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The wait after something did not work out.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What is looked after.
+pub(crate) struct Standing {
+    pub(crate) consensus: Consensus,
+    pub(crate) client: Arc<rpc::Client>,
+    pub(crate) papers: Papers,
+    pub(crate) credentials: Credentials,
+    pub(crate) membership: Membership,
+    pub(crate) servers: watch::Sender<Vec<String>>,
+    pub(crate) clock: Clock,
+    pub(crate) name: String,
+}
+
+impl Standing {
+    pub(crate) async fn keep(mut self, stop: CancellationToken) {
+        let mut wait = LOOK;
+        let mut last = String::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            self.note_servers();
+            wait = match self.look().await {
+                Ok(()) => {
+                    last.clear();
+                    LOOK
+                }
+                Err(error) => {
+                    let words = format!("{error:#}");
+                    // The same again and again helps nobody.
+                    if words != last {
+                        tracing::warn!("this agent's standing in the cluster: {words}");
+                        last = words;
+                    }
+                    RETRY
+                }
+            };
+        }
+    }
+
+    /// Remembers where servers are, for the next start.
+    fn note_servers(&mut self) {
+        let servers: Vec<String> = self
+            .consensus
+            .members()
+            .into_iter()
+            .map(|member| member.address)
+            .filter(|address| !address.is_empty())
+            .collect();
+        if servers.is_empty() || servers == self.membership.servers {
+            return;
+        }
+        self.membership.servers.clone_from(&servers);
+        self.servers.send_replace(servers);
+        if let Err(error) = self.papers.store_membership(&self.membership) {
+            tracing::warn!("where the servers are could not be stored: {error:#}");
+        }
+    }
+
+    async fn look(&self) -> anyhow::Result<()> {
+        let Some(peer) = self.credentials.peer() else { return Ok(()) };
+        let takes_part =
+            self.consensus.members().iter().any(|member| member.node == self.membership.number);
+        let is_server = peer.role == Role::Server;
+        if takes_part != is_server || self.clock.now() >= peer.renew_at() {
+            self.renew(takes_part).await?;
+        }
+        if takes_part {
+            if self.papers.authority()?.is_none() {
+                let key = self.ask_leader(AUTHORITY_KEY, bytes::Bytes::new()).await?;
+                let key = String::from_utf8(key.into()).context("the authority's key")?;
+                self.papers.store_authority_key(&SecretText::new(key))?;
+            }
+            self.consensus.become_member().await?;
+        } else if is_server {
+            self.papers.forget_authority_key()?;
+        }
+        Ok(())
+    }
+
+    async fn renew(&self, server: bool) -> anyhow::Result<()> {
+        let key = self.papers.key()?;
+        let request = RenewRequest { request: key.request()?, server, name: self.name.clone() };
+        let answer = self
+            .ask_leader(RENEW, encode(&request))
+            .await
+            .context("the certificate could not be renewed")?;
+        let certificate: String = decode(&answer).map_err(anyhow::Error::msg)?;
+        self.credentials.replace(&certificate, &key, self.clock.now())?;
+        self.papers.store_certificate(&certificate)?;
+        tracing::info!(server, "certificate renewed");
+        Ok(())
+    }
+
+    async fn ask_leader(&self, method: Method, body: bytes::Bytes) -> anyhow::Result<bytes::Bytes> {
+        let leader = self
+            .consensus
+            .leader()
+            .filter(|leader| !leader.address.is_empty())
+            .context("no leader is known")?;
+        Ok(self.client.call(&leader.address, Class::Control, method, body, LIMIT).await?)
+    }
+}

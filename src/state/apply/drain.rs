@@ -1,0 +1,107 @@
+//! Nodes are emptied. The drainer decides which allocations leave when; here is what it and operators say.
+
+use model::{
+    AllocId, Allocation, DrainStatus, DrainStrategy, Eligibility, LastDrain, Node, NodeId,
+    Timestamp,
+};
+
+use super::node::mark;
+use crate::event::{Event, Rejection};
+use crate::table::State;
+
+impl State {
+    pub(super) fn set_drain(
+        &mut self,
+        id: NodeId,
+        drain: Option<&DrainStrategy>,
+        mark_eligible: bool,
+        at: Timestamp,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Rejection> {
+        let known = self.node_or_reject(id)?;
+        let mut node = Node::clone(known);
+        match drain {
+            Some(drain) => {
+                let mut drain = drain.clone();
+                let message = match &known.drain {
+                    // It goes on, in another way.
+                    Some(before) => {
+                        drain.started_at = before.started_at;
+                        "Node drain strategy updated"
+                    }
+                    None => "Node drain strategy set",
+                };
+                node.last_drain = Some(LastDrain {
+                    started_at: drain.started_at,
+                    updated_at: at,
+                    status: DrainStatus::Draining,
+                });
+                node.record("Drain", message, at);
+                node.drain = Some(drain);
+                node.draining = true;
+                mark(&mut node, Eligibility::Ineligible, at);
+            }
+            None => {
+                if known.draining {
+                    end(&mut node, DrainStatus::Canceled, at);
+                    node.record("Drain", "Node drain disabled", at);
+                }
+                if mark_eligible {
+                    mark(&mut node, Eligibility::Eligible, at);
+                }
+                if node == **known {
+                    return Ok(());
+                }
+            }
+        }
+        self.put_node(node, events);
+        Ok(())
+    }
+
+    pub(super) fn finish_drain(
+        &mut self,
+        id: NodeId,
+        started_at: Timestamp,
+        forced: bool,
+        at: Timestamp,
+        events: &mut Vec<Event>,
+    ) -> Result<(), Rejection> {
+        let known = self.node_or_reject(id)?;
+        if known.drain.as_ref().is_none_or(|drain| drain.started_at != started_at) {
+            return Err(Rejection::Conflict(format!(
+                "node {} is not being emptied any more",
+                known.name
+            )));
+        }
+        let mut node = Node::clone(known);
+        end(&mut node, DrainStatus::Complete, at);
+        let message = if forced {
+            "Node drain complete: the rest was stopped at the deadline"
+        } else {
+            "Node drain complete"
+        };
+        node.record("Drain", message, at);
+        self.put_node(node, events);
+        Ok(())
+    }
+
+    pub(super) fn mark_migrate(&mut self, ids: &[AllocId], at: Timestamp, events: &mut Vec<Event>) {
+        for id in ids {
+            let Some(alloc) = self.allocs.get(id) else { continue };
+            // What is over or told to stop leaves anyway.
+            if alloc.terminal() || alloc.migrate.is_some() {
+                continue;
+            }
+            let mut alloc = Allocation::clone(alloc);
+            alloc.migrate = Some(at);
+            alloc.modified_at = at;
+            self.put_alloc(alloc, true, events);
+        }
+    }
+}
+
+fn end(node: &mut Node, status: DrainStatus, at: Timestamp) {
+    let started_at = node.drain.take().map(|drain| drain.started_at).unwrap_or_default();
+    node.draining = false;
+    node.last_drain = Some(LastDrain { started_at, updated_at: at, status });
+}
