@@ -39,6 +39,10 @@ use transport::OverRpc;
 
 /// How long a certificate lives: so long is a node remembered that was removed.
 pub(crate) const CERTIFICATE_LIFE: Duration = identity::DEFAULT_LIFETIME;
+/// The attribute with the repositories that an agent follows: one that follows fewer must not lead.
+pub(crate) const REPOS: &str = "herder.repos";
+/// How long handing over may take when an agent stops.
+const HAND_OVER: Duration = Duration::from_secs(2);
 /// How often a leader looks whether the log says who the cluster is.
 const FOUNDING: Duration = Duration::from_millis(200);
 
@@ -260,6 +264,31 @@ impl Running {
         let _ = self.desk.api.set(api.clone());
         let proxy = self.proxy.clone();
         api.layer(middleware::from_fn(move |request, next| proxy.clone().pass(request, next)))
+    }
+}
+
+/// The names of what an agent follows, as an attribute.
+pub(crate) fn repos(settings: &[crate::config::RepoSettings]) -> String {
+    let mut names: Vec<&str> = settings.iter().map(|repo| repo.config.name.as_str()).collect();
+    names.sort_unstable();
+    names.join(",")
+}
+
+/// A leader that stops has another one lead first, so that nobody waits for an election.
+pub(crate) async fn hand_over(consensus: &Consensus) {
+    if !consensus.is_leader() {
+        return;
+    }
+    let others = consensus.members().into_iter().filter(|member| member.voter && !member.leader);
+    let Some(next) =
+        others.filter(|member| member.last_contact.is_some()).max_by_key(|m| m.matched)
+    else {
+        return;
+    };
+    match tokio::time::timeout(HAND_OVER, consensus.transfer(next.node)).await {
+        Ok(Ok(())) => tracing::info!("handed the lead over to the server at {}", next.address),
+        Ok(Err(error)) => tracing::info!("the lead was not handed over: {error}"),
+        Err(_) => tracing::info!("the lead was not handed over in time"),
     }
 }
 

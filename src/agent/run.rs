@@ -227,6 +227,7 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     }
     drop(server);
     drop(upstream);
+    fleet::hand_over(&consensus).await;
     consensus.close().await;
     if running > 0 {
         tracing::info!(
@@ -350,6 +351,9 @@ impl Describe {
         let mut node = node::fingerprint(&settings, &self.drivers).await;
         node.rpc_address = self.rpc_address.map(|address| address.to_string()).unwrap_or_default();
         node.role = all.fleet.role;
+        if self.rpc_address.is_some() {
+            node.attributes.insert(fleet::REPOS.to_owned(), fleet::repos(&all.repos));
+        }
         node
     }
 }

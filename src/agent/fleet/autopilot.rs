@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use consensus::{ChangeError, Consensus, MemberStatus};
-use model::{Node, NodeId, NodeStatus};
+use model::{Node, NodeId, NodeRole, NodeStatus};
 use server::{Action, AutopilotOptions, Candidate, next_member};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,7 @@ pub(crate) async fn run(consensus: Consensus, voters: usize, stop: CancellationT
                 consensus.set_address(member).await
             }
             None => {
-                let candidates: Vec<Candidate> = group.nodes.iter().map(Candidate::of).collect();
+                let candidates = group.candidates();
                 let members = group.as_seen(&mut seen, Instant::now());
                 let Some(action) = next_member(&options, &members, &candidates) else { continue };
                 tracing::info!("servers: {action:?}");
@@ -94,6 +94,29 @@ impl Group {
             let node = self.node(member).filter(|node| node.status == NodeStatus::Ready)?;
             (node.rpc_address != member.address).then(|| (member.node, node.rpc_address.clone()))
         })
+    }
+
+    /// Who may take part. A newcomer that follows fewer repositories than this server would, as the leader, hold the
+    /// jobs of the others: it has no vote.
+    fn candidates(&self) -> Vec<Candidate> {
+        let repos = |node: &Node| -> BTreeSet<String> {
+            let listed = node.attributes.get(super::REPOS).map(String::as_str).unwrap_or_default();
+            listed.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        };
+        let leader = self.members.iter().find(|member| member.leader);
+        let wanted = leader.and_then(|leader| self.node(leader)).map(repos).unwrap_or_default();
+        let takes_part =
+            |node: &Node| self.members.iter().any(|member| member.node == self.number(node));
+        self.nodes
+            .iter()
+            .map(|node| {
+                let mut candidate = Candidate::of(node);
+                if !takes_part(node) && !wanted.is_subset(&repos(node)) {
+                    candidate.role = NodeRole::Worker;
+                }
+                candidate
+            })
+            .collect()
     }
 
     fn as_seen(&self, seen: &mut BTreeMap<u64, Instant>, now: Instant) -> Vec<server::Member> {
@@ -188,6 +211,24 @@ mod tests {
         assert_eq!(group.number(&group.nodes[0]), 1);
         assert_eq!(group.number(&group.nodes[1]), other);
         assert_eq!(group.moved(), None);
+    }
+
+    #[test]
+    fn who_follows_fewer_repositories_does_not_vote() {
+        let following = |name: &str, repos: &str| {
+            let mut node = node(name, &format!("{name}:1"));
+            node.attributes.insert(super::super::REPOS.to_owned(), repos.to_owned());
+            node
+        };
+        let nodes = vec![
+            following("a", "infra,shop"),
+            following("b", "infra"),
+            following("c", "infra,shop,x"),
+        ];
+        let leader = MemberStatus { leader: true, ..member(number_of(nodes[0].id), "a:1") };
+        let group = Group { members: vec![leader], nodes, last: 0 };
+        let roles: Vec<NodeRole> = group.candidates().into_iter().map(|one| one.role).collect();
+        assert_eq!(roles, [NodeRole::Auto, NodeRole::Worker, NodeRole::Auto]);
     }
 
     #[test]
