@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Beginning, Settings};
 use desk::Desk;
 use joining::Newcomer;
-use papers::{Membership, Papers, number_of};
+use papers::{ALONE, Membership, Papers, number_of};
 use proxy::Proxy;
 use standing::Standing;
 use transport::OverRpc;
@@ -104,7 +104,7 @@ pub(crate) async fn enter(settings: &Settings, version: &str) -> anyhow::Result<
         (None, Beginning::Found) => {
             founds = true;
             // An agent that was alone voted as number one.
-            let number = if was_alone { 1 } else { number_of(node) };
+            let number = if was_alone { ALONE } else { number_of(node) };
             papers.found(node, &settings.name, vec![address.ip()], number, &clock)?
         }
         (None, Beginning::Ask | Beginning::Alone) => bail!(

@@ -9,7 +9,7 @@ use server::{Action, AutopilotOptions, Candidate, next_member};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::papers::number_of;
+use super::papers::{ALONE, number_of};
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(250);
@@ -81,7 +81,7 @@ impl Group {
         let own = number_of(node.id);
         let is_own = self.members.iter().any(|member| member.node == own);
         let at = self.members.iter().find(|member| member.address == node.rpc_address);
-        at.filter(|_| !is_own).map_or(own, |member| member.node)
+        at.filter(|member| !is_own && member.node == ALONE).map_or(own, |member| member.node)
     }
 
     fn node(&self, member: &MemberStatus) -> Option<&Node> {
@@ -201,6 +201,14 @@ mod tests {
             last_contact: None,
             matched: None,
         }
+    }
+
+    #[test]
+    fn nobody_becomes_a_member_by_its_address() {
+        let nodes = vec![node("liar", "a:1")];
+        let group = Group { members: vec![member(77, "a:1")], nodes, last: 0 };
+        assert_eq!(group.number(&group.nodes[0]), number_of(group.nodes[0].id));
+        assert!(group.node(&group.members[0]).is_none());
     }
 
     #[test]

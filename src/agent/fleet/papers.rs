@@ -163,6 +163,9 @@ impl Papers {
     }
 }
 
+/// The number of an agent that was alone before it founded a cluster.
+pub(crate) const ALONE: u64 = 1;
+
 /// The number that a node votes under. It fits into what JSON readers call a number.
 pub(crate) fn number_of(node: NodeId) -> u64 {
     let (high, low) = node.uuid().as_u64_pair();
