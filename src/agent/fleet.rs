@@ -256,6 +256,7 @@ impl Running {
             self.desk.cluster,
             stop.clone(),
         ));
+        tasks.spawn(tell_who_leads(consensus.clone(), stop.clone()));
         tasks.spawn(autopilot::run(consensus.clone(), settings.fleet.voters, stop.clone()));
     }
 

@@ -238,11 +238,10 @@ mod tests {
         assert_eq!(Peer::from_pem(&server).expect("a certificate").role, Role::Server);
         let other = NodeKey::generate().expect("a key");
         assert!(office.renew(&peer, true, &renew(&other, false)).is_err());
-        town.apply(&Command::RemoveNode {
-            node: peer.node.expect("named"),
-            until: peer.not_after,
-            at: NOW,
-        });
+        let id = peer.node.expect("named");
+        let node = Box::new(model::Node { id, ..model::Node::default() });
+        town.apply(&Command::RegisterNode { node, at: NOW });
+        town.apply(&Command::RemoveNode { node: id, until: peer.not_after, at: NOW });
         assert!(town.office().renew(&peer, true, &renew(&key, false)).is_err());
         assert!(town.office().join(&request(&token, &key), Vec::new()).is_err());
     }
