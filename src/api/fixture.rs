@@ -9,8 +9,6 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use catalog::{Catalog, CatalogHandle};
 use futures_util::StreamExt;
-use std::time::Duration;
-
 use model::wire::NewJoinToken;
 use model::wire::{GitopsError, PlanRequest, PlanResponse};
 use model::{
