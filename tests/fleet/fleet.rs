@@ -17,9 +17,21 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a node may be silent before it is lost.
 pub(crate) const LOST_AFTER: Duration = Duration::from_secs(3);
 
-const CONFIG: &str = "server { lost_after = \"3s\" }\n\
-    plugin \"raw_exec\" { config { enabled = true } }\n\
-    plugin \"docker\" { config { enabled = false } }\n";
+const CONFIG: &str = r#"
+server {
+  lost_after = "3s"
+}
+plugin "raw_exec" {
+  config {
+    enabled = true
+  }
+}
+plugin "docker" {
+  config {
+    enabled = false
+  }
+}
+"#;
 
 /// A job of example servers, in some release.
 pub(crate) fn web(count: usize, release: &str) -> String {
