@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
-use openraft::{BasicNode, Raft, ServerState};
+use openraft::{BasicNode, Instant as _, Raft, RaftMetrics, ServerState};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -48,6 +48,8 @@ pub(crate) struct Seat {
     failure: Arc<OnceLock<String>>,
     /// A member that answered within this time counts as one that answers.
     contact: Duration,
+    /// A leader that no quorum answered for this long leads nobody.
+    unheard: Duration,
     /// When this node heard a leader last.
     heard: Mutex<Instant>,
     ticker: Mutex<Option<tokio::task::AbortHandle>>,
@@ -157,6 +159,7 @@ impl Seat {
             counters,
             failure,
             contact: options.election_timeout * 2,
+            unheard: options.election_timeout * 5,
             heard: Mutex::new(Instant::now()),
             ticker: Mutex::new(None),
             closed: Mutex::new(Some(closed)),
@@ -221,18 +224,35 @@ impl Seat {
     pub(crate) fn status(&self) -> RaftStatus {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        RaftStatus::new(&metrics, self.counters.status())
+        let mut status = RaftStatus::new(&metrics, self.counters.status());
+        status.leader = status.leader.filter(|leader| *leader != self.node || self.leads(&metrics));
+        status
     }
 
     pub(crate) fn is_leader(&self) -> bool {
-        self.raft.metrics().borrow_watched().state == ServerState::Leader
+        self.leads(&self.raft.metrics().borrow_watched())
+    }
+
+    /// Whether nobody else has a vote.
+    pub(crate) fn is_sole(&self) -> bool {
+        is_sole(self.node, &self.raft.metrics().borrow_watched())
+    }
+
+    /// Whether this node leads: it was elected, its engine runs, and a quorum answered lately. The engine itself leads
+    /// until it hears of another leader, which one that is cut off never does.
+    fn leads(&self, metrics: &RaftMetrics<Types>) -> bool {
+        metrics.state == ServerState::Leader
+            && metrics.running_state.is_ok()
+            && (is_sole(self.node, metrics)
+                || metrics.last_quorum_acked.is_none_or(|at| at.elapsed() <= self.unheard))
     }
 
     /// Who leads, as far as this node knows.
     pub(crate) fn leader(&self) -> Option<Leader> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let node = metrics.current_leader?;
+        let node =
+            metrics.current_leader.filter(|node| *node != self.node || self.leads(&metrics))?;
         let known = metrics.membership_config.membership().get_node(&node);
         Some(Leader { node, address: known.map(|known| known.addr.clone()).unwrap_or_default() })
     }
@@ -302,6 +322,10 @@ impl Seat {
     pub(crate) fn stopped(&self, engine: String) -> ConsensusError {
         ConsensusError::Stopped { dir: self.dir.clone(), reason: self.reason(engine) }
     }
+}
+
+fn is_sole(node: u64, metrics: &RaftMetrics<Types>) -> bool {
+    metrics.membership_config.membership().voter_ids().eq([node])
 }
 
 /// Whether a node has to look at the clock: a leader to tell its followers that it is there, everyone else to notice

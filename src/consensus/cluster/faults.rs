@@ -75,3 +75,27 @@ async fn lost_and_late_messages_cost_time_and_nothing_else() {
     }
     cluster.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_does_not_think_that_it_leads() {
+    let cluster = Cluster::of(55, 3, patient).await;
+    let leader = cluster.leader_among(1..=3).await;
+    let node = cluster.node(leader);
+    let mut leads = node.leadership();
+    timeout(Duration::from_secs(30), leads.wait_for(|leads| *leads))
+        .await
+        .expect("soon")
+        .expect("it runs");
+    // The engine would lead until it hears of another one: never.
+    cluster.net.isolate(leader, (1..=3).filter(|node| *node != leader));
+    timeout(Duration::from_secs(30), leads.wait_for(|leads| !*leads))
+        .await
+        .expect("soon")
+        .expect("it runs");
+    assert!(!node.is_leader());
+    assert_eq!((node.leader(), node.metrics().leader), (None, None));
+    cluster.net.heal();
+    cluster.node(leader).propose(register(1)).await.expect("all is well again");
+    cluster.caught_up(1..=3).await;
+    cluster.close().await;
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{Consensus, Inner, Leader};
 use crate::error::ConsensusError;
@@ -96,9 +96,19 @@ pub(super) async fn show_leadership(inner: Weak<Inner>, sender: watch::Sender<bo
                 Some(seat) => {
                     let mut metrics = seat.raft.server_metrics();
                     loop {
-                        let leads = metrics.borrow_watched().state == ServerState::Leader;
+                        // What was published before is looked at here, what comes after wakes.
+                        let elected = metrics.borrow_and_update().state == ServerState::Leader;
+                        let leads = elected && seat.is_leader();
                         sender.send_if_modified(|known| std::mem::replace(known, leads) != leads);
-                        if metrics.changed().await.is_err() {
+                        let changed = metrics.changed();
+                        // A quorum that falls silent publishes nothing; one alone has nobody to wait for.
+                        let changed = match elected && !seat.is_sole() {
+                            true => timeout(LOOK, changed).await.unwrap_or(Ok(())),
+                            false => changed.await,
+                        };
+                        if changed.is_err() {
+                            // Who has stopped does not lead, whatever it was.
+                            sender.send_if_modified(|known| std::mem::replace(known, false));
                             return false;
                         }
                     }
