@@ -64,10 +64,10 @@ fn a_removed_node_is_let_in_no_more() {
     });
     fleet.agents[1].client().purge_node(node).expect("removed");
     fleet.wait_for("all agents to know", |fleet| {
-        fleet.living().all(|agent| {
-            agent.nodes().is_some_and(|nodes| nodes.iter().all(|one| one.id != node))
-        })
-        .then_some(())
+        fleet
+            .living()
+            .all(|agent| agent.nodes().is_some_and(|nodes| nodes.iter().all(|one| one.id != node)))
+            .then_some(())
     });
     // It comes back with a certificate that was good.
     fleet.agents[worker].launch();

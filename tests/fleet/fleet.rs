@@ -286,7 +286,11 @@ impl Fleet {
     }
 
     fn look(&self) -> Result<(), String> {
-        let processes = self.processes();
+        // What runs where no agent is, is known to nobody, and stays until one comes back.
+        let mut processes = BTreeMap::new();
+        for agent in self.living() {
+            processes.append(&mut audit::processes(&agent.data_dir()));
+        }
         let mut first: Option<Vec<AllocListStub>> = None;
         for agent in self.living() {
             let name = &agent.name;
@@ -303,7 +307,10 @@ impl Fleet {
                 let found = crate::load::passing(agent.catalog(), service);
                 let found = found.map_err(|error| format!("{}: {error}", agent.name))?.len();
                 if found != *count {
-                    return Err(format!("{} of {count} pass in the catalog of {}", found, agent.name));
+                    return Err(format!(
+                        "{} of {count} pass in the catalog of {}",
+                        found, agent.name
+                    ));
                 }
             }
         }

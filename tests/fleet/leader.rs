@@ -22,7 +22,9 @@ fn a_leader_killed_in_the_middle_of_a_rollout_loses_nothing() {
         let release = format!("round-{round}");
         let before = newest(&fleet);
         fleet.commit(4, &release);
-        fleet.wait_for("the rollout to be under way", |fleet| (newest(fleet) > before).then_some(()));
+        fleet.wait_for("the rollout to be under way", |fleet| {
+            (newest(fleet) > before).then_some(())
+        });
         let leader = fleet.wait_leader();
         let others = fleet.living().filter(|agent| agent.name != fleet.agents[leader].name);
         watch.catalogs(others.map(|agent| agent.catalog()).collect());

@@ -41,7 +41,9 @@ pub(crate) fn available() -> bool {
     let why_not = WHY_NOT.get_or_init(|| {
         let network = Network::new().and_then(|mut network| {
             let machine = network.add()?;
-            machine.firewall("-A INPUT -s 192.0.2.1 -m statistic --mode random --probability 0.5 -j DROP")
+            machine.firewall(
+                "-A INPUT -s 192.0.2.1 -m statistic --mode random --probability 0.5 -j DROP",
+            )
         });
         network.err()
     });

@@ -41,7 +41,11 @@ fn a_worker_cut_off_runs_on_is_replaced_and_comes_back() {
     let now = fleet.processes();
     for alloc in &on_it {
         let alloc = alloc.to_string();
-        assert_eq!(now.get(&alloc), before.get(&alloc), "what a worker that is alone runs, runs on");
+        assert_eq!(
+            now.get(&alloc),
+            before.get(&alloc),
+            "what a worker that is alone runs, runs on"
+        );
     }
 
     fleet.agents[worker].machine.link(true);
