@@ -117,7 +117,7 @@ pub(crate) fn settled(
 pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
     shared: Arc<Mutex<Shared>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -131,6 +131,7 @@ struct Shared {
 
 /// What was seen.
 pub(crate) struct Seen {
+    /// The fewest instances that a catalog named.
     pub(crate) fewest: usize,
     /// All allocations that ever had a process.
     pub(crate) allocs: BTreeSet<String>,
@@ -138,18 +139,25 @@ pub(crate) struct Seen {
 
 impl Watch {
     /// Begins to look: no allocation has two processes, and the catalogs that are watched always name somebody.
-    pub(crate) fn start(dir: PathBuf, service: &str, catalogs: Vec<SocketAddr>) -> Self {
+    pub(crate) fn start(dir: PathBuf, service: &'static str, catalogs: Vec<SocketAddr>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Mutex::new(Shared { catalogs, ..Shared::default() }));
-        let (stopping, sharing, service) =
-            (Arc::clone(&stop), Arc::clone(&shared), service.to_owned());
-        let thread = std::thread::spawn(move || {
-            while !stopping.load(Ordering::Relaxed) {
-                look(&dir, &service, &sharing);
-                std::thread::sleep(LOOK);
-            }
+        // A catalog that takes its time holds up nobody's look at the machine.
+        let looks: [Box<dyn Fn(&Mutex<Shared>) + Send>; 2] = [
+            Box::new(move |shared| look_at_machine(&dir, shared)),
+            Box::new(move |shared| look_at_catalogs(service, shared)),
+        ];
+        let threads = looks.into_iter().map(|look| {
+            let (stop, shared) = (Arc::clone(&stop), Arc::clone(&shared));
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    look(&shared);
+                    std::thread::sleep(LOOK);
+                }
+            })
         });
-        Self { stop, shared, thread: Some(thread) }
+        let threads = threads.collect();
+        Self { stop, shared, threads }
     }
 
     /// These answer from now on: those of agents that live.
@@ -157,19 +165,18 @@ impl Watch {
         self.shared.lock().expect("no panic").catalogs = catalogs;
     }
 
-    /// The first thing that was wrong, if any.
+    /// Ends, and fails if anything was wrong.
     pub(crate) fn end(mut self) -> Seen {
-        self.finish();
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().expect("the watch");
+        }
         let shared = self.shared.lock().expect("no panic");
         assert!(shared.wrongs.is_empty(), "{:?}", shared.wrongs);
         assert!(shared.looks > 3, "looked {} times only", shared.looks);
-        Seen { fewest: shared.fewest.unwrap_or_default(), allocs: shared.seen.clone() }
-    }
-
-    fn finish(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("the watch");
+        Seen {
+            fewest: shared.fewest.expect("a catalog was looked at"),
+            allocs: shared.seen.clone(),
         }
     }
 }
@@ -180,37 +187,36 @@ impl Drop for Watch {
     }
 }
 
-fn look(dir: &Path, service: &str, shared: &Mutex<Shared>) {
+fn look_at_machine(dir: &Path, shared: &Mutex<Shared>) {
     let processes = processes(dir);
-    let catalogs = shared.lock().expect("no panic").catalogs.clone();
-    let mut wrongs = Vec::new();
-    for (alloc, pids) in processes.iter().filter(|(_, pids)| pids.len() > 1) {
-        wrongs.push(format!("{alloc} has processes {pids:?}"));
+    let mut shared = shared.lock().expect("no panic");
+    shared.looks += 1;
+    for (alloc, pids) in processes {
+        if pids.len() > 1 {
+            shared.wrongs.push(format!("{alloc} has processes {pids:?}"));
+        }
+        shared.seen.insert(alloc);
     }
-    let mut fewest = None;
+}
+
+fn look_at_catalogs(service: &str, shared: &Mutex<Shared>) {
+    let catalogs = shared.lock().expect("no panic").catalogs.clone();
     for catalog in catalogs {
-        let found = load::passing(catalog, service);
-        // One that was killed or taken off the list meanwhile counts no more.
-        if !shared.lock().expect("no panic").catalogs.contains(&catalog) {
+        let found = load::passing(catalog, service).map_err(|error| error.to_string());
+        let mut shared = shared.lock().expect("no panic");
+        // One that was killed meanwhile counts no more.
+        if !shared.catalogs.contains(&catalog) {
             continue;
         }
         match found {
             Ok(instances) => {
                 let number = instances.len();
                 if number == 0 {
-                    wrongs.push(format!("the catalog at {catalog} is empty"));
+                    shared.wrongs.push(format!("the catalog at {catalog} is empty"));
                 }
-                fewest = Some(fewest.map_or(number, |fewest: usize| fewest.min(number)));
+                shared.fewest = Some(shared.fewest.map_or(number, |fewest| fewest.min(number)));
             }
-            Err(error) => wrongs.push(format!("the catalog at {catalog}: {error}")),
+            Err(error) => shared.wrongs.push(format!("the catalog at {catalog}: {error}")),
         }
     }
-    let mut shared = shared.lock().expect("no panic");
-    shared.looks += 1;
-    shared.wrongs.extend(wrongs);
-    shared.seen.extend(processes.into_keys());
-    shared.fewest = match (shared.fewest, fewest) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    };
 }

@@ -34,7 +34,7 @@ fn a_leader_whose_disk_is_full_hands_over() {
     fleet.grow(4);
     let before = fleet.processes();
     assert_eq!(fleet.leader(), Some(0), "the first one leads");
-    let watch = fleet.watch();
+    let watch = fleet.watch(&fleet.catalogs());
     fill(&fleet.agents[0]);
     // It cannot promise anything any more, and says so; the others go on without it.
     fleet.wait_for("another leader that accepts writes", |fleet| {

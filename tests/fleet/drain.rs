@@ -21,7 +21,7 @@ fn a_node_is_drained_without_its_service_getting_thin() {
         running.iter().filter(|alloc| alloc.node_id == id).count()
     };
     assert!(here(&fleet) > 0, "nothing runs there");
-    let watch = fleet.watch();
+    let watch = fleet.watch(&fleet.catalogs());
     let id_text = id.to_string();
     let drain = fleet.agents[leader].herder(&["node", "drain", "-enable", "-yes", &id_text]);
     assert!(drain.status.success(), "{}", said(&drain));

@@ -7,7 +7,7 @@ use crate::fleet::{Fleet, rounds};
 #[test]
 fn lost_packets_and_one_way_links_break_nothing() {
     let Some(mut fleet) = Fleet::start(4) else { return };
-    let watch = fleet.watch();
+    let watch = fleet.watch(&fleet.catalogs());
     let machines = fleet.machines();
     let mut release = 1;
     let mut during = |fleet: &mut Fleet, watch_for: Duration| {

@@ -213,8 +213,9 @@ impl Fleet {
         self.living().map(Agent::catalog).collect()
     }
 
-    pub(crate) fn watch(&self) -> Watch {
-        Watch::start(self.dir.path().to_owned(), "web", self.catalogs())
+    /// Looks at the whole machine from now on, and at these catalogs.
+    pub(crate) fn watch(&self, catalogs: &[SocketAddr]) -> Watch {
+        Watch::start(self.dir.path().to_owned(), "web", catalogs.to_vec())
     }
 
     pub(crate) fn processes(&self) -> BTreeMap<String, Vec<u32>> {

@@ -16,7 +16,7 @@ fn summary(times: &mut [Duration]) -> String {
 #[test]
 fn a_leader_killed_in_the_middle_of_a_rollout_loses_nothing() {
     let Some(mut fleet) = Fleet::start(4) else { return };
-    let watch = fleet.watch();
+    let watch = fleet.watch(&fleet.catalogs());
     let mut times = Vec::new();
     for round in 0..rounds(3) {
         let release = format!("round-{round}");
@@ -70,7 +70,7 @@ fn a_leader_cut_off_from_the_majority_refuses_and_comes_back() {
     let Some(mut fleet) = Fleet::start(4) else { return };
     let old = fleet.wait_leader();
     let term = fleet.agents[old].raft().expect("it answers").term;
-    let watch = fleet.watch();
+    let watch = fleet.watch(&fleet.catalogs());
     let machines = fleet.machines();
     fleet.agents[old].machine.cut_from(&machines);
 

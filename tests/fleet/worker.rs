@@ -20,8 +20,7 @@ fn a_worker_cut_off_runs_on_is_replaced_and_comes_back() {
     let on_it = theirs(&fleet);
     assert!(!on_it.is_empty(), "nothing runs on the worker");
     let before = fleet.processes();
-    let watch = fleet.watch();
-    watch.catalogs(fleet.catalogs()[..3].to_vec());
+    let watch = fleet.watch(&fleet.catalogs()[..3]);
 
     fleet.agents[worker].machine.link(false);
     let cut = Instant::now();
