@@ -1,7 +1,9 @@
 //! How fast commands become durable: `cargo run --release -p herder-consensus --example propose [dir]`, and with
 //! `--voters 3` in front of the directory, by three voters over loopback TCP; then also how long a write waits when the
-//! leader is gone.
+//! leader is gone. `--serve` and `--load` are for `benches/etcd/run`, which says how they are used.
 
+mod beside;
+mod http;
 mod tcp;
 
 use std::path::Path;
@@ -95,6 +97,12 @@ async fn measure(consensus: &Consensus) -> Result<(), Failure> {
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|argument| argument == "--serve").is_some() {
+        return beside::serve(arguments).await;
+    }
+    if arguments.next_if(|argument| argument == "--load").is_some() {
+        return beside::load(arguments).await;
+    }
     let mut voters = 1;
     if arguments.next_if(|argument| argument == "--voters").is_some() {
         voters = arguments.next().ok_or("--voters wants a number")?.parse()?;
