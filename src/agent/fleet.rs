@@ -5,12 +5,14 @@ mod autopilot;
 mod desk;
 mod heartbeat;
 mod joining;
+mod limits;
 mod messages;
 mod papers;
 mod proxy;
 mod rights;
 mod standing;
 mod transport;
+mod turns;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
@@ -36,6 +38,7 @@ use papers::{ALONE, Membership, Papers, number_of};
 use proxy::Proxy;
 use standing::Standing;
 use transport::OverRpc;
+use turns::FleetTurns;
 
 /// How long a certificate lives: so long is a node remembered that was removed.
 pub(crate) const CERTIFICATE_LIFE: Duration = identity::DEFAULT_LIFETIME;
@@ -189,6 +192,7 @@ impl Fleet {
             papers: self.papers.clone(),
             cluster: self.membership.cluster,
             clock: self.clock.clone(),
+            hosts: Arc::default(),
             server: OnceLock::new(),
             api: OnceLock::new(),
         });
@@ -233,6 +237,19 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// This node's turns at looking at remotes; what it sees is told to the leader from now on.
+    pub(crate) fn turns(
+        &self,
+        tasks: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) -> Arc<dyn gitrepo::Turns> {
+        let desk = &self.desk;
+        let (consensus, hosts) = (desk.consensus.clone(), Arc::clone(&desk.hosts));
+        let (turns, seen) = FleetTurns::new(self.proxy.own, consensus.clone(), hosts);
+        tasks.spawn(turns::tell(seen, consensus, Arc::clone(&desk.client), stop.clone()));
+        Arc::new(turns)
+    }
+
     /// Now that the server's loops run: heartbeats go out and are heard, and who votes is looked after.
     pub(crate) fn serve(
         &self,
@@ -248,6 +265,7 @@ impl Running {
             consensus.clone(),
             Arc::clone(client),
             server.clone(),
+            Arc::clone(&self.desk.hosts),
             stop.clone(),
         ));
         tasks.spawn(found(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use gitrepo::{Poller, RepoHandle};
+use gitrepo::{Poller, RepoHandle, Turns};
 use model::{BlobId, NodeId, Origin};
 use node::RepositoryFiles;
 use server::Repository;
@@ -24,6 +24,7 @@ pub(crate) fn follow(
     settings: &RepoSettings,
     data_dir: &Path,
     node: NodeId,
+    turns: Arc<dyn Turns>,
     stop: &CancellationToken,
 ) -> anyhow::Result<(Repository, Arc<RepoHandle>)> {
     let (sender, observations) = mpsc::channel(OBSERVATIONS);
@@ -32,7 +33,8 @@ pub(crate) fn follow(
     let config = settings.config.clone();
     let name = config.name.clone();
     let url = config.url.redacted();
-    let handle = Poller::start(config, data_dir.to_owned(), seed, sender, stop.child_token())
+    let data_dir = data_dir.to_owned();
+    let handle = Poller::start(config, data_dir, seed, turns, sender, stop.child_token())
         .with_context(|| format!("following repository {url}"))?;
     let handle = Arc::new(handle);
     let source = Arc::clone(&handle);

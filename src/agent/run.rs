@@ -104,10 +104,16 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         }
     };
 
+    let turns: Arc<dyn gitrepo::Turns> = match &between {
+        Some(between) => between.turns(&mut faces, &stop_faces),
+        None => Arc::new(gitrepo::Alone),
+    };
     let repositories = settings
         .repos
         .iter()
-        .map(|repo| follow::follow(repo, &settings.data_dir, node_id, &stop_server))
+        .map(|repo| {
+            follow::follow(repo, &settings.data_dir, node_id, Arc::clone(&turns), &stop_server)
+        })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mirrors = repositories.iter().map(|(repo, mirror)| (repo.name.clone(), Arc::clone(mirror)));
     let mirrors = follow::Mirrors(mirrors.collect());

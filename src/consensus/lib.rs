@@ -17,6 +17,7 @@ mod backend;
 mod cluster;
 mod consensus;
 mod counters;
+mod courier;
 mod error;
 mod guard;
 mod log;
@@ -40,6 +41,7 @@ mod wire;
 mod writer;
 
 pub use consensus::{Consensus, Leader};
+pub use courier::Courier;
 pub use error::{AnswerError, ChangeError, ConsensusError, ProposeError, ReadError};
 pub use membership::{Member, MemberStatus};
 pub use options::{FollowOptions, Following, Options, Start};

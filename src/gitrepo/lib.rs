@@ -26,7 +26,9 @@ pub use config::{ConfigError, Limits, RepoConfig};
 pub use error::{FetchError, ReadError};
 pub use mirror::{Mirror, Refreshed};
 pub use pattern::{PathPattern, PatternError};
-pub use poller::{Failure, Head, History, Observation, PollStatus, Poller, RepoHandle, next_poll};
+pub use poller::{
+    Alone, Failure, Head, History, Observation, PollStatus, Poller, RepoHandle, Turns, next_poll,
+};
 pub use reader::{CommitInfo, FileKind, Reader, Tree, TreeFile};
 pub use secret::{Credentials, Secret, SecretError, SecretSource};
 pub use url::{RemoteUrl, UrlError};

@@ -22,7 +22,7 @@ use crate::mirror::Mirror;
 use crate::pattern::PathPattern;
 use crate::reader::{CommitInfo, Reader, Tree};
 
-pub use schedule::{History, next_poll};
+pub use schedule::{Alone, History, Turns, next_poll};
 pub use status::{Failure, Head, Observation, PollStatus};
 
 /// Most requests that wait for a thread.
@@ -43,7 +43,7 @@ type Read = Box<dyn FnOnce(Result<&Reader, ReadError>) + Send>;
 
 impl Poller {
     /// Starts to follow a repository: the first look is at once. Observations go to `events`; `stop` ends it. `seed`
-    /// spreads the polls of many agents.
+    /// spreads the polls of many agents that do not know of each other; `turns` is for those that do.
     ///
     /// # Errors
     /// When the configuration does not fit or no thread can be started. A remote that cannot be reached is not an
@@ -52,6 +52,7 @@ impl Poller {
         config: RepoConfig,
         data_dir: PathBuf,
         seed: u64,
+        turns: Arc<dyn Turns>,
         events: mpsc::Sender<Observation>,
         stop: CancellationToken,
     ) -> Result<RepoHandle, FetchError> {
@@ -67,6 +68,7 @@ impl Poller {
             config: Arc::clone(&config),
             data_dir: data_dir.clone(),
             seed,
+            turns,
             events,
             stop: stop.clone(),
             prefix: Arc::clone(&prefix),

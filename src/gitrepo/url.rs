@@ -95,6 +95,15 @@ impl RemoteUrl {
         self.to_string()
     }
 
+    /// The host, of an HTTP address with its port: whoever counts our requests. Empty for a folder of this machine.
+    pub fn host(&self) -> &str {
+        match &self.0 {
+            Place::Http { authority, .. } => authority,
+            Place::Ssh { host, .. } | Place::Git { host, .. } => host,
+            Place::Local(_) => "",
+        }
+    }
+
     /// The folder, for a repository on this machine.
     pub fn local_path(&self) -> Option<&Path> {
         match &self.0 {

@@ -11,9 +11,11 @@ use rpc::{Class, Client, Code, Handler, Method, Refused};
 use server::Server;
 
 use super::admission::Office;
+use super::limits::Hosts;
 use super::messages::{
-    AUTHORITY_KEY, CONSENSUS, HEAD_SEEN, HEARTBEAT, HTTP, HeadSeen, Heartbeat, HttpRequest, JOIN,
-    JoinRequest, RENEW, RenewRequest, decode, encode,
+    AUTHORITY_KEY, CONSENSUS, HEAD_SEEN, HEARTBEAT, HOST_REFUSES, HTTP, HeadSeen, Heartbeat,
+    HeartbeatAnswer, HostRefuses, HttpRequest, JOIN, JoinRequest, RENEW, RenewRequest, decode,
+    encode,
 };
 use super::papers::{ALONE, Papers, number_of};
 use super::proxy;
@@ -32,6 +34,7 @@ pub(crate) struct Desk {
     pub(crate) papers: Papers,
     pub(crate) cluster: ClusterId,
     pub(crate) clock: Clock,
+    pub(crate) hosts: Arc<Hosts>,
     /// There once the agent's other parts have started.
     pub(crate) server: OnceLock<Server>,
     pub(crate) api: OnceLock<axum::Router>,
@@ -64,6 +67,7 @@ impl Handler for Desk {
             AUTHORITY_KEY => self.authority_key(peer),
             HEAD_SEEN => self.head_seen(&body).await,
             HTTP => self.http(peer, &body).await,
+            HOST_REFUSES => self.host_refuses(&body),
             _ => Err(Refused::new(Code::UNKNOWN_METHOD, "this version does not know the request")),
         }
     }
@@ -141,11 +145,33 @@ impl Desk {
         if let Some(server) = self.server.get() {
             server.heard(&heartbeat.nodes);
         }
+        let hosts = self.hosts.said(crate::clock::now());
+        if hosts.is_empty() {
+            return Ok(Bytes::new());
+        }
+        Ok(encode(&HeartbeatAnswer { hosts }))
+    }
+
+    /// Nobody else has to ask that host to learn it: the answers to heartbeats say so.
+    fn host_refuses(&self, body: &[u8]) -> Result<Bytes, Refused> {
+        if !self.consensus.is_leader() {
+            return Err(self.not_leader());
+        }
+        let refusal: HostRefuses = decode(body).map_err(no)?;
+        tracing::info!(host = refusal.host, "a node is refused by a Git host; all look less often");
+        self.hosts.refused(&refusal.host, refusal.retry_after, crate::clock::now());
         Ok(Bytes::new())
     }
 
     async fn head_seen(&self, body: &[u8]) -> Result<Bytes, Refused> {
+        if !self.consensus.is_leader() {
+            return Err(self.not_leader());
+        }
         let seen: HeadSeen = decode(body).map_err(no)?;
+        let state = self.consensus.state();
+        if state.repo(&seen.repo).is_some_and(|known| known.head.as_ref() == Some(&seen.commit)) {
+            return Ok(Bytes::new());
+        }
         let server = self.server.get().ok_or_else(|| no("this agent is still starting"))?;
         // The leader believes its own eyes alone: that somebody saw something only makes it look now.
         server.check_now(Some(&seen.repo)).await.map_err(|error| no(error.to_string()))?;

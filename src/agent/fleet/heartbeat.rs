@@ -10,7 +10,8 @@ use server::Server;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::messages::{HEARTBEAT, Heartbeat, encode};
+use super::limits::Hosts;
+use super::messages::{HEARTBEAT, Heartbeat, HeartbeatAnswer, decode, encode};
 
 /// How often. A node is lost after several in a row that did not come.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(500);
@@ -21,6 +22,7 @@ pub(crate) async fn beat(
     consensus: Consensus,
     client: Arc<Client>,
     server: Server,
+    hosts: Arc<Hosts>,
     stop: CancellationToken,
 ) {
     let mut ticks = tokio::time::interval(INTERVAL);
@@ -39,8 +41,15 @@ pub(crate) async fn beat(
         };
         // One that does not arrive is followed by another; the leader counts silence, not heartbeats.
         let call = client.call(&leader.address, Class::Control, HEARTBEAT, body.clone(), INTERVAL);
-        if let Err(error) = call.await {
-            tracing::debug!("a heartbeat did not arrive: {error}");
+        match call.await {
+            // Mostly there is nothing to say.
+            Ok(answer) if answer.is_empty() => {}
+            Ok(answer) => {
+                if let Ok(HeartbeatAnswer { hosts: said }) = decode(&answer) {
+                    hosts.adopt(said, crate::clock::now());
+                }
+            }
+            Err(error) => tracing::debug!("a heartbeat did not arrive: {error}"),
         }
     }
 }

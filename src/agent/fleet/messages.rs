@@ -1,5 +1,7 @@
 //! What agents say to each other, beside Raft's own messages.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use identity::ClusterId;
 use model::{CommitId, NodeId, NodeRole};
@@ -21,6 +23,9 @@ pub(crate) const AUTHORITY_KEY: Method = Method(5);
 pub(crate) const HEAD_SEEN: Method = Method(6);
 /// A request of the HTTP API that only this node can answer.
 pub(crate) const HTTP: Method = Method(7);
+
+/// A Git host refused a node because it is asked too often.
+pub(crate) const HOST_REFUSES: Method = Method(8);
 
 /// A machine wants in.
 #[derive(Clone, Serialize, Deserialize)]
@@ -62,6 +67,29 @@ pub(crate) struct RenewRequest {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Heartbeat {
     pub(crate) nodes: Vec<NodeId>,
+}
+
+/// The answer to it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct HeartbeatAnswer {
+    /// Git hosts that want to be left alone.
+    pub(crate) hosts: Vec<HostSaid>,
+}
+
+/// How a Git host is to be treated, by everybody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HostSaid {
+    pub(crate) host: String,
+    /// From now on.
+    pub(crate) wait: Duration,
+    pub(crate) refusals: u32,
+}
+
+/// What a host said to a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct HostRefuses {
+    pub(crate) host: String,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// What a node saw at a remote.

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch as state};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::schedule::{History, next_poll, roll};
+use super::schedule::{History, Turns, next_poll, roll};
 use super::status::{Failure, Head, Observation, PollStatus};
 use super::watch::GitWatch;
 use super::{Ask, QUEUE};
@@ -17,11 +17,18 @@ use crate::config::RepoConfig;
 use crate::error::{FetchError, ReadError};
 use crate::mirror::{Mirror, Refreshed};
 
+/// The longest wait after which whoever hands out turns is asked again, unless the interval is shorter.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// No turn is farther away.
+const FARTHEST: Duration = Duration::from_secs(24 * 3600);
+
 /// What following needs.
 pub(super) struct Follower {
     pub(super) config: Arc<RepoConfig>,
     pub(super) data_dir: PathBuf,
     pub(super) seed: u64,
+    pub(super) turns: Arc<dyn Turns>,
     pub(super) events: mpsc::Sender<Observation>,
     pub(super) stop: CancellationToken,
     pub(super) prefix: Arc<OnceLock<String>>,
@@ -60,8 +67,11 @@ pub(super) async fn run(mut follower: Follower, mut asked: mpsc::Receiver<Ask>) 
                 history.retry_after = result.as_ref().err().and_then(FetchError::retry_after);
                 let wait = next_poll(follower.config.interval, &history, roll(&mut follower.seed));
                 not_before = Instant::now() + wait;
-                follower.note(&result, history.failures, wait);
-                result.map(|(head, _)| head)
+                let turn = follower.turns.wait(&follower.config, &history, wait);
+                follower.note(&result, history.failures, turn);
+                let result = result.map(|(head, _)| head);
+                follower.turns.saw(&follower.config, &result);
+                result
             }
         };
         for answer in waiting.drain(..) {
@@ -77,10 +87,19 @@ pub(super) async fn run(mut follower: Follower, mut asked: mpsc::Receiver<Ask>) 
             }
         }
         last = Some(result);
-        if !follower.wait(&mut mirror, &watch, &mut asked, &mut waiting, not_before).await {
+        let rest = Rest { history, alone: not_before };
+        if !follower.wait(&mut mirror, &watch, &mut asked, &mut waiting, rest).await {
             break;
         }
     }
+}
+
+/// What the wait until the next look follows from.
+#[derive(Clone, Copy)]
+struct Rest {
+    history: History,
+    /// When one that is alone would look.
+    alone: Instant,
 }
 
 type Looked = Result<(Head, bool), FetchError>;
@@ -93,15 +112,24 @@ impl Follower {
         watch: &GitWatch,
         asked: &mut mpsc::Receiver<Ask>,
         waiting: &mut Vec<oneshot::Sender<Result<Head, FetchError>>>,
-        until: Instant,
+        rest: Rest,
     ) -> bool {
+        let again = ASK_AGAIN.min(self.config.interval);
+        let mut due = self.due(rest);
         loop {
+            let now = Instant::now();
             let ask = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return false,
                 ask = asked.recv() => ask,
                 () = watch.changed() => return true,
-                () = sleep_until(until) => return true,
+                () = sleep_until(due.min(now + again)) => {
+                    if due <= Instant::now() {
+                        return true;
+                    }
+                    due = self.due(rest);
+                    continue;
+                }
             };
             let Some(ask) = ask else { return false };
             // What was asked together is answered by one look.
@@ -118,6 +146,13 @@ impl Follower {
                 return true;
             }
         }
+    }
+
+    /// When it is this one's turn.
+    fn due(&self, rest: Rest) -> Instant {
+        let now = Instant::now();
+        let alone = rest.alone.saturating_duration_since(now);
+        now + self.turns.wait(&self.config, &rest.history, alone).min(FARTHEST)
     }
 
     fn look(&self, mirror: &mut Option<Mirror>, watch: &mut GitWatch) -> Looked {

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use super::status::Head;
+use crate::config::RepoConfig;
+use crate::error::FetchError;
+
 /// The longest back-off from failures, unless the interval itself is longer.
 const MAX_BACKOFF: Duration = Duration::from_secs(300);
 /// The longest stay away that a host can ask for.
@@ -16,6 +20,28 @@ pub struct History {
     pub retry_after: Option<Duration>,
     /// Whether looking costs no more than reading a file: then failures do not make looks rarer.
     pub local: bool,
+}
+
+/// Decides when one of many that follow the same remote looks. Asked on the thread that follows, so it must be quick.
+pub trait Turns: Send + Sync {
+    /// The time from now until the next look. `alone` is how long one that is alone would still wait: what is left of
+    /// [`next_poll`]. Asked again now and then while it is waited, because who else looks may change.
+    fn wait(&self, config: &RepoConfig, history: &History, alone: Duration) -> Duration;
+
+    /// Told what each look found.
+    fn saw(&self, config: &RepoConfig, result: &Result<Head, FetchError>);
+}
+
+/// Nobody else looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone;
+
+impl Turns for Alone {
+    fn wait(&self, _: &RepoConfig, _: &History, alone: Duration) -> Duration {
+        alone
+    }
+
+    fn saw(&self, _: &RepoConfig, _: &Result<Head, FetchError>) {}
 }
 
 /// The time until the next look: the interval, doubled with each failure after the first up to five minutes, at least

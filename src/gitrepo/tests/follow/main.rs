@@ -6,3 +6,4 @@ mod http_server;
 mod local;
 mod poller;
 mod ssh;
+mod turns;

@@ -1,8 +1,9 @@
 //! Followers: what they tell, and when.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use gitrepo::{Head, Observation, Poller, ReadError, RepoConfig, RepoHandle};
+use gitrepo::{Alone, Head, Observation, Poller, ReadError, RepoConfig, RepoHandle};
 use model::CommitId;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -22,7 +23,8 @@ fn follow(fixture: &Fixture, mut config: RepoConfig) -> Following {
     config.interval = Duration::from_secs(3600);
     let (sender, events) = mpsc::channel(16);
     let stop = CancellationToken::new();
-    let handle = Poller::start(config, fixture.data(), 7, sender, stop.clone()).expect("started");
+    let handle = Poller::start(config, fixture.data(), 7, Arc::new(Alone), sender, stop.clone())
+        .expect("started");
     Following { handle, events, stop }
 }
 
