@@ -189,7 +189,7 @@ async fn roll_out(
             let mut index = copy.index();
             while index.changed().await.is_ok() {
                 let pending = |alloc: &&Arc<model::Allocation>| {
-                    alloc.client_status == ClientStatus::Pending && !alloc.terminal()
+                    alloc.client == ClientStatus::Pending && !alloc.terminal()
                 };
                 let state = copy.state();
                 let new: Vec<_> = state.allocs_on_node(node.id).filter(pending).cloned().collect();
@@ -218,7 +218,7 @@ async fn roll_out(
         let (mut all, mut running) = (0, 0);
         for alloc in state.allocs() {
             all += 1;
-            running += usize::from(alloc.client_status == ClientStatus::Running);
+            running += usize::from(alloc.client == ClientStatus::Running);
         }
         if all >= arguments.allocations && placed.is_none() {
             placed = Some(begun.elapsed());
