@@ -304,7 +304,7 @@ async fn fall_silent(
         nodes.iter().rev().take(arguments.silent).map(|node| node.id).collect();
     let away = |status| {
         let state = copy.state();
-        silent.iter().filter(|id| state.node(**id).is_some_and(|n| (n.status == status))).count()
+        silent.iter().filter(|id| state.node(**id).is_some_and(|n| n.status == status)).count()
     };
     let others = copy.state().nodes().filter(|node| node.status != NodeStatus::Ready).count();
     println!("not ready before: {others}");
