@@ -77,6 +77,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     repo.commit("nothing yet");
     let servers = Servers::start(repo.path())?;
     let token = servers.token()?;
+    // Until the three vote.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     let begun = Instant::now();
     let nodes = join(&servers, arguments.nodes, &token).await?;
     println!("{} nodes joined in {:.1?}", nodes.len(), begun.elapsed());
@@ -87,7 +89,14 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     tokio::spawn(async move {
         loop {
             let now = leading(&follows).await;
-            leader.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
+            leader.send_if_modified(|known| {
+                let changed = *known != now;
+                if changed {
+                    println!("another server leads now: {now}");
+                    known.clone_from(&now);
+                }
+                changed
+            });
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
@@ -100,10 +109,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
             registering.join_next().await.context("one")???;
         }
         let (node, leads) = (Arc::clone(node), leads.clone());
-        registering.spawn(async move {
-            let address = leads.borrow().clone();
-            node.register(&address).await
-        });
+        registering.spawn(async move { node.register(&leads).await });
     }
     while let Some(done) = registering.join_next().await {
         done??;
@@ -196,8 +202,7 @@ async fn roll_out(
                 if new.is_empty() {
                     continue;
                 }
-                let address = leads.borrow().clone();
-                if let Err(error) = node.report(&address, &new).await {
+                if let Err(error) = node.report(&leads, &new).await {
                     eprintln!("a report was lost: {error:#}");
                 }
             }

@@ -22,6 +22,9 @@ const JOIN: Method = Method(1);
 const CONSENSUS: Method = Method(2);
 const HEARTBEAT: Method = Method(3);
 const LIMIT: Duration = Duration::from_secs(60);
+/// How often it is tried, and the wait between.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(200);
 /// As agents do it.
 const BEAT: Duration = Duration::from_millis(500);
 /// The class that the bench's job asks for.
@@ -72,7 +75,16 @@ impl Simulated {
         });
         let newcomer = Client::new(ClientTls::for_joining(&parsed, clock.clone())?);
         let body = Bytes::from(serde_json::to_vec(&request)?);
-        let answer = newcomer.call(server, Class::Control, JOIN, body, LIMIT).await?;
+        let mut tries = 0;
+        let answer = loop {
+            // While servers are elected nobody is let in.
+            match newcomer.call(server, Class::Control, JOIN, body.clone(), LIMIT).await {
+                Ok(answer) => break answer,
+                Err(error) if tries == TRIES => return Err(error.into()),
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+            tries += 1;
+        };
         let answer: serde_json::Value = serde_json::from_slice(&answer)?;
         let text = |key: &str| answer[key].as_str().with_context(|| format!("no {key}"));
         let cluster = parsed.cluster();
@@ -89,7 +101,7 @@ impl Simulated {
         Arc::new(OverRpc(self.client.clone()))
     }
 
-    pub(crate) async fn register(&self, leader: &str) -> anyhow::Result<()> {
+    pub(crate) async fn register(&self, leader: &watch::Receiver<String>) -> anyhow::Result<()> {
         let driver = DriverInfo { detected: true, healthy: true, ..DriverInfo::default() };
         let attributes = [
             ("kernel.name", "linux"),
@@ -124,7 +136,11 @@ impl Simulated {
     }
 
     /// Says that these run and are healthy.
-    pub(crate) async fn report(&self, leader: &str, all: &[Arc<Allocation>]) -> anyhow::Result<()> {
+    pub(crate) async fn report(
+        &self,
+        leader: &watch::Receiver<String>,
+        all: &[Arc<Allocation>],
+    ) -> anyhow::Result<()> {
         let at = now();
         let report = |alloc: &Arc<Allocation>| AllocReport {
             alloc: alloc.id,
@@ -142,17 +158,22 @@ impl Simulated {
         self.propose(leader, Command::UpdateAllocs { updates, at }).await
     }
 
-    async fn propose(&self, leader: &str, command: Command) -> anyhow::Result<()> {
+    async fn propose(
+        &self,
+        leader: &watch::Receiver<String>,
+        command: Command,
+    ) -> anyhow::Result<()> {
         let mut tries = 0;
         loop {
-            match self.courier.propose(leader, command.clone(), LIMIT).await {
+            let address = leader.borrow().clone();
+            match self.courier.propose(&address, command.clone(), LIMIT).await {
                 Ok(applied) => {
                     return applied.rejection.map_or(Ok(()), |rejection| {
                         Err(anyhow::anyhow!("refused: {rejection}"))
                     });
                 }
-                Err(error) if tries == 5 => return Err(error.into()),
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                Err(error) if tries == TRIES => return Err(error.into()),
+                Err(_) => tokio::time::sleep(PAUSE).await,
             }
             tries += 1;
         }
