@@ -161,8 +161,7 @@ async fn follow(
     let mut copies = Vec::new();
     for node in nodes.iter().take(count) {
         let dir = servers.dir().join(format!("copy-{}", node.number));
-        let mut options =
-            FollowOptions::new(dir, node.number, addresses.clone(), node.transport());
+        let mut options = FollowOptions::new(dir, node.number, addresses.clone(), node.transport());
         options.member.cluster = node.cluster.to_string();
         copies.push(Consensus::follow(options).await?);
     }
@@ -209,8 +208,12 @@ async fn roll_out(
         });
     }
     let pid = servers.pid(&leads.borrow())?;
-    let others: Vec<u32> =
-        servers.addresses()?.iter().filter_map(|at| servers.pid(at).ok()).filter(|of| *of != pid).collect();
+    let others: Vec<u32> = servers
+        .addresses()?
+        .iter()
+        .filter_map(|at| servers.pid(at).ok())
+        .filter(|of| *of != pid)
+        .collect();
     let used = cost::cpu(pid);
     let used_by_others: Duration = others.iter().map(|pid| cost::cpu(*pid)).sum();
     repo.write("big.nomad", job(arguments.allocations));

@@ -92,8 +92,7 @@ impl Simulated {
         credentials.replace(text("certificate")?, &key, clock.now())?;
         let client = Client::new(ClientTls::new(&credentials, clock)?);
         let number = number + 1_000;
-        let courier =
-            Courier::new(cluster.to_string(), number, Arc::new(OverRpc(client.clone())));
+        let courier = Courier::new(cluster.to_string(), number, Arc::new(OverRpc(client.clone())));
         Ok(Self { id, number, cluster, client, courier, name })
     }
 
@@ -129,6 +128,8 @@ impl Simulated {
                 max_dynamic_port: 32_000,
                 ..NodeResources::default()
             },
+            // Nobody asks there.
+            rpc_address: format!("127.9.{}.{}:4647", self.number / 250 % 250, self.number % 250),
             role: NodeRole::Worker,
             ..Node::default()
         };
@@ -168,9 +169,9 @@ impl Simulated {
             let address = leader.borrow().clone();
             match self.courier.propose(&address, command.clone(), LIMIT).await {
                 Ok(applied) => {
-                    return applied.rejection.map_or(Ok(()), |rejection| {
-                        Err(anyhow::anyhow!("refused: {rejection}"))
-                    });
+                    return applied
+                        .rejection
+                        .map_or(Ok(()), |rejection| Err(anyhow::anyhow!("refused: {rejection}")));
                 }
                 Err(error) if tries == TRIES => return Err(error.into()),
                 Err(_) => tokio::time::sleep(PAUSE).await,

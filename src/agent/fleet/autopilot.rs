@@ -1,6 +1,7 @@
 //! Keeps the number of servers that vote, on the leader: the loop around [`server::next_member`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use consensus::{ChangeError, Consensus, MemberStatus};
@@ -57,7 +58,8 @@ pub(crate) async fn run(consensus: Consensus, voters: usize, stop: CancellationT
 /// Who takes part, with the nodes that they are.
 struct Group {
     members: Vec<MemberStatus>,
-    nodes: Vec<Node>,
+    /// Shared with the state: this is made anew four times a second, however many nodes there are.
+    nodes: Vec<Arc<Node>>,
     last: u64,
 }
 
@@ -67,7 +69,7 @@ impl Group {
         let nodes = state
             .nodes()
             .filter(|node| !node.rpc_address.is_empty() && !state.is_removed(node.id))
-            .map(|node| Node::clone(node));
+            .map(Arc::clone);
         Self {
             nodes: nodes.collect(),
             members: consensus.members(),
@@ -85,7 +87,7 @@ impl Group {
     }
 
     fn node(&self, member: &MemberStatus) -> Option<&Node> {
-        self.nodes.iter().find(|node| self.number(node) == member.node)
+        self.nodes.iter().map(Arc::as_ref).find(|node| self.number(node) == member.node)
     }
 
     /// A member whose node is reached somewhere else by now.
@@ -99,19 +101,21 @@ impl Group {
     /// Who may take part. A newcomer that follows fewer repositories than this server would, as the leader, hold the
     /// jobs of the others: it has no vote.
     fn candidates(&self) -> Vec<Candidate> {
-        let repos = |node: &Node| -> BTreeSet<String> {
+        fn repos(node: &Node) -> impl Iterator<Item = &str> {
             let listed = node.attributes.get(super::REPOS).map(String::as_str).unwrap_or_default();
-            listed.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-        };
+            listed.split(',').filter(|name| !name.is_empty())
+        }
         let leader = self.members.iter().find(|member| member.leader);
-        let wanted = leader.and_then(|leader| self.node(leader)).map(repos).unwrap_or_default();
+        let leader = leader.and_then(|leader| self.node(leader));
+        let wanted: Vec<&str> = leader.into_iter().flat_map(repos).collect();
+        let has_all = |node: &Node| wanted.iter().all(|wanted| repos(node).any(|it| it == *wanted));
         let takes_part =
             |node: &Node| self.members.iter().any(|member| member.node == self.number(node));
         self.nodes
             .iter()
             .map(|node| {
                 let mut candidate = Candidate::of(node);
-                if !takes_part(node) && !wanted.is_subset(&repos(node)) {
+                if !takes_part(node) && !has_all(node) {
                     candidate.role = NodeRole::Worker;
                 }
                 candidate
@@ -192,6 +196,10 @@ mod tests {
         }
     }
 
+    fn shared(nodes: Vec<Node>) -> Vec<Arc<Node>> {
+        nodes.into_iter().map(Arc::new).collect()
+    }
+
     fn member(node: u64, address: &str) -> MemberStatus {
         MemberStatus {
             node,
@@ -206,7 +214,7 @@ mod tests {
     #[test]
     fn nobody_becomes_a_member_by_its_address() {
         let nodes = vec![node("liar", "a:1")];
-        let group = Group { members: vec![member(77, "a:1")], nodes, last: 0 };
+        let group = Group { members: vec![member(77, "a:1")], nodes: shared(nodes), last: 0 };
         assert_eq!(group.number(&group.nodes[0]), number_of(group.nodes[0].id));
         assert!(group.node(&group.members[0]).is_none());
     }
@@ -215,7 +223,11 @@ mod tests {
     fn an_agent_that_was_alone_keeps_its_number() {
         let nodes = vec![node("a", "a:1"), node("b", "b:1")];
         let other = number_of(nodes[1].id);
-        let group = Group { members: vec![member(1, "a:1"), member(other, "b:1")], nodes, last: 0 };
+        let group = Group {
+            members: vec![member(1, "a:1"), member(other, "b:1")],
+            nodes: shared(nodes),
+            last: 0,
+        };
         assert_eq!(group.number(&group.nodes[0]), 1);
         assert_eq!(group.number(&group.nodes[1]), other);
         assert_eq!(group.moved(), None);
@@ -234,7 +246,7 @@ mod tests {
             following("c", "infra,shop,x"),
         ];
         let leader = MemberStatus { leader: true, ..member(number_of(nodes[0].id), "a:1") };
-        let group = Group { members: vec![leader], nodes, last: 0 };
+        let group = Group { members: vec![leader], nodes: shared(nodes), last: 0 };
         let roles: Vec<NodeRole> = group.candidates().into_iter().map(|one| one.role).collect();
         assert_eq!(roles, [NodeRole::Auto, NodeRole::Worker, NodeRole::Auto]);
     }
@@ -243,8 +255,11 @@ mod tests {
     fn who_moved_is_followed_and_who_is_gone_is_nobody() {
         let nodes = vec![node("b", "b:2")];
         let number = number_of(nodes[0].id);
-        let group =
-            Group { members: vec![member(number, "b:1"), member(77, "c:1")], nodes, last: 9 };
+        let group = Group {
+            members: vec![member(number, "b:1"), member(77, "c:1")],
+            nodes: shared(nodes),
+            last: 9,
+        };
         assert_eq!(group.moved(), Some((number, "b:2".to_owned())));
         let start = Instant::now();
         let mut seen = BTreeMap::new();

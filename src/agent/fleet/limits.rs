@@ -46,8 +46,7 @@ impl Hosts {
         let mut hosts = self.lock(now);
         for HostSaid { host, wait, refusals } in said.into_iter().take(MOST_HOSTS) {
             let until = now + wait.min(LONGEST);
-            let limits =
-                HostLimits { until: Some(until), refusals: refusals.min(MOST_REFUSALS) };
+            let limits = HostLimits { until: Some(until), refusals: refusals.min(MOST_REFUSALS) };
             hosts.insert(host, limits);
         }
     }
@@ -67,10 +66,7 @@ impl Hosts {
         self.lock(now).get(host).copied().unwrap_or_default()
     }
 
-    fn lock(
-        &self,
-        now: Timestamp,
-    ) -> std::sync::MutexGuard<'_, BTreeMap<String, HostLimits>> {
+    fn lock(&self, now: Timestamp) -> std::sync::MutexGuard<'_, BTreeMap<String, HostLimits>> {
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         hosts.retain(|_, limits| limits.until.is_some_and(|until| until + REMEMBERED > now));
         hosts

@@ -212,12 +212,19 @@ mod tests {
     }
 
     fn config() -> RepoConfig {
-        let mut config = RepoConfig::new("fleet", "https://git.example/fleet.git").expect("a config");
+        let mut config =
+            RepoConfig::new("fleet", "https://git.example/fleet.git").expect("a config");
         config.interval = Duration::from_secs(30);
         config
     }
 
-    fn waits(state: &State, of: u32, history: &History, alone: u64, limits: HostLimits) -> Duration {
+    fn waits(
+        state: &State,
+        of: u32,
+        history: &History,
+        alone: u64,
+        limits: HostLimits,
+    ) -> Duration {
         let alone = Duration::from_secs(alone);
         wait(state, node(of).id, &config(), (history, alone), limits, NOW)
     }

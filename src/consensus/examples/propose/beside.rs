@@ -76,7 +76,8 @@ async fn herder(address: &str, clients: u128, each: u128) -> Result<Measured, Fa
     let temporary = tempfile::tempdir()?;
     let (_servers, known) = watch::channel(vec![address.to_owned()]);
     let transport = Arc::new(tcp::Tcp::default());
-    let node = Consensus::follow(FollowOptions::new(temporary.path(), 99, known, transport)).await?;
+    let node =
+        Consensus::follow(FollowOptions::new(temporary.path(), 99, known, transport)).await?;
     node.propose(register(0)).await?;
     let start = Instant::now();
     let mut tasks = JoinSet::new();
