@@ -39,11 +39,50 @@ impl State {
             }
             alloc.modified_at = at;
             let deployment = alloc.deployment.filter(|_| evaluate);
-            self.put_alloc(alloc, evaluate, events);
+            // Whoever is to move waits for the checks of what takes its place, if nobody gives a verdict on that.
+            let awaited = alloc.health.is_none()
+                && alloc.checks != before.checks
+                && self.allocs_of_job(&alloc.job).any(|other| {
+                    other.migrate.is_some() && !other.client.is_terminal() && other.id != alloc.id
+                });
+            self.put_alloc(alloc, evaluate || awaited, events);
             if let Some(deployment) = deployment {
                 self.count_deployment(deployment, at, events);
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{AllocId, CheckState, seeded_uuid};
+
+    use super::*;
+    use crate::{Command, Plan};
+
+    #[test]
+    fn checks_of_what_takes_a_place_are_worth_a_look() {
+        let [old, new] = [b"old", b"new"].map(|seed| AllocId::new(seeded_uuid(&[seed])));
+        let alloc = |id| Allocation { id, job: "web".into(), ..Allocation::default() };
+        let mut state = State::default();
+        let mut apply = |index, command: &Command| state.apply(index, command).events;
+        let plan = Plan { place: vec![alloc(old), alloc(new)], ..Plan::default() };
+        apply(1, &Command::ApplyPlan(Box::new(plan)));
+        let at = Timestamp::from_secs(1);
+        let report = |name: &str| Command::UpdateAllocs {
+            updates: vec![AllocReport {
+                alloc: new,
+                checks: [(name.to_owned(), CheckState::default())].into(),
+                ..AllocReport::default()
+            }],
+            at,
+        };
+        let looks = |events: &[Event]| {
+            events.iter().any(|event| matches!(event, Event::Alloc { evaluate: true, .. }))
+        };
+        assert!(!looks(&apply(2, &report("a"))), "nobody waits for it");
+        apply(3, &Command::MarkMigrate { allocs: vec![old], at });
+        assert!(looks(&apply(4, &report("b"))));
     }
 }
