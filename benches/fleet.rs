@@ -3,7 +3,7 @@
 //!
 //! The servers are agents as anybody starts them. The nodes live in this process, each with a key, a certificate and a
 //! connection of its own over loopback, and do all that an agent's node does but run tasks. What an agent follows the
-//! log with, a copy of the state, is shared: `--copies 16` of them follow (as many streams as nodes with `--copies 200`).
+//! log with, a copy of the state, is shared: `--copies 4` of them follow (as many streams as nodes with `--copies 200`).
 //! Nodes and servers share the machine's cores, so the times say what a machine of that size can do; the CPU is the
 //! leader's alone.
 
@@ -17,7 +17,7 @@ mod repository;
 #[path = "fleet/servers.rs"]
 mod servers;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ use servers::Servers;
 const AT_ONCE: usize = 64;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// What is new for a node is reported after this time, all of it at once.
+const GATHER: Duration = Duration::from_millis(100);
 /// How long the fleet is watched at rest.
 const REST: Duration = Duration::from_secs(10);
 
@@ -56,7 +58,7 @@ fn arguments() -> Arguments {
     Arguments {
         nodes,
         allocations: value("--allocations", 1_000),
-        copies: value("--copies", 16).clamp(1, nodes.max(1)),
+        copies: value("--copies", 4).clamp(1, nodes.max(1)),
         silent: value("--silent", 5),
     }
 }
@@ -178,6 +180,35 @@ async fn leading(copy: &Consensus) -> String {
     }
 }
 
+/// Reports what is new for these nodes by their copy, each node for itself, gathered for a moment as agents do it.
+async fn report(copy: Consensus, nodes: Vec<Arc<Simulated>>, leads: watch::Receiver<String>) {
+    let mut index = copy.index();
+    let mut known = HashSet::new();
+    let mut reports = JoinSet::new();
+    while index.changed().await.is_ok() {
+        tokio::time::sleep(GATHER).await;
+        index.mark_unchanged();
+        let state = copy.state();
+        for node in &nodes {
+            let new: Vec<_> = state
+                .allocs_on_node(node.id)
+                .filter(|alloc| alloc.client == ClientStatus::Pending && known.insert(alloc.id))
+                .cloned()
+                .collect();
+            if new.is_empty() {
+                continue;
+            }
+            let (node, leads) = (Arc::clone(node), leads.clone());
+            reports.spawn(async move {
+                if let Err(error) = node.report(&leads, &new).await {
+                    eprintln!("a report was lost: {error:#}");
+                }
+            });
+        }
+        while reports.try_join_next().is_some() {}
+    }
+}
+
 /// From a commit until all of its allocations run, each reported by its own node as soon as the node's copy has it.
 async fn roll_out(
     arguments: &Arguments,
@@ -187,25 +218,9 @@ async fn roll_out(
     (servers, leads): (&Servers, &watch::Receiver<String>),
 ) -> anyhow::Result<()> {
     let mut reporters = JoinSet::new();
-    for (at, node) in nodes.iter().enumerate() {
-        let copy = copies.get(at % copies.len()).context("a copy")?.clone();
-        let (node, leads) = (Arc::clone(node), leads.clone());
-        reporters.spawn(async move {
-            let mut index = copy.index();
-            while index.changed().await.is_ok() {
-                let pending = |alloc: &&Arc<model::Allocation>| {
-                    alloc.client == ClientStatus::Pending && !alloc.terminal()
-                };
-                let state = copy.state();
-                let new: Vec<_> = state.allocs_on_node(node.id).filter(pending).cloned().collect();
-                if new.is_empty() {
-                    continue;
-                }
-                if let Err(error) = node.report(&leads, &new).await {
-                    eprintln!("a report was lost: {error:#}");
-                }
-            }
-        });
+    for (at, copy) in copies.iter().enumerate() {
+        let own: Vec<_> = nodes.iter().skip(at).step_by(copies.len()).map(Arc::clone).collect();
+        reporters.spawn(report(copy.clone(), own, leads.clone()));
     }
     let pid = servers.pid(&leads.borrow())?;
     let others: Vec<u32> = servers
