@@ -51,7 +51,10 @@ fn main() -> ExitCode {
     match parsed.command {
         Command::Agent(arguments) => report(agent::run(&arguments)),
         Command::ExampleServer(arguments) => report(example_server::run(&arguments)),
-        Command::Client(command) => cli::run(command, &mut Arguments::command()),
+        Command::Client(command) => {
+            let offline = cli::Offline { recover: agent::recover, restore: agent::restore };
+            cli::run(command, &mut Arguments::command(), &offline)
+        }
     }
 }
 

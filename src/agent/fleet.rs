@@ -151,6 +151,23 @@ fn advertised(settings: &Settings) -> IpAddr {
     reaches_out().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
+/// What a data directory says of its agent's place, while no agent runs on it.
+pub(crate) struct StandingOf {
+    /// The cluster's ID.
+    pub(crate) cluster: String,
+    /// The agent's number among the servers.
+    pub(crate) number: u64,
+}
+
+/// The place of the agent that a data directory belongs to; `None` for one that is, or was, alone.
+///
+/// # Errors
+/// When its papers cannot be read.
+pub(crate) fn standing_of(data_dir: &std::path::Path) -> anyhow::Result<Option<StandingOf>> {
+    let known = Papers::in_directory(data_dir).membership()?;
+    Ok(known.map(|known| StandingOf { cluster: known.cluster.to_string(), number: known.number }))
+}
+
 impl Fleet {
     /// Opens this agent's part of the log: a vote, or a copy.
     ///
@@ -191,6 +208,7 @@ impl Fleet {
             client: Arc::clone(&self.client),
             papers: self.papers.clone(),
             cluster: self.membership.cluster,
+            address: self.address,
             clock: self.clock.clone(),
             hosts: Arc::default(),
             server: OnceLock::new(),
@@ -268,6 +286,7 @@ impl Running {
             Arc::clone(&self.desk.hosts),
             stop.clone(),
         ));
+        tasks.spawn(tell_who_leads(consensus.clone(), stop.clone()));
         tasks.spawn(found(
             consensus.clone(),
             self.desk.papers.clone(),
@@ -275,7 +294,8 @@ impl Running {
             stop.clone(),
         ));
         tasks.spawn(tell_who_leads(consensus.clone(), stop.clone()));
-        tasks.spawn(autopilot::run(consensus.clone(), settings.fleet.voters, stop.clone()));
+        let own = self.desk.address.to_string();
+        tasks.spawn(autopilot::run(consensus.clone(), own, settings.fleet.voters, stop.clone()));
     }
 
     /// The API with what only other nodes can answer passed on to them.

@@ -11,9 +11,11 @@ mod fleet;
 mod follow;
 mod local_node;
 mod logging;
+mod offline;
 mod run;
 mod task_logs;
 mod upstream;
 
 pub use arguments::AgentArguments;
+pub use offline::{recover, restore};
 pub use run::run;

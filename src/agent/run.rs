@@ -169,7 +169,7 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     let catalog_address = discovery.local_addr()?;
     let orchestration = api::orchestration(app.clone());
     let orchestration = match &between {
-        Some(between) => between.api(orchestration),
+        Some(between) => api::guarded(between.api(orchestration), &app),
         None => orchestration,
     };
     faces.spawn(serve(http, orchestration, stop_faces.clone()));

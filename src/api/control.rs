@@ -5,7 +5,7 @@ mod server;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::wire::{DrainSpec, GitopsError, NewJoinToken, PlanRequest, PlanResponse};
+use model::wire::{DrainSpec, GitopsError, LoopView, NewJoinToken, PlanRequest, PlanResponse};
 use model::{AllocId, CommitId, DeploymentId, Eligibility, JobId, NodeId, Timestamp};
 use state::State;
 use tokio::sync::watch;
@@ -27,8 +27,50 @@ pub struct RaftView {
     pub term: u64,
     /// Index of the last entry of the log.
     pub last_log: u64,
+    /// Index of the last entry that can never be undone.
+    pub committed: u64,
     /// Index of the last entry that was applied.
     pub applied: u64,
+    /// How long ago this server heard a leader; zero on the leader itself.
+    pub last_contact: Option<Duration>,
+    /// Terms that began since this server started.
+    pub elections: u64,
+    /// How often the leader changed since then.
+    pub leader_changes: u64,
+    /// How often this server came to lead since then.
+    pub won: u64,
+}
+
+/// A server that takes part in Raft.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RaftMember {
+    /// Its number.
+    pub node: u64,
+    /// Where the others reach it; empty for one that is alone.
+    pub address: String,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Whether it leads.
+    pub leader: bool,
+    /// How long ago it answered the leader; only the leader knows.
+    pub last_contact: Option<Duration>,
+    /// The last entry that it is known to have; only the leader knows.
+    pub matched: Option<u64>,
+}
+
+/// How the nodes answer, as the leader sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heartbeats {
+    /// Nodes that are listened to.
+    pub listening: usize,
+    /// Nodes that were declared lost lately.
+    pub declared: usize,
+    /// How many may be declared lost together.
+    pub allowed: usize,
+    /// Nodes whose loss is held.
+    pub held: Vec<NodeId>,
+    /// What that means, in words.
+    pub message: String,
 }
 
 /// How this agent follows a repository.
@@ -67,6 +109,27 @@ pub trait Control: Send + Sync + 'static {
 
     /// Where Raft stands.
     fn raft(&self) -> RaftView;
+
+    /// Who takes part in Raft.
+    fn members(&self) -> Vec<RaftMember>;
+
+    /// How the nodes answer; nothing on a server that does not lead.
+    fn heartbeats(&self) -> Heartbeats;
+
+    /// The agent's loops and what they do.
+    fn loops(&self) -> Vec<LoopView>;
+
+    /// A state that contains every change that was answered before this was asked for.
+    async fn consistent(&self) -> Result<State, Refusal>;
+
+    /// Lets another server lead, the one of this number or the best; returns which.
+    async fn transfer_leadership(&self, to: Option<u64>) -> Result<u64, Refusal>;
+
+    /// Takes a server out of Raft.
+    async fn remove_member(&self, number: u64) -> Result<(), Refusal>;
+
+    /// Says that the nodes whose loss is held are lost indeed; returns how many there are.
+    fn approve_losses(&self) -> usize;
 
     /// How each repository is followed, by name.
     fn repos(&self) -> Vec<RepoPoll>;

@@ -9,8 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use catalog::{Catalog, CatalogHandle};
 use futures_util::StreamExt;
-use model::wire::NewJoinToken;
-use model::wire::{GitopsError, PlanRequest, PlanResponse};
+use model::wire::{GitopsError, LoopView, NewJoinToken, PlanRequest, PlanResponse};
 use model::{
     AllocHealth, AllocId, AllocReport, AllocResources, Allocation, Check, CheckState, CheckStatus,
     ClientStatus, Deployment, DeploymentGroup, DeploymentId, Diagnostic, DriverInfo, EvalId,
@@ -23,7 +22,7 @@ use tower::ServiceExt;
 
 use crate::app::AgentInfo;
 pub(crate) use crate::app::App;
-use crate::control::{Control, RaftView, RepoPoll};
+use crate::control::{Control, Heartbeats, RaftMember, RaftView, RepoPoll};
 use crate::logs::{LogError, LogOutput, LogPiece, LogPieces, LogRequest, TaskLogs};
 use crate::refusal::Refusal;
 
@@ -51,6 +50,7 @@ fn node() -> Node {
         pool: "default".to_owned(),
         address: "10.0.0.1".to_owned(),
         http_address: "10.0.0.1:4646".to_owned(),
+        rpc_address: "10.0.0.1:4647".to_owned(),
         version: "0.1.0".to_owned(),
         attributes: [("kernel.name".to_owned(), "linux".to_owned())].into(),
         drivers: [(
@@ -308,8 +308,61 @@ impl Control for Fake {
             voters: vec![1],
             term: 3,
             last_log: 9,
-            applied: 9,
+            committed: 9,
+            applied: 8,
+            last_contact: Some(Duration::ZERO),
+            elections: 4,
+            leader_changes: 2,
+            won: 1,
         }
+    }
+
+    fn members(&self) -> Vec<RaftMember> {
+        let member = |node: u64, leader| RaftMember {
+            node,
+            address: format!("10.0.0.{node}:4647"),
+            voter: node < 3,
+            leader,
+            last_contact: Some(Duration::from_millis(if leader { 0 } else { 12 })),
+            matched: Some(9),
+        };
+        vec![member(1, true), member(2, false), member(3, false)]
+    }
+
+    fn heartbeats(&self) -> Heartbeats {
+        Heartbeats {
+            listening: 9,
+            declared: 3,
+            allowed: 3,
+            held: vec![node_id()],
+            message: "1 node does not answer".to_owned(),
+        }
+    }
+
+    fn loops(&self) -> Vec<LoopView> {
+        vec![LoopView {
+            name: "reconciler".to_owned(),
+            state: "idle".to_owned(),
+            steps: 5,
+            last_step_at: at(9),
+            error: None,
+        }]
+    }
+
+    async fn consistent(&self) -> Result<State, Refusal> {
+        Ok(self.state.clone())
+    }
+
+    async fn transfer_leadership(&self, to: Option<u64>) -> Result<u64, Refusal> {
+        Ok(to.unwrap_or(2))
+    }
+
+    async fn remove_member(&self, number: u64) -> Result<(), Refusal> {
+        if number == 1 { Err(Refusal::conflict("it leads")) } else { Ok(()) }
+    }
+
+    fn approve_losses(&self) -> usize {
+        1
     }
 
     fn repos(&self) -> Vec<RepoPoll> {

@@ -4,19 +4,28 @@
 //! form (CSRF), or point its own host name at 127.0.0.1 (DNS rebinding). So a request that changes something must
 //! address the agent by an address or a name that is known to be the agent's, and a browser's must come from there.
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, header};
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::refusal::Refusal;
 
+/// A face whose requests are looked at before anything else sees them: what is passed on to other agents must not escape
+/// the guard here.
+pub fn guarded(router: Router, app: &App) -> Router {
+    router.layer(from_fn_with_state(app.clone(), guard))
+}
+
 /// Refuses requests that would change something, or read a task's files, and that a foreign page may have made.
 pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    // What a node keeps of its tasks, files and output, is not for pages either.
+    // What a node keeps of its tasks, files and output, is not for pages either; nor is the whole state.
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if reads && !request.uri().path().starts_with("/v1/client/") {
+    let path = request.uri().path();
+    let kept = path.starts_with("/v1/client/") || path == "/v1/operator/snapshot";
+    if reads && !kept {
         return next.run(request).await;
     }
     let headers = request.headers();

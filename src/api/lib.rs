@@ -22,8 +22,9 @@ mod serve;
 mod stack;
 
 pub use app::{AgentInfo, App};
-pub use control::{Control, RaftView, RepoPoll};
+pub use control::{Control, Heartbeats, RaftMember, RaftView, RepoPoll};
 pub use discovery::discovery;
+pub use guard::guarded;
 pub use local::{FilePieces, LocalError, LocalFigure, LocalNode};
 pub use logs::{LogError, LogOrigin, LogOutput, LogPiece, LogPieces, LogRequest, TaskLogs};
 pub use orchestration::orchestration;

@@ -15,6 +15,10 @@ use state::State;
 
 use crate::control::{RaftView, RepoPoll};
 
+mod fleet;
+
+pub(crate) use fleet::fleet;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     face: &'static str,

@@ -10,14 +10,16 @@ mod jobs;
 mod join_tokens;
 mod list;
 mod logs;
+mod members;
 mod nodes;
+mod operator;
 mod read;
 mod services;
 mod shape;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use agent::{leader_address, server_addresses};
+pub(crate) use members::{leader_address, server_addresses};
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -79,6 +81,22 @@ pub fn orchestration(app: App) -> Router {
         .route("/v1/metrics", get(agent::metrics))
         .route("/v1/operator/join-tokens", get(join_tokens::list).post(join_tokens::make))
         .route("/v1/operator/join-token/{id}", delete(join_tokens::revoke))
+        .route("/v1/agent/loops", get(agent::loops))
+        .route("/v1/operator/raft/configuration", get(operator::configuration))
+        .route(
+            "/v1/operator/raft/transfer-leadership",
+            post(operator::transfer).put(operator::transfer),
+        )
+        .route("/v1/operator/raft/peer", delete(operator::remove_peer))
+        .route("/v1/operator/lost-nodes", get(operator::lost_nodes))
+        .route(
+            "/v1/operator/lost-nodes/approve",
+            post(operator::approve_losses).put(operator::approve_losses),
+        )
+        .route(
+            "/v1/operator/snapshot",
+            get(operator::snapshot).post(operator::restore).put(operator::restore),
+        )
         .route("/v1/gitops/status", get(gitops::status))
         .route("/v1/gitops/revisions", get(gitops::revisions))
         .route("/v1/gitops/plan", post(gitops::plan))

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use crate::connection::Connection;
 use crate::failure::{Failure, print_error};
 use crate::{
-    alloc, deployment, fmt, hold, init, job, node, plan, revision_log, service, status, token,
-    validate,
+    alloc, deployment, fmt, hold, init, job, node, operator, plan, revision_log, server, service,
+    status, token, validate,
 };
 
 /// Everything but `herder agent`.
@@ -39,6 +39,12 @@ pub enum Command {
     /// Look at nodes
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Look at servers, and remove one
+    #[command(subcommand)]
+    Server(server::ServerCommand),
+    /// Raft, snapshots and what helps when something is wrong
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
     /// Make, list and revoke what lets machines join
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -70,8 +76,9 @@ pub struct CompletionsArguments {
     shell: clap_complete::Shell,
 }
 
-/// Carries out a command. `program` is the whole command line's definition, for completions.
-pub fn run(command: Command, program: &mut clap::Command) -> ExitCode {
+/// Carries out a command. `program` is the whole command line's definition, for completions; `offline` is who changes data
+/// directories.
+pub fn run(command: Command, program: &mut clap::Command, offline: &operator::Offline) -> ExitCode {
     let result = match command {
         Command::Init(arguments) => init::run(&arguments),
         Command::Fmt(arguments) => fmt::run(&arguments),
@@ -83,6 +90,8 @@ pub fn run(command: Command, program: &mut clap::Command) -> ExitCode {
         Command::Deployment(command) => deployment::run(&command),
         Command::Service(command) => service::run(&command),
         Command::Node(command) => node::run(&command),
+        Command::Server(command) => server::run(&command),
+        Command::Operator(command) => operator::run(&command, offline),
         Command::Token(command) => token::run(&command),
         Command::Hold(command) => hold::run(&command),
         Command::Log(arguments) => revision_log::run(&arguments),

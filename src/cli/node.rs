@@ -1,6 +1,7 @@
 //! `herder node …`.
 
 mod drain;
+pub(crate) mod purge;
 mod usage;
 
 use std::process::ExitCode;
@@ -22,6 +23,10 @@ pub enum NodeCommand {
     Drain(drain::DrainArguments),
     /// Say whether new allocations may come to a node
     Eligibility(drain::EligibilityArguments),
+    /// Remove a node from the cluster, for good
+    Purge(purge::PurgeArguments),
+    /// Show whose loss is held because too many fell silent at once
+    Lost(purge::LostArguments),
 }
 
 /// Flags of `herder node status`.
@@ -41,6 +46,8 @@ pub(crate) fn run(command: &NodeCommand) -> Result<ExitCode, Failure> {
         },
         NodeCommand::Drain(arguments) => drain::drain(arguments),
         NodeCommand::Eligibility(arguments) => drain::eligibility(arguments),
+        NodeCommand::Purge(arguments) => purge::purge(arguments),
+        NodeCommand::Lost(arguments) => purge::lost(arguments),
     }
 }
 

@@ -5,6 +5,7 @@
 mod error;
 mod local;
 mod logs;
+mod operator;
 mod prefix;
 mod reads;
 #[cfg(test)]

@@ -88,9 +88,9 @@ impl Client {
         self.post(&format!("/node/{id}/eligibility"), &body).map(Answer::into_value)
     }
 
-    /// Removes a node that does not answer from the cluster, for good.
-    pub fn purge_node(&self, id: NodeId) -> Result<NodeUpdateResponse, ClientError> {
-        self.post(&format!("/node/{id}/purge"), &()).map(Answer::into_value)
+    /// Removes a node from the cluster, for good; one that answers only with `force`.
+    pub fn purge_node(&self, id: NodeId, force: bool) -> Result<NodeUpdateResponse, ClientError> {
+        self.post(&format!("/node/{id}/purge?force={force}"), &()).map(Answer::into_value)
     }
 
     /// What would happen.

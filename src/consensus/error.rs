@@ -18,6 +18,15 @@ pub enum ConsensusError {
         /// The other process, if it said which it is.
         holder: Option<u32>,
     },
+    /// Something would be overwritten.
+    #[error(
+        "`{}` is there already, and a state is restored into an empty directory alone; move it away first",
+        path.display()
+    )]
+    Taken {
+        /// What is there.
+        path: PathBuf,
+    },
     /// The operating system refused.
     #[error("could not {what} `{}`: {source}", path.display())]
     Io {

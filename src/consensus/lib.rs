@@ -28,6 +28,7 @@ mod options;
 mod record;
 mod recover;
 mod replica;
+mod restore;
 mod screen;
 mod seat;
 mod snapshot;
@@ -46,7 +47,8 @@ pub use error::{AnswerError, ChangeError, ConsensusError, ProposeError, ReadErro
 pub use membership::{Member, MemberStatus};
 pub use options::{FollowOptions, Following, Options, Start};
 pub use recover::{Recovered, recover};
-pub use status::{RaftStatus, Role, StorageStatus};
+pub use restore::restore;
+pub use status::{ElectionStatus, RaftStatus, Role, StorageStatus};
 pub use subscription::{Subscription, SubscriptionError};
 pub use transport::{MAX_MESSAGE_BYTES, Transport, TransportError};
 pub use types::MAX_COMMAND_BYTES;

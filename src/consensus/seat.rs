@@ -226,6 +226,11 @@ impl Seat {
         let metrics = metrics.borrow_watched();
         let mut status = RaftStatus::new(&metrics, self.counters.status());
         status.leader = status.leader.filter(|leader| *leader != self.node || self.leads(&metrics));
+        status.last_contact = Some(match metrics.state {
+            ServerState::Leader => Duration::ZERO,
+            _ => self.silence(),
+        });
+        status.elections = self.counters.elections();
         status
     }
 
@@ -354,6 +359,11 @@ async fn keep_ticking(
             )
         };
         let Some(seat) = seat.upgrade() else { return };
+        let (term, leader) = {
+            let metrics = metrics.borrow_watched();
+            (metrics.vote.leader_id.term, metrics.current_leader)
+        };
+        seat.counters.led_by(seat.node, term, leader);
         seat.raft.runtime_config().tick(needed);
         drop(seat);
         if metrics.changed().await.is_err() {

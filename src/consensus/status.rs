@@ -1,6 +1,7 @@
 //! Where a node stands, as plain data.
 
 use std::fmt;
+use std::time::Duration;
 
 use openraft::{RaftMetrics, ServerState};
 
@@ -81,6 +82,21 @@ pub struct RaftStatus {
     pub learners: Vec<u64>,
     /// What the disk did.
     pub storage: StorageStatus,
+    /// How long ago a leader was heard here; zero on the leader. `None` where nobody measures it.
+    pub last_contact: Option<Duration>,
+    /// What changed in the leadership.
+    pub elections: ElectionStatus,
+}
+
+/// What this node saw of the leadership since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ElectionStatus {
+    /// Terms that began: each is an election, decided or not.
+    pub terms: u64,
+    /// How often another node came to lead than the one before.
+    pub leaders: u64,
+    /// How often it was this node.
+    pub won: u64,
 }
 
 impl RaftStatus {
@@ -99,6 +115,8 @@ impl RaftStatus {
             voters: Vec::new(),
             learners: Vec::new(),
             storage: StorageStatus::default(),
+            last_contact: None,
+            elections: ElectionStatus::default(),
         }
     }
 
@@ -125,6 +143,8 @@ impl RaftStatus {
             voters: membership.voter_ids().collect(),
             learners: membership.learner_ids().collect(),
             storage,
+            last_contact: None,
+            elections: ElectionStatus::default(),
         }
     }
 }

@@ -25,6 +25,7 @@ mod quantity;
 mod revision;
 pub mod secret;
 mod service;
+mod snapshot_file;
 mod spec;
 mod storage;
 mod task;
@@ -64,6 +65,7 @@ pub use quantity::{
 };
 pub use revision::{FileChange, FileChangeKind, Origin, Revision, RevisionOutcome};
 pub use service::{Check, CheckRestart, CheckType, OnUpdate, Service, Weights};
+pub use snapshot_file::{SnapshotFileError, read_snapshot, write_snapshot};
 pub use spec::{JobStatus, JobVersion};
 pub use storage::{CsiPlugin, EphemeralDisk, HostVolume, MountOptions, VolumeMount, VolumeRequest};
 pub use task::{

@@ -15,6 +15,7 @@ mod gitops;
 mod job;
 mod metric;
 mod node;
+mod operator;
 pub mod rfc3339;
 mod service;
 mod usage;
@@ -48,6 +49,10 @@ pub use metric::AllocMetric;
 pub use node::{
     DriverView, HostVolumeView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView,
     NodeView,
+};
+pub use operator::{
+    HeldNode, LeadershipTransfer, LoopView, LossesApproved, LostNodes, RaftConfiguration,
+    RaftIdAddress, RaftServer, SnapshotInfo,
 };
 pub use service::{ServiceInstance, ServiceList, ServiceStub};
 pub use usage::{

@@ -2,7 +2,7 @@
 //!
 //! One thing changes at a time, and only while the voters that live are a quorum before and after it. A newcomer catches
 //! up as a learner before it votes; a voter that is dead makes room only once its replacement votes, or where too many
-//! are there anyway.
+//! are there anyway. One whose node was removed for good makes room at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -129,7 +129,11 @@ impl<'a> Group<'a> {
         if self.living(&self.voters) < quorum(self.voters.len()) {
             return None;
         }
-        self.make_room().or_else(|| self.promote()).or_else(|| self.tidy()).or_else(|| self.add())
+        self.bid_farewell()
+            .or_else(|| self.make_room())
+            .or_else(|| self.promote())
+            .or_else(|| self.tidy())
+            .or_else(|| self.add())
     }
 
     fn lives(&self, member: &Member) -> bool {
@@ -148,6 +152,18 @@ impl<'a> Group<'a> {
             .is_some_and(|one| one.role != NodeRole::Worker && !one.leaving);
         let dead = !member.leads && member.silent_for > self.options.dead_after;
         dead || (!suits && !member.leads)
+    }
+
+    /// Takes the vote of one whose node was removed for good, even if nobody can take its place.
+    fn bid_farewell(&self) -> Option<Action> {
+        let gone = self
+            .voters
+            .iter()
+            .filter(|member| !member.leads && !self.candidates.contains_key(&member.node));
+        // The dead first: the living may still be needed to let them go.
+        let first = gone.min_by_key(|member| (self.lives(member), member.node))?;
+        self.bears(&self.voters, |member| member.node != first.node)
+            .then_some(Action::Demote(first.node))
     }
 
     /// Takes the vote of one that is too many.

@@ -14,6 +14,7 @@ mod garbage;
 mod heartbeat;
 mod intake;
 mod lead;
+mod members;
 mod nodes;
 mod polling;
 mod reconciler;

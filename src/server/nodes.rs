@@ -6,6 +6,7 @@ use model::wire::DrainSpec;
 use model::{DrainStrategy, Eligibility, NodeId, NodeStatus};
 use state::Command;
 
+use crate::members::HAND_OVER;
 use crate::request::ServerError;
 use crate::server::Server;
 
@@ -52,6 +53,15 @@ impl Server {
                 node.name,
                 id.short()
             )));
+        }
+        let leads = |node: &model::Node| {
+            let leader = self.members().into_iter().find(|member| member.leader);
+            leader.is_some_and(|leader| {
+                !leader.address.is_empty() && leader.address == node.rpc_address
+            })
+        };
+        if state.node(id).is_some_and(|node| leads(node)) {
+            return Err(ServerError::Conflict(HAND_OVER.to_owned()));
         }
         let at = self.now();
         let until = self.certificates_end(at);

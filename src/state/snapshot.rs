@@ -70,6 +70,16 @@ impl State {
         rmp_serde::to_vec_named(&stored).map_err(SnapshotError::Encode)
     }
 
+    /// The same without what makes it one cluster's: whoever founds another one from it writes down its own authority,
+    /// and the tokens of the old one let nobody in.
+    #[must_use]
+    pub fn of_no_cluster(mut self) -> Self {
+        self.cluster = None;
+        self.join_tokens = imbl::OrdMap::default();
+        self.removed_nodes = imbl::OrdMap::default();
+        self
+    }
+
     /// The state that [`State::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SnapshotError> {
         let stored: Stored = rmp_serde::from_slice(bytes).map_err(SnapshotError::Damaged)?;

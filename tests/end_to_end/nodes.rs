@@ -47,6 +47,6 @@ fn a_node_is_emptied_and_taken_into_use_again() {
     let after = agent.wait_running("sleep", 1).remove(0);
     assert_ne!(after.id, before.id);
 
-    let purge = agent.client().purge_node(before.node_id).expect_err("it answers");
+    let purge = agent.client().purge_node(before.node_id, false).expect_err("it answers");
     assert!(purge.to_string().contains("answers"), "{purge}");
 }

@@ -17,7 +17,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// The wait after a step that did not work out.
 const RETRY: Duration = Duration::from_secs(2);
 
-pub(crate) async fn run(consensus: Consensus, voters: usize, stop: CancellationToken) {
+/// Looks after the servers while this one leads. `own` is where the others reach it.
+pub(crate) async fn run(consensus: Consensus, own: String, voters: usize, stop: CancellationToken) {
     let options = AutopilotOptions { voters, ..AutopilotOptions::default() };
     // When a member was seen first that has not answered yet.
     let mut seen: BTreeMap<u64, Instant> = BTreeMap::new();
@@ -32,7 +33,7 @@ pub(crate) async fn run(consensus: Consensus, voters: usize, stop: CancellationT
             seen.clear();
             continue;
         }
-        let group = Group::of(&consensus);
+        let group = Group::of(&consensus, &own);
         seen.retain(|number, _| group.members.iter().any(|member| member.node == *number));
         let done = match group.moved() {
             Some((member, address)) => {
@@ -61,10 +62,12 @@ struct Group {
     /// Shared with the state: this is made anew four times a second, however many nodes there are.
     nodes: Vec<Arc<Node>>,
     last: u64,
+    /// The number of this server, and where it is.
+    own: (u64, String),
 }
 
 impl Group {
-    fn of(consensus: &Consensus) -> Self {
+    fn of(consensus: &Consensus, own: &str) -> Self {
         let state = consensus.state();
         let nodes = state
             .nodes()
@@ -74,6 +77,7 @@ impl Group {
             nodes: nodes.collect(),
             members: consensus.members(),
             last: consensus.metrics().last_log.unwrap_or_default(),
+            own: (consensus.metrics().node, own.to_owned()),
         }
     }
 
@@ -90,8 +94,14 @@ impl Group {
         self.nodes.iter().map(Arc::as_ref).find(|node| self.number(node) == member.node)
     }
 
-    /// A member whose node is reached somewhere else by now.
+    /// A member whose node is reached somewhere else by now. This server knows best where it is itself: one that was
+    /// alone before, or was brought back from a backup, is written down without an address.
     fn moved(&self) -> Option<(u64, String)> {
+        let (number, address) = &self.own;
+        let own = self.members.iter().find(|member| member.node == *number);
+        if own.is_some_and(|member| member.address != *address) {
+            return Some(self.own.clone());
+        }
         self.members.iter().find_map(|member| {
             let node = self.node(member).filter(|node| node.status == NodeStatus::Ready)?;
             (node.rpc_address != member.address).then(|| (member.node, node.rpc_address.clone()))
@@ -227,6 +237,7 @@ mod tests {
             members: vec![member(1, "a:1"), member(other, "b:1")],
             nodes: shared(nodes),
             last: 0,
+            own: (1, "a:1".to_owned()),
         };
         assert_eq!(group.number(&group.nodes[0]), 1);
         assert_eq!(group.number(&group.nodes[1]), other);
@@ -259,8 +270,12 @@ mod tests {
             members: vec![member(number, "b:1"), member(77, "c:1")],
             nodes: shared(nodes),
             last: 9,
+            own: (77, "c:1".to_owned()),
         };
         assert_eq!(group.moved(), Some((number, "b:2".to_owned())));
+        let itself = Group { own: (77, "c:2".to_owned()), ..group };
+        assert_eq!(itself.moved(), Some((77, "c:2".to_owned())));
+        let group = Group { own: (77, "c:1".to_owned()), ..itself };
         let start = Instant::now();
         let mut seen = BTreeMap::new();
         group.as_seen(&mut seen, start);

@@ -1,5 +1,6 @@
 //! What this agent answers when another one asks.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) struct Desk {
     pub(crate) client: Arc<Client>,
     pub(crate) papers: Papers,
     pub(crate) cluster: ClusterId,
+    /// Where the others reach this agent.
+    pub(crate) address: SocketAddr,
     pub(crate) clock: Clock,
     pub(crate) hosts: Arc<Hosts>,
     /// There once the agent's other parts have started.
@@ -182,7 +185,7 @@ impl Desk {
         let request: HttpRequest = decode(body).map_err(no)?;
         // A worker's certificate lets nobody look into another worker.
         if peer.role != Role::Server {
-            return Err(no("ask a server: nodes do not look into each other"));
+            return Err(no("this is for servers: ask the agent of a server"));
         }
         let api = self.api.get().ok_or_else(|| no("this agent is still starting"))?;
         proxy::answer(api, request).await.map(|answer| encode(&answer)).map_err(no)

@@ -1,5 +1,5 @@
-//! Requests that only the allocation's own node can answer: output, files, usage, restarts. Any agent takes them; the
-//! node's own answers.
+//! Requests that one agent alone can answer. Any agent takes them and passes them on: what concerns an allocation to its
+//! own node (output, files, usage, restarts), what the leader alone knows or does to the leader.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use consensus::Consensus;
 use model::{AllocId, NodeId};
-use rpc::{Class, Client};
+use rpc::{CallError, Class, Client};
 use tower::ServiceExt as _;
 
 use super::messages::{HTTP, HttpAnswer, HttpRequest, decode, encode};
@@ -31,14 +31,22 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) async fn pass(self, request: Request, next: Next) -> Response {
-        let Some(address) = allocation_in(request.uri().path()).and_then(|id| self.elsewhere(id))
-        else {
-            return next.run(request).await;
+        let path = request.uri().path();
+        let elsewhere = match is_leaders(path) {
+            true => self.leader(),
+            false => allocation_in(path).and_then(|id| self.elsewhere(id)),
         };
+        let Some(address) = elsewhere else { return next.run(request).await };
         match self.ask(&address, request).await {
             Ok(answer) => answer,
             Err(words) => (StatusCode::BAD_GATEWAY, words).into_response(),
         }
+    }
+
+    /// Where the leader is, if that is another agent.
+    fn leader(&self) -> Option<String> {
+        let leader = self.consensus.leader().filter(|_| !self.consensus.is_leader())?;
+        Some(leader.address).filter(|address| !address.is_empty())
     }
 
     /// Where the allocation's node is, if that is another one.
@@ -63,7 +71,12 @@ impl Proxy {
             .client
             .call(address, Class::Bulk, HTTP, message, LIMIT + Duration::from_secs(5))
             .await
-            .map_err(|error| format!("the allocation's node did not answer: {error}"))?;
+            .map_err(|error| match error {
+                CallError::Refused { refused, .. } => refused.to_string(),
+                error => {
+                    format!("the agent at {address}, which alone can answer, did not: {error}")
+                }
+            })?;
         let answer: HttpAnswer = decode(&body)?;
         Response::builder()
             .status(answer.status)
@@ -76,8 +89,10 @@ impl Proxy {
 /// Answers what another agent passes on.
 pub(crate) async fn answer(api: &axum::Router, request: HttpRequest) -> Result<HttpAnswer, String> {
     let method: Method = request.method.parse().map_err(|_| "that is no method".to_owned())?;
-    if allocation_in(&request.target).is_none() {
-        return Err("only what concerns an allocation is passed on".to_owned());
+    if allocation_in(&request.target).is_none() && !is_leaders(&request.target) {
+        return Err(
+            "only what concerns an allocation, or the leader alone, is passed on".to_owned()
+        );
     }
     let inner = axum::http::Request::builder()
         .method(method)
@@ -105,6 +120,12 @@ pub(crate) async fn answer(api: &axum::Router, request: HttpRequest) -> Result<H
     }
 }
 
+/// Whether the leader alone can answer: who takes part in Raft and how far everybody is, and how the nodes answer.
+fn is_leaders(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or_default();
+    ["/v1/operator/raft/", "/v1/operator/lost-nodes"].iter().any(|begin| path.starts_with(begin))
+}
+
 /// The allocation that a path of `/v1/client/` is about.
 fn allocation_in(target: &str) -> Option<AllocId> {
     let path = target.split('?').next()?.strip_prefix("/v1/client/")?;
@@ -130,6 +151,12 @@ mod tests {
             format!("/v1/client/allocation/{id}/stats"),
         ] {
             assert_eq!(allocation_in(&path), id.parse().ok(), "{path}");
+        }
+        for path in ["/v1/operator/raft/peer?id=7", "/v1/operator/lost-nodes/approve"] {
+            assert!(is_leaders(path), "{path}");
+        }
+        for path in ["/v1/operator/snapshot", "/v1/jobs?x=/v1/operator/raft/"] {
+            assert!(!is_leaders(path), "{path}");
         }
         for path in ["/v1/client/stats", "/v1/jobs", &format!("/v1/allocation/{id}")] {
             assert_eq!(allocation_in(path), None, "{path}");

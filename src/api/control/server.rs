@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::wire::{
-    DiffType, DrainSpec, GitopsError, NewJoinToken, PlanRequest, PlanResponse, PlannedJob,
+    DiffType, DrainSpec, GitopsError, LoopView, NewJoinToken, PlanRequest, PlanResponse, PlannedJob,
 };
 use model::{AllocId, DeploymentId, Eligibility, JobId, NodeId};
-use server::{PlanOutcome, PlanSource, Server, ServerError};
+use server::{PlanOutcome, PlanSource, Server, ServerError, WorkerState};
 use state::State;
 use tokio::sync::watch;
 
-use super::{Control, RaftView, RepoPoll};
+use super::{Control, Heartbeats, RaftMember, RaftView, RepoPoll};
 use crate::refusal::Refusal;
 
 #[async_trait]
@@ -33,8 +33,70 @@ impl Control for Server {
             voters: status.voters,
             term: status.term,
             last_log: status.last_log.unwrap_or_default(),
+            committed: status.committed.unwrap_or_default(),
             applied: status.applied.unwrap_or_default(),
+            last_contact: status.last_contact,
+            elections: status.elections.terms,
+            leader_changes: status.elections.leaders,
+            won: status.elections.won,
         }
+    }
+
+    fn members(&self) -> Vec<RaftMember> {
+        Self::members(self)
+            .into_iter()
+            .map(|member| RaftMember {
+                node: member.node,
+                address: member.address,
+                voter: member.voter,
+                leader: member.leader,
+                last_contact: member.last_contact,
+                matched: member.matched,
+            })
+            .collect()
+    }
+
+    fn heartbeats(&self) -> Heartbeats {
+        let status = Self::heartbeats(self);
+        Heartbeats {
+            listening: status.listening,
+            declared: status.declared,
+            allowed: status.allowed,
+            held: status.held,
+            message: status.message,
+        }
+    }
+
+    fn loops(&self) -> Vec<LoopView> {
+        let loops = self.workers().into_iter().map(|(name, status)| LoopView {
+            name,
+            state: match status.state {
+                WorkerState::Idle => "idle",
+                WorkerState::Busy => "busy",
+                WorkerState::Stopped => "stopped",
+            }
+            .to_owned(),
+            steps: status.steps,
+            last_step_at: status.last_step_at,
+            error: status.error,
+        });
+        loops.collect()
+    }
+
+    async fn consistent(&self) -> Result<State, Refusal> {
+        Ok(self.consistent_state().await?)
+    }
+
+    async fn transfer_leadership(&self, to: Option<u64>) -> Result<u64, Refusal> {
+        Ok(Self::transfer_leadership(self, to).await?)
+    }
+
+    async fn remove_member(&self, number: u64) -> Result<(), Refusal> {
+        Ok(Self::remove_member(self, number).await?)
+    }
+
+    fn approve_losses(&self) -> usize {
+        Self::approve_losses(self)
     }
 
     fn repos(&self) -> Vec<RepoPoll> {

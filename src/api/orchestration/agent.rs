@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use model::wire::{AgentHealth, AgentMember, AgentMembers, AgentSelf, HealthLine, Namespace};
+use model::wire::{AgentHealth, AgentSelf, HealthLine, Namespace};
 
+use super::members::{leader_address, members_of, own_member, server_addresses};
 use super::read::fresh;
 use crate::app::App;
 use crate::params::Ask;
@@ -15,35 +16,6 @@ use crate::reply::json;
 
 type Answer = Result<Response, Refusal>;
 
-/// The leader's RPC address, as far as it is known here.
-pub(crate) fn leader_address(app: &App) -> Option<String> {
-    let raft = app.control.raft();
-    let leader = raft.leader?;
-    if leader == raft.node {
-        return Some(app.agent.rpc_address.clone());
-    }
-    let mut others = server_addresses(app).into_iter().filter(|one| *one != app.agent.rpc_address);
-    match (others.next(), others.next()) {
-        (Some(only), None) => Some(only),
-        _ => Some(format!("server-{leader}")),
-    }
-}
-
-/// The RPC addresses of all servers.
-pub(crate) fn server_addresses(app: &App) -> Vec<String> {
-    let catalog = app.catalog.load();
-    let known: Vec<String> = catalog
-        .servers()
-        .instances
-        .iter()
-        .map(|one| match one.address.contains(':') {
-            true => format!("[{}]:{}", one.address, one.port),
-            false => format!("{}:{}", one.address, one.port),
-        })
-        .collect();
-    if known.is_empty() { vec![app.agent.rpc_address.clone()] } else { known }
-}
-
 pub(super) async fn leader(State(app): State<App>, ask: Ask) -> Answer {
     let leader = leader_address(&app).ok_or_else(|| Refusal::unavailable("No cluster leader"))?;
     json(&leader, ask.pretty())
@@ -51,25 +23,6 @@ pub(super) async fn leader(State(app): State<App>, ask: Ask) -> Answer {
 
 pub(super) async fn peers(State(app): State<App>, ask: Ask) -> Answer {
     json(&server_addresses(&app), ask.pretty())
-}
-
-fn member(app: &App) -> AgentMember {
-    let agent = &app.agent;
-    let (addr, port) = agent.rpc_address.rsplit_once(':').unwrap_or((&agent.rpc_address, ""));
-    let tags = [
-        ("role", "nomad"),
-        ("region", "global"),
-        ("dc", &agent.datacenter),
-        ("build", &agent.version),
-        ("id", &agent.node.id.to_string()),
-    ];
-    AgentMember {
-        name: agent.name.clone(),
-        addr: addr.trim_matches(['[', ']']).to_owned(),
-        port: port.parse().unwrap_or_default(),
-        tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-        status: "alive".to_owned(),
-    }
 }
 
 pub(super) async fn own(State(app): State<App>, ask: Ask) -> Answer {
@@ -107,6 +60,7 @@ pub(super) async fn own(State(app): State<App>, ask: Ask) -> Answer {
                 ("state", raft.role.clone()),
                 ("term", raft.term.to_string()),
                 ("last_log_index", raft.last_log.to_string()),
+                ("commit_index", raft.committed.to_string()),
                 ("applied_index", raft.applied.to_string()),
                 ("num_peers", raft.voters.len().saturating_sub(1).to_string()),
             ]),
@@ -115,7 +69,7 @@ pub(super) async fn own(State(app): State<App>, ask: Ask) -> Answer {
     ];
     let answer = AgentSelf {
         config,
-        member: member(&app),
+        member: own_member(&app),
         stats: stats.into_iter().map(|(name, figures)| (name.to_owned(), figures)).collect(),
     };
     json(&answer, ask.pretty())
@@ -150,13 +104,11 @@ pub(super) async fn health(State(app): State<App>, ask: Ask) -> Answer {
 }
 
 pub(super) async fn members(State(app): State<App>, ask: Ask) -> Answer {
-    let answer = AgentMembers {
-        server_name: app.agent.name.clone(),
-        server_region: "global".to_owned(),
-        server_dc: app.agent.datacenter.clone(),
-        members: vec![member(&app)],
-    };
-    json(&answer, ask.pretty())
+    json(&members_of(&app), ask.pretty())
+}
+
+pub(super) async fn loops(State(app): State<App>, ask: Ask) -> Answer {
+    json(&app.control.loops(), ask.pretty())
 }
 
 pub(super) async fn regions(ask: Ask) -> Answer {
@@ -176,20 +128,21 @@ pub(super) async fn namespaces(State(app): State<App>, ask: Ask) -> Answer {
 }
 
 pub(super) async fn metrics(State(app): State<App>, ask: Ask) -> Answer {
-    let figures =
-        crate::metrics::figures(&app.control.state(), &app.control.raft(), &app.control.repos());
+    let raft = app.control.raft();
+    let figures = crate::metrics::figures(&app.control.state(), &raft, &app.control.repos());
+    let mut fleet = crate::metrics::fleet(&raft, &app.control.members(), &app.control.heartbeats());
+    fleet.extend(app.local.figures().await);
     if ask.filled("format") != Some("prometheus") {
         let mut all = crate::metrics::as_json(&figures);
-        let local = app.local.figures().await;
         for (key, counters) in [("Gauges", false), ("Counters", true)] {
             if let Some(list) = all.get_mut(key).and_then(serde_json::Value::as_array_mut) {
-                list.extend(crate::local::as_json(&local, counters));
+                list.extend(crate::local::as_json(&fleet, counters));
             }
         }
         return json(&all, ask.pretty());
     }
     let mut more = (app.more_metrics)();
-    more.push_str(&crate::local::exposition(&app.local.figures().await));
+    more.push_str(&crate::local::exposition(&fleet));
     let text = app.metrics.text(&figures, &more);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

@@ -21,7 +21,11 @@ const WAIT: Duration = Duration::from_secs(1);
 #[command(group(ArgGroup::new("action").required(true).args(["enable", "disable", "monitor"])))]
 pub struct DrainArguments {
     /// The node's ID or the beginning of it, or its name
-    node: String,
+    #[arg(required_unless_present = "own")]
+    node: Option<String>,
+    /// The node of the agent that is asked
+    #[arg(long = "self", conflicts_with = "node")]
+    own: bool,
     /// Empty the node: its allocations move, and nothing new comes
     #[arg(long)]
     enable: bool,
@@ -61,7 +65,11 @@ pub struct DrainArguments {
 #[command(group(ArgGroup::new("action").required(true).args(["enable", "disable"])))]
 pub struct EligibilityArguments {
     /// The node's ID or the beginning of it, or its name
-    node: String,
+    #[arg(required_unless_present = "own")]
+    node: Option<String>,
+    /// The node of the agent that is asked
+    #[arg(long = "self", conflicts_with = "node")]
+    own: bool,
     /// New allocations may come
     #[arg(long)]
     enable: bool,
@@ -80,10 +88,23 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The node that is named, or that of the agent that is asked.
+fn which(client: &Client, named: Option<&str>) -> Result<NodeId, Failure> {
+    let Some(name) = named else {
+        let own = client.agent_self()?;
+        let id = own.stats.get("client").and_then(|client| client.get("node_id"));
+        return id.and_then(|id| id.parse().ok()).ok_or_else(|| {
+            anyhow::anyhow!("the agent at {} does not say which node it is", client.address())
+                .into()
+        });
+    };
+    Ok(client.node_id(name)?)
+}
+
 pub(super) fn drain(arguments: &DrainArguments) -> Result<ExitCode, Failure> {
     let connection = &arguments.connection;
     let client = connection.client()?;
-    let id = client.node_id(&arguments.node)?;
+    let id = which(&client, arguments.node.as_deref())?;
     if arguments.disable {
         client.drain_node(id, None, !arguments.keep_ineligible)?;
         anstream::eprintln!("node {id} is not emptied any more");
@@ -110,7 +131,7 @@ pub(super) fn drain(arguments: &DrainArguments) -> Result<ExitCode, Failure> {
 
 pub(super) fn eligibility(arguments: &EligibilityArguments) -> Result<ExitCode, Failure> {
     let client = arguments.connection.client()?;
-    let id = client.node_id(&arguments.node)?;
+    let id = which(&client, arguments.node.as_deref())?;
     let to = if arguments.enable { Eligibility::Eligible } else { Eligibility::Ineligible };
     client.set_eligibility(id, to)?;
     anstream::eprintln!("node {id} is {} for new allocations", to.as_str());

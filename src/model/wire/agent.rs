@@ -46,8 +46,10 @@ pub struct AgentMembers {
     /// Its datacenter.
     #[serde(rename = "ServerDC")]
     pub server_dc: String,
-    /// The members.
+    /// The servers.
     pub members: Vec<AgentMember>,
+    /// The agents that are no servers. Herder's own: Nomad lists servers alone.
+    pub workers: Vec<AgentMember>,
 }
 
 /// `/v1/agent/health`.

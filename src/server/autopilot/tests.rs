@@ -116,6 +116,26 @@ fn one_server_becomes_three() {
 }
 
 #[test]
+fn who_is_removed_loses_the_vote_even_without_a_replacement() {
+    for dead in [true, false] {
+        let mut world = World::new(3);
+        world.settle();
+        world.nodes.retain(|node| node.node != id(2));
+        if dead {
+            world.dead.insert(id(2));
+        }
+        let actions = world.settle();
+        assert_eq!(actions, [Action::Demote(id(2)), Action::Remove(id(2))], "dead: {dead}");
+    }
+    // Of two that answer of three, none can be spared.
+    let mut world = World::new(3);
+    world.settle();
+    world.dead.insert(id(1));
+    world.nodes.retain(|node| node.node != id(2));
+    assert!(!world.settle().contains(&Action::Demote(id(2))));
+}
+
+#[test]
 fn a_dead_voter_is_replaced_after_a_while_and_then_removed() {
     let mut world = World::new(4);
     world.settle();
