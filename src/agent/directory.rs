@@ -1,7 +1,7 @@
 //! The data directory: ours alone, and told to others by `agent.json`.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -46,6 +46,26 @@ pub(crate) fn prepare(dir: &Path) -> anyhow::Result<()> {
     OURS.iter().try_for_each(|name| make(&dir.join(name), 0o700))
 }
 
+/// What whoever may read everything shows to the agent: it lies where only the agent's user can read. Made where there is
+/// none.
+pub(crate) fn owner_key(dir: &Path) -> anyhow::Result<String> {
+    let path = dir.join("owner.key");
+    match fs::read_to_string(&path) {
+        Ok(key) if key.len() == 64 => return Ok(key),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("reading {}", path.display()));
+        }
+        _ => {}
+    }
+    let mut random = [0_u8; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut random))
+        .context("reading /dev/urandom")?;
+    let key = random.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    write_atomically(&path, key.as_bytes())?;
+    Ok(key)
+}
+
 /// Writes a file so that a reader sees the old one or the new one, never a part.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let temporary = path.with_extension("tmp");
@@ -84,5 +104,8 @@ mod tests {
         for name in OURS {
             assert_eq!(mode(&dir.join(name)), 0o700, "{name}");
         }
+        let key = owner_key(&dir).expect("made");
+        assert_eq!(owner_key(&dir).expect("read"), key);
+        assert_eq!((key.len(), mode(&dir.join("owner.key"))), (64, 0o600));
     }
 }

@@ -165,7 +165,9 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         alloc_dir: settings.data_dir.join("alloc").display().to_string(),
         mhz: me.attributes.get("cpu.frequency").and_then(|mhz| mhz.parse().ok()).unwrap_or(1000.0),
     });
-    let app = App::new(Arc::new(server.clone()), handle, info, logs.clone()).with_node(own);
+    let app = App::new(Arc::new(server.clone()), handle, info, logs.clone())
+        .with_node(own)
+        .with_owner_key(&directory::owner_key(&settings.data_dir)?);
     let catalog_address = discovery.local_addr()?;
     let orchestration = api::orchestration(app.clone());
     let orchestration = match &between {

@@ -49,6 +49,7 @@ pub struct App {
     pub(crate) local: Arc<dyn LocalNode>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) plans: Arc<Semaphore>,
+    pub(crate) owner_key: Option<Arc<str>>,
     pub(crate) more_metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// From 0 up to 1: spreads the ends of waits, so that clients do not all come back at once.
     pub(crate) jitter: fn() -> f64,
@@ -70,6 +71,7 @@ impl App {
             local: Arc::new(NoNode),
             metrics: Arc::new(Metrics::new()),
             plans: Arc::new(Semaphore::new(PLANS_AT_ONCE)),
+            owner_key: None,
             more_metrics: Arc::new(String::new),
             jitter: chance,
         }
@@ -79,6 +81,14 @@ impl App {
     #[must_use]
     pub fn with_node(mut self, node: Arc<dyn LocalNode>) -> Self {
         self.local = node;
+        self
+    }
+
+    /// What whoever asks for the whole state must show: it holds in clear what other answers hide. Without one nobody gets
+    /// it.
+    #[must_use]
+    pub fn with_owner_key(mut self, key: &str) -> Self {
+        self.owner_key = Some(key.into());
         self
     }
 

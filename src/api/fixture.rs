@@ -282,7 +282,9 @@ pub(crate) fn app() -> App {
         ..AgentInfo::default()
     };
     let control = Arc::new(Fake { state, index });
-    App::new(control, catalog, Arc::new(agent), Arc::new(TwoLines)).with_jitter(|| 0.0)
+    App::new(control, catalog, Arc::new(agent), Arc::new(TwoLines))
+        .with_owner_key("the owner's key")
+        .with_jitter(|| 0.0)
 }
 
 struct Fake {

@@ -48,10 +48,11 @@ impl Client {
         self.get("/agent/loops", &[]).map(Answer::into_value)
     }
 
-    /// The whole state as a snapshot file.
-    pub fn snapshot(&self) -> Result<Box<dyn Read + Send + Sync>, ClientError> {
+    /// The whole state as a snapshot file. `owner_key` is what `owner.key` in the agent's data directory holds.
+    pub fn snapshot(&self, owner_key: &str) -> Result<Box<dyn Read + Send + Sync>, ClientError> {
         let client = self.clone().with_timeout(SNAPSHOT);
-        let response = client.open("/operator/snapshot", &[])?;
+        let key = Some(("x-herder-owner-key", owner_key));
+        let response = client.open_with("/operator/snapshot", &[], key)?;
         Ok(Box::new(response.into_body().into_reader()))
     }
 

@@ -168,7 +168,20 @@ impl Client {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<Response<Body>, ClientError> {
+        self.open_with(path, query, None)
+    }
+
+    /// The same, with a header.
+    pub(crate) fn open_with(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        header: Option<(&str, &str)>,
+    ) -> Result<Response<Body>, ClientError> {
         let mut request = self.agent.get(format!("{}/v1{path}", self.base));
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
         for (key, value) in query {
             request = request.query(key, value);
         }

@@ -26,6 +26,6 @@ pub use ids::{ClusterId, Fingerprint};
 pub use key::NodeKey;
 pub use peer::{Peer, Role};
 pub use secret::SecretText;
-pub use tls::{ALPN, ClientTls, Credentials, ServerTls, explain};
+pub use tls::{ALPN, ClientTls, Credentials, ServerTls, explain, is_our_certificate_refused};
 pub use token::{JoinToken, SecretHash, TokenId};
 pub use trust::Trust;

@@ -14,7 +14,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use client::ClientTls;
 pub use credentials::Credentials;
-pub use explain::explain;
+pub use explain::{explain, is_our_certificate_refused};
 pub use server::ServerTls;
 
 use crate::CertificateError;

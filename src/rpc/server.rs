@@ -119,6 +119,11 @@ impl Server {
                         server.0.door.log(format_args!("closed the connection of {name}: {why}"));
                     }
                 }
+                // Between being made a server and having a server's certificate, which is renewed at once, every newcomer
+                // is refused by the servers that call it.
+                Err(NoHandshake::OfUs(why)) if server.0.tls.shows_worker() => {
+                    tracing::debug!("no connection from {from} yet: {why}");
+                }
                 Err(why) => {
                     server.0.door.log(format_args!("refused a connection from {from}: {why}"));
                 }
@@ -128,15 +133,15 @@ impl Server {
     }
 
     /// The handshake, within its time.
-    async fn handshake<S: Stream>(&self, stream: S) -> Result<Accepted<S>, String> {
+    async fn handshake<S: Stream>(&self, stream: S) -> Result<Accepted<S>, NoHandshake> {
         let limit = self.0.limits.handshake;
         let stream = timeout(limit, self.0.acceptor.accept(stream))
             .await
             .map_err(|_| format!("no handshake within {limit:?}"))?
-            .map_err(|error| crate::error::io_words(&error))?;
+            .map_err(|error| NoHandshake::of(&error))?;
         let (_, tls) = stream.get_ref();
         if tls.alpn_protocol() != Some(ALPN) {
-            return Err("it does not ask for `herder/1`".to_owned());
+            return Err("it does not ask for `herder/1`".to_owned().into());
         }
         let peer = self.0.tls.peer(tls.peer_certificates()).map_err(|error| error.to_string())?;
         let caller = match peer {
@@ -172,6 +177,34 @@ impl Server {
     ) -> Result<(), io::Error> {
         let Accepted { stream, caller } = self.handshake(stream).await.map_err(io::Error::other)?;
         self.converse(stream, caller, stop).await.map_err(io::Error::other)
+    }
+}
+
+/// Why there was no handshake, in words.
+#[derive(Debug, thiserror::Error)]
+enum NoHandshake {
+    /// The other side does not accept our certificate.
+    #[error("{0}")]
+    OfUs(String),
+    /// All else.
+    #[error("{0}")]
+    OfThem(String),
+}
+
+impl From<String> for NoHandshake {
+    fn from(words: String) -> Self {
+        Self::OfThem(words)
+    }
+}
+
+impl NoHandshake {
+    fn of(error: &io::Error) -> Self {
+        let words = crate::error::io_words(error);
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match tls.is_some_and(identity::is_our_certificate_refused) {
+            true => Self::OfUs(words),
+            false => Self::OfThem(words),
+        }
     }
 }
 

@@ -49,7 +49,7 @@ impl Server {
         {
             return Err(ServerError::Conflict(format!(
                 "node {} answers: empty it with `herder node drain -enable {}` and stop its agent first, or remove it \
-                 with force=true, and its tasks may go on beside their replacements",
+                 with -force, and its tasks may go on beside their replacements",
                 node.name,
                 id.short()
             )));

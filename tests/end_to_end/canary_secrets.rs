@@ -272,8 +272,15 @@ fn look_at_answers(repo: &Repository, agent: &mut Agent, findings: &mut Findings
             findings.look(&format!("herder {}", words.join(" ")), &output.stderr);
         }
     }
+    look_at_bundle(agent, findings);
     let mut routes: Vec<String> = [
         "jobs",
+        "agent/members",
+        "agent/loops",
+        "operator/raft/configuration",
+        "operator/lost-nodes",
+        // Holds everything, and so is nobody's without the owner's key.
+        "operator/snapshot",
         "allocations",
         "allocations?task_states=true&resources=true",
         "nodes",
@@ -315,6 +322,22 @@ fn look_at_answers(repo: &Repository, agent: &mut Agent, findings: &mut Findings
         let body = get(agent.catalog, &format!("/v1/{route}")).unwrap_or_else(|e| e.to_string());
         findings.look(route, body.as_bytes());
     }
+}
+
+/// What operators send to others holds nothing that is theirs alone.
+fn look_at_bundle(agent: &Agent, findings: &mut Findings) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let bundle = dir.path().join("bundle.tar.gz").display().to_string();
+    let log = agent.data_dir().parent().expect("a directory").join("agent.log");
+    let log = log.display().to_string();
+    let output = agent.herder(&["operator", "debug", "-output", &bundle, "-log-file", &log]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("tar").args(["-xzOf", &bundle]).output().expect("tar runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in ["keeper", "herder_raft_term", "reconciler", "RaftProtocol", "agent is ready"] {
+        assert!(text.contains(part), "{part} is not in the bundle");
+    }
+    findings.look("the bundle of `operator debug`", text.as_bytes());
 }
 
 /// All files but the log of decisions, the mirror of the repository and the node's records, which only the agent's user

@@ -22,6 +22,7 @@ mod keeping;
 mod load;
 mod network;
 mod nodes;
+mod operator;
 mod repository;
 mod restart;
 mod rollout;

@@ -183,8 +183,8 @@ impl Desk {
 
     async fn http(&self, peer: &Peer, body: &[u8]) -> Result<Bytes, Refused> {
         let request: HttpRequest = decode(body).map_err(no)?;
-        // A worker's certificate lets nobody look into another worker.
-        if peer.role != Role::Server {
+        // A worker's certificate lets nobody look into another worker, nor change who leads; what it can read is no secret.
+        if peer.role != Role::Server && !proxy::is_for_workers(&request) {
             return Err(no("this is for servers: ask the agent of a server"));
         }
         let api = self.api.get().ok_or_else(|| no("this agent is still starting"))?;

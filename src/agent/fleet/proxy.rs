@@ -120,6 +120,11 @@ pub(crate) async fn answer(api: &axum::Router, request: HttpRequest) -> Result<H
     }
 }
 
+/// Whether an agent that is no server may have the request answered: it changes nothing, and is about the servers.
+pub(crate) fn is_for_workers(request: &HttpRequest) -> bool {
+    request.method == "GET" && is_leaders(&request.target)
+}
+
 /// Whether the leader alone can answer: who takes part in Raft and how far everybody is, and how the nodes answer.
 fn is_leaders(target: &str) -> bool {
     let path = target.split('?').next().unwrap_or_default();
@@ -154,6 +159,12 @@ mod tests {
         }
         for path in ["/v1/operator/raft/peer?id=7", "/v1/operator/lost-nodes/approve"] {
             assert!(is_leaders(path), "{path}");
+            let asked = |method: &str| HttpRequest {
+                method: method.to_owned(),
+                target: path.to_owned(),
+                body: Vec::new(),
+            };
+            assert!(is_for_workers(&asked("GET")) && !is_for_workers(&asked("DELETE")));
         }
         for path in ["/v1/operator/snapshot", "/v1/jobs?x=/v1/operator/raft/"] {
             assert!(!is_leaders(path), "{path}");

@@ -2,7 +2,7 @@
 //! state as a file. What only the leader knows or does is asked of it before a request comes here.
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use model::wire::{
     HeldNode, LeadershipTransfer, LossesApproved, LostNodes, RaftConfiguration, RaftIdAddress,
@@ -124,8 +124,30 @@ fn leading(app: &App) -> Result<(), Refusal> {
     }
 }
 
+/// The header in which the agent's owner shows the key that lies in the data directory.
+const OWNER_KEY: &str = "x-herder-owner-key";
+
+/// Whether the agent's owner asks. What jobs keep in their variables is hidden in every other answer.
+fn owner(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
+    let shown = headers.get(OWNER_KEY).map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
+    let is_it = app.owner_key.as_deref().is_some_and(|key| same(key.as_bytes(), shown));
+    if is_it {
+        return Ok(());
+    }
+    Err(Refusal::forbidden(
+        "a snapshot holds in clear what job files hold, so only the agent's owner gets one: run `herder operator \
+         snapshot save` on the agent's machine, as the agent's user, with -data-dir and the agent's data directory",
+    ))
+}
+
+/// Whether two keys are equal, in a time that does not depend on where they differ.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+}
+
 /// The whole state as a file. A follower waits until it has seen everything that was answered before.
-pub(super) async fn snapshot(State(app): State<App>) -> Answer {
+pub(super) async fn snapshot(State(app): State<App>, headers: HeaderMap) -> Answer {
+    owner(&app, &headers)?;
     let state = app.control.consistent().await?;
     let raft = app.control.raft();
     let version = app.agent.version.clone();

@@ -24,6 +24,10 @@ async fn lists_and_objects_have_nomads_shapes() {
         ("gitops_status", "/v1/gitops/status".to_owned()),
         ("revisions", "/v1/gitops/revisions".to_owned()),
         ("self", "/v1/agent/self".to_owned()),
+        ("members", "/v1/agent/members".to_owned()),
+        ("loops", "/v1/agent/loops".to_owned()),
+        ("raft_configuration", "/v1/operator/raft/configuration".to_owned()),
+        ("lost_nodes", "/v1/operator/lost-nodes".to_owned()),
     ] {
         let answer = get(&app, &path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
@@ -68,6 +72,10 @@ async fn clients_read_back_what_is_written() {
     same::<wire::AgentHealth>(&app, "/v1/agent/health").await;
     same::<wire::AgentMembers>(&app, "/v1/agent/members").await;
     same::<String>(&app, "/v1/status/leader").await;
+    same::<Vec<String>>(&app, "/v1/status/peers").await;
+    same::<Vec<wire::LoopView>>(&app, "/v1/agent/loops").await;
+    same::<wire::RaftConfiguration>(&app, "/v1/operator/raft/configuration").await;
+    same::<wire::LostNodes>(&app, "/v1/operator/lost-nodes").await;
 }
 
 #[tokio::test]
@@ -200,6 +208,72 @@ async fn nodes_are_emptied_barred_and_removed() {
 }
 
 #[tokio::test]
+async fn servers_are_named_by_address() {
+    let app = app();
+    assert_eq!(get(&app, "/v1/status/leader").await.text, "\"10.0.0.1:4647\"");
+    let peers = get(&app, "/v1/status/peers").await.json();
+    assert_eq!(peers, serde_json::json!(["10.0.0.1:4647", "10.0.0.2:4647", "10.0.0.3:4647"]));
+}
+
+#[tokio::test]
+async fn leadership_is_handed_over_and_servers_are_removed() {
+    let app = app();
+    let transfer = "/v1/operator/raft/transfer-leadership";
+    for (query, to, noop) in [
+        ("", "10.0.0.2:4647", false),
+        ("?id=3", "10.0.0.3:4647", false),
+        ("?address=10.0.0.3:4647", "10.0.0.3:4647", false),
+        ("?address=10.0.0.1:4647", "10.0.0.1:4647", true),
+    ] {
+        let answer = post(&app, &format!("{transfer}{query}"), "").await.json();
+        assert_eq!(answer["From"]["Address"], "10.0.0.1:4647", "{query}");
+        assert_eq!((&answer["To"]["Address"], &answer["Noop"]), (&to.into(), &noop.into()));
+    }
+    assert_eq!(post(&app, &format!("{transfer}?id=9"), "").await.status, StatusCode::NOT_FOUND);
+    for (query, status) in [
+        ("?id=2", StatusCode::OK),
+        ("?address=10.0.0.3:4647", StatusCode::OK),
+        ("", StatusCode::BAD_REQUEST),
+        ("?id=2&address=10.0.0.3:4647", StatusCode::BAD_REQUEST),
+        ("?id=9", StatusCode::NOT_FOUND),
+        ("?id=1", StatusCode::CONFLICT),
+    ] {
+        let path = format!("/v1/operator/raft/peer{query}");
+        let request = axum::http::Request::delete(&path).header("host", "127.0.0.1");
+        let answer = call(&app, request.body(axum::body::Body::empty()).expect("a request")).await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.text);
+    }
+    let approved = post(&app, "/v1/operator/lost-nodes/approve", "").await;
+    assert_eq!(approved.json()["Approved"], 1);
+}
+
+#[tokio::test]
+async fn the_owner_alone_gets_the_whole_state() {
+    let app = app();
+    for key in [None, Some("another key"), Some("the owner's kez")] {
+        let mut request = axum::http::Request::get("/v1/operator/snapshot");
+        if let Some(key) = key {
+            request = request.header("x-herder-owner-key", key);
+        }
+        let refused = call(&app, request.body(axum::body::Body::empty()).expect("a request")).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{key:?}");
+        assert!(refused.text.contains("-data-dir"), "{}", refused.text);
+    }
+    let request = axum::http::Request::get("/v1/operator/snapshot")
+        .header("x-herder-owner-key", "the owner's key");
+    let router = crate::orchestration(app.clone());
+    let request = request.body(axum::body::Body::empty()).expect("a request");
+    let answer = tower::ServiceExt::oneshot(router, request).await.expect("routers do not fail");
+    let file = axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+    let (info, body) = model::read_snapshot(&file).expect("a snapshot");
+    assert_eq!((info.term, info.contents["Jobs"], info.contents["Nodes"]), (3, 1, 1));
+    let state = state::State::from_bytes(body).expect("a state");
+    assert_eq!((state.index(), state.jobs().count()), (info.index, 1));
+    let refused = post(&app, "/v1/operator/snapshot", "x").await;
+    assert_eq!(refused.status, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
 async fn foreign_pages_change_nothing() {
     let app = app();
     let path = format!("/v1/deployment/fail/{}", deployment_id());
@@ -270,6 +344,17 @@ async fn metrics_have_two_forms() {
     assert!(text.header("content-type").starts_with("application/openmetrics-text"));
     assert!(text.text.contains("herder_allocations{status=\"running\"} 1\n"), "{}", text.text);
     assert!(text.text.ends_with("# EOF\n"));
+    for line in [
+        "nomad_raft_appliedIndex 8",
+        "nomad_raft_leader_lastContact 12",
+        "nomad_raft_state_leader_total 1",
+        "nomad_nomad_heartbeat_active 9",
+        "herder_raft_leader_changes_total 2",
+        "herder_raft_elections_total 4",
+        "herder_nodes_loss_held 1",
+    ] {
+        assert!(text.text.lines().any(|have| have == line), "{line}: {}", text.text);
+    }
     let json = get(&app, "/v1/metrics").await.json();
     assert!(json["Gauges"].as_array().is_some_and(|all| !all.is_empty()));
 }

@@ -36,6 +36,9 @@ pub enum SnapshotCommand {
 pub struct SaveArguments {
     /// Where to; a file that is there is not overwritten
     file: PathBuf,
+    /// The agent's data directory, on this machine: its `owner.key` shows that you may read everything
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
     #[command(flatten)]
     connection: Connection,
 }
@@ -97,6 +100,8 @@ pub(super) fn said(words: &str, json: bool) -> Result<ExitCode, Failure> {
 fn save(arguments: &SaveArguments) -> Result<ExitCode, Failure> {
     let (connection, path) = (&arguments.connection, &arguments.file);
     let client = connection.client()?;
+    let key = arguments.data_dir.join("owner.key");
+    let key = fs::read_to_string(&key).with_context(|| format!("reading {}", key.display()))?;
     // Before the servers are troubled.
     let writing = || format!("writing {}", path.display());
     let mut to = OpenOptions::new()
@@ -108,7 +113,7 @@ fn save(arguments: &SaveArguments) -> Result<ExitCode, Failure> {
     let written = (|| -> anyhow::Result<(SnapshotInfo, usize)> {
         let mut file = Vec::new();
         client
-            .snapshot()?
+            .snapshot(key.trim())?
             .take(MAX_BYTES)
             .read_to_end(&mut file)
             .context("receiving the snapshot")?;

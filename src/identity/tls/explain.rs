@@ -2,6 +2,12 @@
 
 use rustls::{AlertDescription, CertificateError, Error};
 
+/// Whether the other side does not accept what our certificate says, though it is good: its role, for one.
+pub fn is_our_certificate_refused(error: &Error) -> bool {
+    use AlertDescription::{AccessDenied, BadCertificate, CertificateUnknown};
+    matches!(error, Error::AlertReceived(AccessDenied | BadCertificate | CertificateUnknown))
+}
+
 /// Why a handshake failed, in words. Gives the library's own where it has nothing better to say.
 pub fn explain(error: &Error) -> String {
     match error {

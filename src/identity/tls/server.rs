@@ -10,7 +10,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
 use super::{ALPN, VERSIONS, provider, refusal};
-use crate::{CertificateError, Clock, Credentials, Peer, Trust};
+use crate::{CertificateError, Clock, Credentials, Peer, Role, Trust};
 
 /// How connections are taken: a caller may show a certificate; one that does must be a member of the fleet.
 #[derive(Clone, Debug)]
@@ -18,6 +18,7 @@ pub struct ServerTls {
     config: Arc<ServerConfig>,
     trust: Trust,
     clock: Clock,
+    own: Credentials,
 }
 
 impl ServerTls {
@@ -43,7 +44,7 @@ impl ServerTls {
         // A resumed connection would skip the look at the certificate.
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { config: Arc::new(config), trust, clock })
+        Ok(Self { config: Arc::new(config), trust, clock, own: credentials.clone() })
     }
 
     /// For the TLS library.
@@ -60,6 +61,12 @@ impl ServerTls {
         chain: Option<&[CertificateDer<'_>]>,
     ) -> Result<Option<Peer>, CertificateError> {
         chain.and_then(<[_]>::first).map(|leaf| self.trust.read(leaf)).transpose()
+    }
+
+    /// Whether our own certificate is a worker's. Servers that call us already, because we are to become one, do not
+    /// accept it until it is renewed.
+    pub fn shows_worker(&self) -> bool {
+        self.own.peer().is_some_and(|peer| peer.role == Role::Worker)
     }
 
     /// The time by which certificates are judged.
