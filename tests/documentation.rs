@@ -237,6 +237,51 @@ fn every_name_in_job_files_is_described() {
     assert!(missing.is_empty(), "docs/job-files.md does not mention {missing:?}");
 }
 
+/// The whole command line.
+fn program() -> clap::Command {
+    let agent = <agent::AgentArguments as clap::Args>::augment_args(clap::Command::new("agent"));
+    let program = clap::Command::new("herder").subcommand(agent);
+    <cli::Command as clap::Subcommand>::augment_subcommands(program)
+}
+
+#[test]
+fn commands_in_the_page_about_fleets_are_commands() {
+    let document = read("docs/fleet.md");
+    let mut seen = 0;
+    for block in document.split("```sh\n").skip(1) {
+        let text = block.split("```").next().unwrap_or_default();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            let words = line.split(" > ").next().unwrap_or_default().split(' ').map(Into::into);
+            let parsed = program().try_get_matches_from(cli::normalised_arguments(words));
+            assert!(parsed.is_ok(), "`{line}`: {}", parsed.expect_err("not parsed"));
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "only {seen} commands were found");
+}
+
+#[test]
+fn commands_about_fleets_are_described() {
+    let document = read("docs/fleet.md");
+    let program = program();
+    let mut missing = Vec::new();
+    let mut todo: Vec<(String, &clap::Command)> = program
+        .get_subcommands()
+        .filter(|one| ["server", "operator", "node", "token"].contains(&one.get_name()))
+        .map(|one| (format!("herder {}", one.get_name()), one))
+        .collect();
+    while let Some((path, command)) = todo.pop() {
+        let inner =
+            command.get_subcommands().map(|one| (format!("{path} {}", one.get_name()), one));
+        let before = todo.len();
+        todo.extend(inner);
+        if todo.len() == before && !document.contains(&path) {
+            missing.push(path);
+        }
+    }
+    assert!(missing.is_empty(), "docs/fleet.md does not mention {missing:?}");
+}
+
 #[test]
 fn every_setting_of_the_agent_is_described() {
     let document = read("docs/configuration.md");
@@ -279,7 +324,7 @@ fn anchor(heading: &str) -> String {
 #[test]
 fn links_lead_somewhere() {
     let mut links = 0;
-    for name in ["job-files.md", "messages.md", "configuration.md"] {
+    for name in ["job-files.md", "messages.md", "configuration.md", "fleet.md"] {
         let text = read(&format!("docs/{name}"));
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let (file, fragment) = target.split_once('#').unwrap_or((target, ""));

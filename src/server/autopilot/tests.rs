@@ -131,6 +131,7 @@ fn who_is_removed_loses_the_vote_even_without_a_replacement() {
     let mut world = World::new(3);
     world.settle();
     world.dead.insert(id(1));
+    (0..3).for_each(|_| assert_eq!(world.second(), None));
     world.nodes.retain(|node| node.node != id(2));
     assert!(!world.settle().contains(&Action::Demote(id(2))));
 }
