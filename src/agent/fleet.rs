@@ -34,7 +34,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Beginning, Settings};
 use desk::Desk;
 use joining::Newcomer;
-use papers::{ALONE, Membership, Papers, number_of};
+pub(crate) use papers::ALONE;
+use papers::{Membership, Papers, number_of};
 use proxy::Proxy;
 use standing::Standing;
 use transport::OverRpc;
@@ -286,7 +287,6 @@ impl Running {
             Arc::clone(&self.desk.hosts),
             stop.clone(),
         ));
-        tasks.spawn(tell_who_leads(consensus.clone(), stop.clone()));
         tasks.spawn(found(
             consensus.clone(),
             self.desk.papers.clone(),

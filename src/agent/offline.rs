@@ -6,10 +6,7 @@ use anyhow::{Context as _, bail};
 use state::State;
 
 use crate::directory;
-use crate::fleet::standing_of;
-
-/// The number that an agent which is alone votes under.
-const ALONE: u64 = 1;
+use crate::fleet::{ALONE, standing_of};
 
 /// Makes the server that owns `data_dir` the only voter of what it has, after a quorum was lost for good. Says in words
 /// what was found and done.

@@ -1,6 +1,7 @@
 //! What operators ask of the servers themselves: who takes part, who leads, and a state that nothing is missing from.
 
 use consensus::{ChangeError, MemberStatus};
+use model::NodeId;
 use state::State;
 
 use crate::request::ServerError;
@@ -10,6 +11,22 @@ impl Server {
     /// The servers, as this one knows them. How far the others are is only known to the leader.
     pub fn members(&self) -> Vec<MemberStatus> {
         self.inner.consensus.members()
+    }
+
+    /// The node of the server that leads. What a node says of its address proves nothing: of two that claim the same one,
+    /// none is believed.
+    pub(crate) fn leading_node(&self, state: &State) -> Option<NodeId> {
+        if self.is_leader() {
+            return self.inner.fleet.node;
+        }
+        let leader = self.members().into_iter().find(|member| member.leader)?;
+        let mut there = state
+            .nodes()
+            .filter(|node| !node.rpc_address.is_empty() && node.rpc_address == leader.address);
+        match (there.next(), there.next()) {
+            (Some(only), None) => Some(only.id),
+            _ => None,
+        }
     }
 
     /// A state that contains every change that was answered before this was asked for.

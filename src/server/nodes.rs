@@ -54,13 +54,7 @@ impl Server {
                 id.short()
             )));
         }
-        let leads = |node: &model::Node| {
-            let leader = self.members().into_iter().find(|member| member.leader);
-            leader.is_some_and(|leader| {
-                !leader.address.is_empty() && leader.address == node.rpc_address
-            })
-        };
-        if state.node(id).is_some_and(|node| leads(node)) {
+        if self.leading_node(&state) == Some(id) {
             return Err(ServerError::Conflict(HAND_OVER.to_owned()));
         }
         let at = self.now();

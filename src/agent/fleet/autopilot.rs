@@ -224,7 +224,8 @@ mod tests {
     #[test]
     fn nobody_becomes_a_member_by_its_address() {
         let nodes = vec![node("liar", "a:1")];
-        let group = Group { members: vec![member(77, "a:1")], nodes: shared(nodes), last: 0 };
+        let own = (77, "a:1".to_owned());
+        let group = Group { members: vec![member(77, "a:1")], nodes: shared(nodes), last: 0, own };
         assert_eq!(group.number(&group.nodes[0]), number_of(group.nodes[0].id));
         assert!(group.node(&group.members[0]).is_none());
     }
@@ -257,7 +258,8 @@ mod tests {
             following("c", "infra,shop,x"),
         ];
         let leader = MemberStatus { leader: true, ..member(number_of(nodes[0].id), "a:1") };
-        let group = Group { members: vec![leader], nodes: shared(nodes), last: 0 };
+        let own = (leader.node, "a:1".to_owned());
+        let group = Group { members: vec![leader], nodes: shared(nodes), last: 0, own };
         let roles: Vec<NodeRole> = group.candidates().into_iter().map(|one| one.role).collect();
         assert_eq!(roles, [NodeRole::Auto, NodeRole::Worker, NodeRole::Auto]);
     }

@@ -27,7 +27,8 @@ pub(super) fn address_of(app: &App, member: &RaftMember) -> String {
     if member.address.is_empty() { own_address(app) } else { member.address.clone() }
 }
 
-/// The node that a server is, if it is known.
+/// The node that a server is, if it is known. Addresses are what nodes say of themselves: of two that claim the same one,
+/// none is believed.
 pub(super) fn node_of(app: &App, state: &State, member: &RaftMember) -> Option<Arc<Node>> {
     if member.node == app.control.raft().node {
         return state
@@ -35,7 +36,11 @@ pub(super) fn node_of(app: &App, state: &State, member: &RaftMember) -> Option<A
             .cloned()
             .or_else(|| Some(Arc::clone(&app.agent.node)));
     }
-    state.nodes().find(|node| node.rpc_address == member.address).cloned()
+    let mut there = state.nodes().filter(|node| node.rpc_address == member.address);
+    match (there.next(), there.next()) {
+        (Some(only), None) => Some(Arc::clone(only)),
+        _ => None,
+    }
 }
 
 /// The leader's RPC address, as far as it is known here.
