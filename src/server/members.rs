@@ -50,7 +50,7 @@ impl Server {
     pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<u64, ServerError> {
         let others = self.members().into_iter().filter(|member| member.voter && !member.leader);
         let best = others.max_by_key(|member| (member.last_contact.is_some(), member.matched));
-        let Some(to) = to.or(best.map(|member| member.node)) else {
+        let Some(to) = to.or_else(|| best.map(|member| member.node)) else {
             return Err(ServerError::Conflict(
                 "no other server votes, so no other can lead".to_owned(),
             ));
