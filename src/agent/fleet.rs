@@ -117,7 +117,17 @@ pub(crate) async fn enter(settings: &Settings, version: &str) -> anyhow::Result<
             settings.data_dir.display()
         ),
     };
-    let credentials = papers.credentials(membership.cluster, &clock)?;
+    let credentials = match (papers.credentials(membership.cluster, &clock), &fleet.beginning) {
+        // An agent that was off for longer than its certificate lives comes back with a token, as the node it was.
+        (Err(error), Beginning::Join { servers, token }) => {
+            tracing::warn!("{error:#}");
+            let newcomer = Newcomer { node, name: &settings.name, role: fleet.role, version };
+            joining::join(&papers, servers, &token.read()?, &newcomer, &clock).await?;
+            papers.store_membership(&membership)?;
+            papers.credentials(membership.cluster, &clock)?
+        }
+        (credentials, _) => credentials?,
+    };
     let client = Arc::new(Client::new(ClientTls::new(&credentials, clock.clone())?));
     let (servers, _) = watch::channel(membership.servers.clone());
     Ok(Some(Fleet {

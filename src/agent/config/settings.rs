@@ -76,6 +76,8 @@ impl Settings {
             None if arguments.dev || arguments.bootstrap || !arguments.join.is_empty() => {
                 File::default()
             }
+            // An agent of a cluster starts again without a word.
+            None if belongs_to_a_cluster(arguments) => File::default(),
             None => bail!(
                 "nothing says how to run: start with `herder agent --dev --repo .` to try it out, with --bootstrap to \
                  found a cluster, with --join HOST to join one, or with --config FILE"
@@ -157,6 +159,11 @@ impl Settings {
             stop_tasks: arguments.stop_tasks,
         })
     }
+}
+
+fn belongs_to_a_cluster(arguments: &AgentArguments) -> bool {
+    let dir = arguments.data_dir.as_deref().unwrap_or(Path::new("/var/lib/herder"));
+    dir.join("tls/cluster.json").exists()
 }
 
 /// The settings of a driver that keeps tasks apart, checked.

@@ -123,7 +123,8 @@ pub(super) async fn show_leadership(inner: Weak<Inner>, sender: watch::Sender<bo
         tokio::select! {
             goes_on = changed => {
                 // A seat that closed may be followed by a replica.
-                if !goes_on && !inner.upgrade().is_some_and(|inner| inner.part.load().replica.is_some()) {
+                let follows = |inner: Arc<Inner>| inner.part.load().replica.is_some();
+                if !goes_on && !inner.upgrade().is_some_and(follows) {
                     return;
                 }
             }
