@@ -194,7 +194,7 @@ impl Fleet {
         let has_log = options.member.dir.join("log.redb").exists();
         // One that was interrupted while it founded is the only server that its own papers name: none.
         let alone = self.membership.servers.is_empty() && self.papers.authority()?.is_some();
-        if !has_log && !(self.founds || alone) {
+        if !(has_log || self.founds || alone) {
             return Ok(Consensus::follow(options).await?);
         }
         let FollowOptions { mut member, following: Following { dir, servers } } = options;

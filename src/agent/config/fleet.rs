@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(given(none.clone()).expect("read"), Beginning::Ask);
         let dev = AgentArguments { dev: true, ..none.clone() };
         assert_eq!(given(dev).expect("read"), Beginning::Alone);
-        let found = AgentArguments { bootstrap: true, ..none.clone() };
+        let found = AgentArguments { bootstrap: true, ..none };
         assert_eq!(given(found.clone()).expect("read"), Beginning::Found);
         let both = AgentArguments { join: vec!["a".to_owned()], ..found };
         assert!(given(both).is_err());

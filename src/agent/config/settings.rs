@@ -162,7 +162,7 @@ impl Settings {
 }
 
 fn belongs_to_a_cluster(arguments: &AgentArguments) -> bool {
-    let dir = arguments.data_dir.as_deref().unwrap_or(Path::new("/var/lib/herder"));
+    let dir = arguments.data_dir.as_deref().unwrap_or_else(|| Path::new("/var/lib/herder"));
     dir.join("tls/cluster.json").exists()
 }
 
