@@ -55,14 +55,14 @@ fn a_removed_node_is_let_in_no_more() {
     let worker = fleet.join("d", &["--role", "worker"]);
     let node = fleet.agents[worker].node_id();
     fleet.deploy(4, "2");
-    let purge = fleet.agents[0].client().purge_node(node);
+    let purge = fleet.agents[0].client().purge_node(node, false);
     assert!(purge.is_err(), "a node that answers is not removed");
 
     fleet.agents[worker].kill();
     fleet.wait_for("the worker to be lost", |fleet| {
         (fleet.node_status(0, node)? == NodeStatus::Down).then_some(())
     });
-    fleet.agents[1].client().purge_node(node).expect("removed");
+    fleet.agents[1].client().purge_node(node, false).expect("removed");
     fleet.wait_for("all agents to know", |fleet| {
         fleet
             .living()
