@@ -129,6 +129,8 @@ struct Shared {
     seen: BTreeSet<String>,
 }
 
+type Look = Box<dyn Fn(&Mutex<Shared>) + Send>;
+
 /// What was seen.
 pub(crate) struct Seen {
     /// The fewest instances that a catalog named.
@@ -143,7 +145,7 @@ impl Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Mutex::new(Shared { catalogs, ..Shared::default() }));
         // A catalog that takes its time holds up nobody's look at the machine.
-        let looks: [Box<dyn Fn(&Mutex<Shared>) + Send>; 2] = [
+        let looks: [Look; 2] = [
             Box::new(move |shared| look_at_machine(&dir, shared)),
             Box::new(move |shared| look_at_catalogs(service, shared)),
         ];

@@ -1,6 +1,7 @@
 //! Several agents that are one cluster, and what is asked of it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -350,13 +351,14 @@ impl Fleet {
     fn overview(&self) -> String {
         let mut text = String::new();
         for agent in self.living() {
-            text.push_str(&format!("--- {}: {:?}\n", agent.name, agent.raft()));
+            let _ = writeln!(text, "--- {}: {:?}", agent.name, agent.raft());
             for node in agent.nodes().unwrap_or_default() {
-                text.push_str(&format!("  node {} {:?}\n", node.name, node.status));
+                let _ = writeln!(text, "  node {} {:?}", node.name, node.status);
             }
             for alloc in agent.allocations().unwrap_or_default() {
-                text.push_str(&format!(
-                    "  {} {} v{} on {}: {:?} {:?} {}\n",
+                let _ = writeln!(
+                    text,
+                    "  {} {} v{} on {}: {:?} {:?} {}",
                     alloc.id,
                     alloc.name,
                     alloc.job_version,
@@ -364,10 +366,10 @@ impl Fleet {
                     alloc.desired_status,
                     alloc.client_status,
                     alloc.client_description
-                ));
+                );
             }
         }
-        text.push_str(&format!("processes: {:?}\n", self.processes()));
+        let _ = writeln!(text, "processes: {:?}", self.processes());
         text
     }
 }
