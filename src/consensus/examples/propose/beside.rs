@@ -17,7 +17,7 @@ const KEYS: u128 = 1_000;
 
 /// `DIRECTORY NODE ADDRESS [NODE=ADDRESS…]`: a voter. The first one is told of the others, and lets them vote.
 pub(crate) async fn serve(mut arguments: impl Iterator<Item = String>) -> Result<(), Failure> {
-    let mut next = |what: &str| arguments.next().ok_or(format!("--serve wants {what}"));
+    let mut next = |what: &str| arguments.next().ok_or_else(|| format!("--serve wants {what}"));
     let dir = PathBuf::from(next("a directory")?);
     let node: u64 = next("a number")?.parse()?;
     let address = next("an address")?;
@@ -51,7 +51,7 @@ pub(crate) async fn serve(mut arguments: impl Iterator<Item = String>) -> Result
 
 /// `herder|etcd ADDRESS CLIENTS EACH`: writes, and says how it went in one line: commits per second, p50 and p99 in ms.
 pub(crate) async fn load(mut arguments: impl Iterator<Item = String>) -> Result<(), Failure> {
-    let mut next = |what: &str| arguments.next().ok_or(format!("--load wants {what}"));
+    let mut next = |what: &str| arguments.next().ok_or_else(|| format!("--load wants {what}"));
     let what = next("`herder` or `etcd`")?;
     let address = next("an address")?;
     let clients: u128 = next("a number of clients")?.parse()?;
