@@ -18,8 +18,10 @@ enum Stands {
     No,
 }
 
-/// Decides which stay of those that came back and those that stood in for them.
+/// Decides which stay of those that came back and those that stood in for them. Law 4: the one that is to go serves
+/// until the one that stays does, or cannot be expected to any more.
 pub(super) fn settle_returned<'a>(
+    scene: &Scene<'a>,
     group: &Group,
     sorted: &mut Sorted<'a>,
     work: &mut GroupWork<'a>,
@@ -35,7 +37,16 @@ pub(super) fn settle_returned<'a>(
         if !original.client.is_terminal() && original.client != ClientStatus::Running {
             // It starts anew on its node: what it is good for is not known yet.
             work.ignored += 1;
-        } else if keeps_original(strategy, original, other) {
+            continue;
+        }
+        let preferred = keeps_original(strategy, original, other);
+        let (stays, goes) = if preferred { (original, other) } else { (other, original) };
+        let gap = scene.is_available(goes) && !scene.is_available(stays);
+        if gap && scene.awaits_verdict(stays) {
+            work.ignored += 1;
+            // The stand-in is counted with the mains.
+            work.available += u32::from(!preferred);
+        } else if preferred != gap {
             work.stop(other, "alloc not needed: the one that it stood in for is back");
             work.stopping |= !other.client.is_terminal();
             sorted.mains.remove(at);
@@ -153,6 +164,13 @@ fn stands(scene: &Scene<'_>, group: &Group, alloc: &Allocation) -> Stands {
     let started = alloc.tasks.values().map(|task| task.started_at).max().unwrap_or_default();
     let mut since = if started.is_zero() { alloc.modified_at } else { started };
     if policy.health_check == UpdateHealth::Checks {
+        let own = scene.own_version(alloc).job.group(&alloc.group);
+        let services = own.into_iter().flat_map(Group::all_services);
+        let declared: usize = services.map(|(_, service)| service.checks.len()).sum();
+        // One that was not run yet says nothing.
+        if alloc.checks.len() < declared {
+            return Stands::No;
+        }
         for check in alloc.checks.values() {
             if check.status != CheckStatus::Passing {
                 return Stands::No;

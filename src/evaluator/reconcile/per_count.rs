@@ -52,7 +52,7 @@ pub(super) fn reconcile<'a>(
     }
     let mut work = GroupWork::new(&group.name, Some(group));
     let mut sorted = sort_out(scene, allocs, &mut work);
-    settle_returned(group, &mut sorted, &mut work);
+    settle_returned(scene, group, &mut sorted, &mut work);
     remove_surplus(scene, group, &mut sorted.mains, &mut work);
     settle_moving(scene, group, &mut sorted, &mut work);
 
@@ -311,20 +311,31 @@ fn fill_gaps<'a>(
     work: &mut GroupWork<'a>,
 ) {
     let mut missing = (group.count as usize).saturating_sub(sorted.mains.len());
+    // Where fewer are wanted than there were, one that goes on until it has moved comes before one that is gone.
+    let holds = |gap: &&Gap<'_>| gap.moves && !gap.stop && !names.contains(&gap.alloc.index);
+    let mut held = sorted.gaps.iter().filter(holds).count();
     let unproven_allowed = !matches!(phase, Phase::Held | Phase::Canarying(_));
     for Gap { alloc, stop, moves, reason } in &sorted.gaps {
         let alloc = *alloc;
-        // The one that was to replace it was lost, and that one's replacement is its own.
-        if *moves && names.contains(&alloc.index) {
-            work.available += u32::from(scene.is_available(alloc));
-            work.ignored += 1;
+        // Another one stands in for it already, or makes up for the one that did.
+        if names.contains(&alloc.index) {
+            if *moves {
+                work.available += u32::from(scene.is_available(alloc));
+                work.ignored += 1;
+            }
             continue;
         }
+        let serves = *moves && !*stop;
         if missing == 0 {
-            if *moves && !*stop {
+            if serves {
                 work.stop(alloc, "alloc not needed due to job update");
                 work.stopping = true;
             }
+            continue;
+        }
+        if serves {
+            held = held.saturating_sub(1);
+        } else if missing <= held {
             continue;
         }
         let replaced = matches!(scene.change(alloc, candidates), Change::Destructive(_));

@@ -1,6 +1,6 @@
 //! Where an allocation stands: gone, failed, serving, proven.
 
-use model::{Allocation, ClientStatus, DeploymentStatus, NodeStatus};
+use model::{Allocation, ClientStatus, NodeStatus};
 
 use super::{Gate, Scene};
 
@@ -40,10 +40,10 @@ impl Scene<'_> {
 
     /// Whether it was taken on in place by an older deployment that ended before the verdict.
     fn verdict_is_moot(&self, alloc: &Allocation) -> bool {
-        alloc.deployment.and_then(|id| self.state.deployment(id)).is_none_or(|deployment| {
-            alloc.create_index < deployment.create_index
-                || deployment.status == DeploymentStatus::Successful
-        })
+        alloc
+            .deployment
+            .and_then(|id| self.state.deployment(id))
+            .is_none_or(|deployment| alloc.create_index < deployment.create_index)
     }
 
     /// Whether it failed, or stopped by itself where it should run for ever.
@@ -54,6 +54,14 @@ impl Scene<'_> {
             ClientStatus::Lost => false,
             ClientStatus::Pending | ClientStatus::Running | ClientStatus::Unknown => false,
         }
+    }
+
+    /// Whether a rollout that goes on will judge it, or finds out that it does not come up.
+    pub(super) fn awaits_verdict(&self, alloc: &Allocation) -> bool {
+        alloc.health.is_none()
+            && !alloc.client.is_terminal()
+            && self.in_deployment(alloc)
+            && self.deployment.is_some_and(|deployment| deployment.status.is_active())
     }
 
     /// The gate over a group whose kept allocations are `kept`, while batches go through.

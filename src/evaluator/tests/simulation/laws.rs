@@ -129,7 +129,8 @@ pub(crate) fn check_settled(state: &State) {
     }
 }
 
-/// A step: a plan alone never brings what serves below what the gate allows (law 4).
+/// A step: a plan alone never brings what serves below what the gate allows (law 4). What serves is counted by place:
+/// of two copies of one place, as there are when a lost node comes back, one may go.
 pub(crate) fn check_step(before: &State, after: &State) {
     for record in after.jobs().filter(|record| !record.stopped) {
         let Some(job) = record.job().filter(|job| !job.kind.per_node()) else { continue };
@@ -164,11 +165,16 @@ pub(crate) fn check_step(before: &State, after: &State) {
                 let now = after.alloc(alloc.id).map(|alloc| alloc.desired_description.as_str());
                 now == Some("alloc is stopped: the time to empty its node is over")
             };
-            let serving_before =
-                old.iter().filter(|alloc| runs(alloc) && !driven_out(alloc)).count();
-            let serving = new.iter().filter(|alloc| runs(alloc)).count();
-            let floor =
-                old.len().min(group.count as usize).saturating_sub(update.max_parallel as usize);
+            let served = |all: &[std::sync::Arc<Allocation>],
+                          counts: &dyn Fn(&Allocation) -> bool| {
+                let places = all.iter().filter(|alloc| counts(alloc)).map(|alloc| alloc.index);
+                places.collect::<BTreeSet<_>>().len()
+            };
+            let serving_before = served(&old, &|alloc| runs(alloc) && !driven_out(alloc));
+            let serving = served(&new, &runs);
+            let floor = served(&old, &|_| true)
+                .min(group.count as usize)
+                .saturating_sub(update.max_parallel as usize);
             let shown = |all: &[std::sync::Arc<Allocation>]| -> Vec<String> {
                 let one = |alloc: &Allocation| {
                     format!(
