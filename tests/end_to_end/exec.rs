@@ -123,13 +123,20 @@ fn traces(agent: &Agent) -> Vec<String> {
     found
 }
 
-/// The page servers; checks come and go.
+/// The page servers. Checks come and go, and so do the children a server forks, one for each request.
 fn servers(agent: &Agent) -> Vec<u32> {
     let serves = |pid: &u32| {
         std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
             .is_ok_and(|line| line.contains("httpd"))
     };
-    processes_in(&agent.data_dir()).into_iter().filter(serves).collect()
+    let all: Vec<u32> = processes_in(&agent.data_dir()).into_iter().filter(serves).collect();
+    let parent = |pid: &u32| -> Option<u32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
+    };
+    // Who ended while this looked has no parent any more and was no server.
+    let stands = |pid: &u32| parent(pid).is_some_and(|parent| !all.contains(&parent));
+    all.iter().copied().filter(stands).collect()
 }
 
 #[test]
