@@ -408,11 +408,15 @@ async fn dropping_it_ends_the_child() {
     let wanted = download(&server.url("/x"), root.path());
     let options = options();
     let pid = {
-        let fetching = fetch(&options, &wanted, &|_| ());
+        let mut fetching = Box::pin(fetch(&options, &wanted, &|_| ()));
+        // On a machine with other tests, strangers may ask at any port.
+        let asked = || server.asked().iter().any(|asked| asked.target == "/x");
         tokio::select! {
-            _ = fetching => panic!("it hangs"),
-            () = until(|| !server.asked().is_empty()) => child_now().expect("a child").0,
+            ended = &mut fetching => panic!("it hangs, and does not end: {:?}", ended.err()),
+            () = until(asked) => {}
         }
+        // By a reference, so that it is not dropped, and its child with it, before this looks.
+        child_now().expect("a child").0
     };
     until(|| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
