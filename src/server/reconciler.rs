@@ -123,7 +123,16 @@ impl Reconciler {
         if jobs.is_empty() {
             return Ok(());
         }
-        let plan = evaluate(&state, &jobs, now);
+        // A pass over many jobs takes longer than the leader's peers wait for a sign of life.
+        let pass = tokio::task::spawn_blocking(move || (evaluate(&state, &jobs, now), jobs)).await;
+        let (plan, jobs) = match pass {
+            Ok(made) => made,
+            Err(error) => {
+                // What was taken is lost with the pass; everything is looked at anew.
+                *dirty = Dirty::all(&self.consensus.state());
+                return Err(format!("the pass did not end: {error}"));
+            }
+        };
         dirty.schedule(&jobs, &plan);
         if plan.is_empty() {
             return Ok(());
