@@ -44,7 +44,7 @@ fn run(dice: &mut Dice, cycles: Option<u32>) {
     let repo = Repository::new();
     let mut wanted = Wanted::fifty_tasks(dice);
     wanted.commit(&repo);
-    let _bridge = Bridge;
+    let _bridge = Bridge::new();
     let mut agent = Agent::start_configured(&config(&repo));
     let mut auditor = Auditor::default();
     let begin = Instant::now();
@@ -102,13 +102,20 @@ fn config(repo: &Repository) -> String {
     )
 }
 
-/// Goes with the run.
+/// Goes with the run, and what is kept of its addresses too: another run may be given the same number.
 struct Bridge;
+
+impl Bridge {
+    /// Whoever had the number before may have been killed and left its leases.
+    fn new() -> Self {
+        machine::forget_bridge();
+        Self
+    }
+}
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        let mut ip = std::process::Command::new("ip");
-        let _ = ip.args(["link", "delete", &machine::bridge()]).output();
+        machine::forget_bridge();
     }
 }
 

@@ -271,6 +271,23 @@ pub(super) fn bridge() -> String {
     format!("hd-chaos-{}", std::process::id() % 250)
 }
 
+/// Takes away the bridge, the leases of its addresses, and what the firewall has of them.
+pub(super) fn forget_bridge() {
+    let _ = Command::new("ip").args(["link", "delete", &bridge()]).output();
+    let _ = fs::remove_dir_all(Path::new("/run/herder/ipam").join(bridge()));
+    for table in ["filter", "nat"] {
+        let iptables = |arguments: &[&str]| {
+            Command::new("iptables").args(["-w", "-t", table]).args(arguments).output()
+        };
+        let rules = iptables(&["-S"]).map(|output| output.stdout).unwrap_or_default();
+        let rules = String::from_utf8_lossy(&rules).into_owned();
+        for rule in rules.lines().filter(|rule| rule.contains(&addresses())) {
+            let words = rule.strip_prefix("-A ").map(|rule| rule.split(' ')).into_iter().flatten();
+            let _ = iptables(&[&["-D"], words.collect::<Vec<_>>().as_slice()].concat());
+        }
+    }
+}
+
 /// What its addresses begin with.
 pub(super) fn addresses() -> String {
     format!("10.213.{}.", std::process::id() % 250)
