@@ -122,9 +122,10 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         (cost::cpu(pid) - used).as_secs_f64() * 1e3 / nodes.len() as f64
     );
     let mut beats = HashMap::new();
+    let all = Arc::new(servers.addresses()?);
     for node in &nodes {
-        let (id, node, leads) = (node.id, Arc::clone(node), leads.clone());
-        beats.insert(id, tokio::spawn(async move { node.beat(leads).await }));
+        let (id, node, all) = (node.id, Arc::clone(node), Arc::clone(&all));
+        beats.insert(id, tokio::spawn(async move { node.beat(all).await }));
     }
     if arguments.allocations > 0 {
         roll_out(arguments, &repo, &nodes, &copies, (&servers, &leads)).await?;

@@ -27,6 +27,7 @@ const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(200);
 /// As agents do it.
 const BEAT: Duration = Duration::from_millis(500);
+const BEAT_LIMIT: Duration = Duration::from_millis(700);
 /// The class that the bench's job asks for.
 pub(crate) const CLASS: &str = "simulated";
 
@@ -180,19 +181,27 @@ impl Simulated {
         }
     }
 
-    /// Sends heartbeats to whoever leads until it is dropped.
-    pub(crate) async fn beat(&self, leader: watch::Receiver<String>) {
+    /// Sends heartbeats by way of one of the servers until it is dropped, as agents do.
+    pub(crate) async fn beat(&self, servers: Arc<Vec<String>>) {
         let body = Bytes::from(json!({ "nodes": [self.id] }).to_string());
         // Nodes that were started one after the other do not beat together either.
         let offset = BEAT.mul_f64((self.number % 997) as f64 / 997.0);
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + offset, BEAT);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut turn, mut refused) = (self.number as usize, 0);
         loop {
             ticks.tick().await;
-            let address = leader.borrow().clone();
+            let Some(address) = servers.get(turn % servers.len()) else { return };
             let call =
-                self.client.call(&address, Class::Control, HEARTBEAT, body.clone(), BEAT * 2);
-            drop(call.await);
+                self.client.call(address, Class::Control, HEARTBEAT, body.clone(), BEAT_LIMIT);
+            refused = match call.await {
+                Ok(_) => 0,
+                Err(CallError::Refused { .. }) => refused + 1,
+                Err(_) => 2,
+            };
+            if refused >= 2 {
+                (turn, refused) = (turn + 1, 0);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 mod admission;
 mod autopilot;
 mod desk;
+mod gathering;
 mod heartbeat;
 mod joining;
 mod limits;
@@ -222,6 +223,7 @@ impl Fleet {
             address: self.address,
             clock: self.clock.clone(),
             hosts: Arc::default(),
+            gathering: Arc::default(),
             server: OnceLock::new(),
             api: OnceLock::new(),
         });

@@ -12,6 +12,7 @@ use rpc::{Class, Client, Code, Handler, Method, Refused};
 use server::Server;
 
 use super::admission::Office;
+use super::gathering::{Gathering, hand_on};
 use super::limits::Hosts;
 use super::messages::{
     AUTHORITY_KEY, CONSENSUS, HEAD_SEEN, HEARTBEAT, HOST_REFUSES, HTTP, HeadSeen, Heartbeat,
@@ -38,6 +39,7 @@ pub(crate) struct Desk {
     pub(crate) address: SocketAddr,
     pub(crate) clock: Clock,
     pub(crate) hosts: Arc<Hosts>,
+    pub(crate) gathering: Arc<Gathering>,
     /// There once the agent's other parts have started.
     pub(crate) server: OnceLock<Server>,
     pub(crate) api: OnceLock<axum::Router>,
@@ -137,13 +139,20 @@ impl Desk {
     }
 
     async fn heartbeat(&self, peer: &Peer, body: &Bytes) -> Result<Bytes, Refused> {
-        if !self.consensus.is_leader() {
-            return Err(self.not_leader());
-        }
         let heartbeat: Heartbeat = decode(body).map_err(no)?;
         let own = |node: &model::NodeId| peer.node.is_none_or(|own| own == *node);
         if peer.role != Role::Server && !heartbeat.nodes.iter().all(own) {
             return Err(no("a node speaks for itself"));
+        }
+        if !self.consensus.is_leader() {
+            // What a server says was on its way to the leader already.
+            return match (peer.role, heartbeat.nodes.as_slice()) {
+                (Role::Worker, [node]) if self.is_member() => {
+                    let (consensus, client) = (self.consensus.clone(), Arc::clone(&self.client));
+                    self.gathering.hear(*node, |nodes| hand_on(consensus, client, nodes)).await
+                }
+                _ => Err(self.not_leader()),
+            };
         }
         if let Some(server) = self.server.get() {
             server.heard(&heartbeat.nodes);
@@ -207,6 +216,11 @@ impl Desk {
             }
             Err(error) => Err(no(format!("{error:#}"))),
         }
+    }
+
+    /// Whether this agent takes part in Raft, and so knows at once who leads.
+    fn is_member(&self) -> bool {
+        self.consensus.metrics().role != consensus::Role::Replica
     }
 
     fn not_leader(&self) -> Refused {
