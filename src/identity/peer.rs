@@ -43,7 +43,7 @@ impl fmt::Display for Role {
 pub struct Peer {
     /// The cluster; `None` for a certificate of the user's own authority.
     pub cluster: Option<ClusterId>,
-    /// The node; `None` for a certificate of the user's own authority.
+    /// The node. Where the certificate of a user's own authority names none, it follows from the key.
     pub node: Option<NodeId>,
     /// The region that a certificate of the user's own authority is for.
     pub region: Option<String>,
@@ -77,13 +77,14 @@ impl Peer {
             .ok_or(CertificateError::Nameless)?;
         let owner = owner(&names.value.general_names).ok_or(CertificateError::Nameless)?;
         let validity = certificate.validity();
+        let key = Fingerprint::of(certificate.public_key().raw);
         Ok(Self {
             cluster: owner.cluster,
-            node: owner.node,
+            node: owner.node.or_else(|| Some(crate::node_of(&key))),
             region: owner.region,
             role: owner.role,
             serial: certificate.serial.to_str_radix(16),
-            key: Fingerprint::of(certificate.public_key().raw),
+            key,
             not_before: Timestamp::from_secs(validity.not_before.timestamp()),
             not_after: Timestamp::from_secs(validity.not_after.timestamp()),
         })
@@ -111,14 +112,14 @@ impl Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.node, &self.region) {
-            (Some(node), _) => write!(f, "{} {node}", self.role)?,
-            (None, Some(region)) => write!(f, "a {} of region {region}", self.role)?,
-            (None, None) => write!(f, "a {}", self.role)?,
+        match &self.node {
+            Some(node) => write!(f, "{} {node}", self.role)?,
+            None => write!(f, "a {}", self.role)?,
         }
-        match &self.cluster {
-            Some(cluster) => write!(f, " of cluster {cluster}"),
-            None => Ok(()),
+        match (&self.cluster, &self.region) {
+            (Some(cluster), _) => write!(f, " of cluster {cluster}"),
+            (None, Some(region)) => write!(f, " of region {region}"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -174,13 +175,23 @@ pub(crate) fn uri(cluster: ClusterId, role: Role, node: NodeId) -> String {
 
 fn from_uri(text: &str) -> Option<Owner> {
     let mut parts = text.strip_prefix("spiffe://")?.split('/');
-    let cluster: ClusterId = parts.next()?.parse().ok()?;
+    let domain = parts.next()?;
     let role = match parts.next()? {
         "server" => Role::Server,
         "worker" => Role::Worker,
         _ => return None,
     };
     let node: NodeId = parts.next()?.parse().ok()?;
+    if let Some(region) = domain.strip_suffix(".herder") {
+        let whole = crate::is_region(region) && crate::leaf::region_uri(region, role, node) == text;
+        return whole.then(|| Owner {
+            cluster: None,
+            node: Some(node),
+            region: Some(region.to_owned()),
+            role,
+        });
+    }
+    let cluster: ClusterId = domain.parse().ok()?;
     // Only the one way to write it: a UUID has many.
     (uri(cluster, role, node) == text).then_some(Owner {
         cluster: Some(cluster),
@@ -225,6 +236,13 @@ mod tests {
         assert_eq!(of(&[GeneralName::URI(&text)]), Some((Role::Server, true, None)));
         assert_eq!(uri("spiffe://x/server/y"), None);
         assert_eq!(uri("https://example.org/"), None);
+        let own = format!("spiffe://global.herder/worker/{ID}");
+        let global = Some("global".to_owned());
+        assert_eq!(of(&[GeneralName::URI(&own)]), Some((Role::Worker, true, global)));
+        for wrong in ["a.b.herder", "Global.herder", ".herder", "global"] {
+            let wrong = format!("spiffe://{wrong}/worker/{ID}");
+            assert_eq!(of(&[GeneralName::URI(&wrong)]), None, "{wrong}");
+        }
         for wrong in [
             format!("spiffe://{ID}/admin/{ID}"),
             format!("spiffe://{ID}/server/{ID}/more"),
