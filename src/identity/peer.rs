@@ -1,6 +1,7 @@
 //! What a certificate says of its owner.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use model::{NodeId, Timestamp};
@@ -49,6 +50,10 @@ pub struct Peer {
     pub region: Option<String>,
     /// What it may be.
     pub role: Role,
+    /// The DNS names that others than agents know it by.
+    pub names: Vec<String>,
+    /// The addresses, likewise.
+    pub addresses: Vec<IpAddr>,
     /// The certificate's number, in hexadecimal.
     pub serial: String,
     /// SHA-256 of the public key (SubjectPublicKeyInfo, DER).
@@ -83,6 +88,8 @@ impl Peer {
             node: owner.node.or_else(|| Some(crate::node_of(&key))),
             region: owner.region,
             role: owner.role,
+            names: names_in(&names.value.general_names),
+            addresses: addresses_in(&names.value.general_names),
             serial: certificate.serial.to_str_radix(16),
             key,
             not_before: Timestamp::from_secs(validity.not_before.timestamp()),
@@ -134,6 +141,26 @@ pub(crate) fn parse<'a>(
     } else {
         Err(CertificateError::Unreadable { detail: "bytes follow it".to_owned() })
     }
+}
+
+fn names_in(names: &[GeneralName<'_>]) -> Vec<String> {
+    let dns = names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(dns) => Some((*dns).to_owned()),
+        _ => None,
+    });
+    dns.collect()
+}
+
+fn addresses_in(names: &[GeneralName<'_>]) -> Vec<IpAddr> {
+    let address = |bytes: &[u8]| match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+    };
+    let found = names.iter().filter_map(|name| match name {
+        GeneralName::IPAddress(bytes) => address(bytes),
+        _ => None,
+    });
+    found.collect()
 }
 
 struct Owner {
