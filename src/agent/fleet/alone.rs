@@ -20,6 +20,7 @@ const LOOK: Duration = Duration::from_secs(60);
 pub(crate) struct Alone {
     pub(crate) credentials: Credentials,
     authority: Authority,
+    papers: Papers,
     key: NodeKey,
     grant: Grant,
     clock: Clock,
@@ -59,8 +60,8 @@ impl Alone {
         };
         let trust = Trust::cluster(&authority.certificate_pem(), cluster)?;
         let credentials = Credentials::empty(trust);
-        let alone =
-            Self { credentials, authority, key: papers.key()?, grant, clock: clock.clone() };
+        let (key, clock) = (papers.key()?, clock.clone());
+        let alone = Self { credentials, authority, papers, key, grant, clock };
         alone.renew()?;
         Ok(alone)
     }
@@ -69,7 +70,7 @@ impl Alone {
         let (request, now) = (self.key.request()?, self.clock.now());
         let made = self.authority.issue(&request, &self.grant, now, DEFAULT_LIFETIME)?;
         self.credentials.replace(&made, &self.key, now)?;
-        Ok(())
+        self.papers.store_certificate(&made)
     }
 
     /// Renews the certificate in time, until `stop`.

@@ -121,7 +121,8 @@ impl Own {
                 Ok(true) => {
                     last.clear();
                     reminded = None;
-                    tracing::info!(until = %self.peer.not_after, "certificate read again");
+                    let hours = self.peer.remaining(self.clock.now()).as_secs() / 3600;
+                    tracing::info!("certificate read again; it is good for {hours} hours");
                 }
                 Ok(false) => {}
                 Err(error) => {

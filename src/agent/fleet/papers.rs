@@ -49,11 +49,6 @@ impl Papers {
         Ok(Self { dir })
     }
 
-    /// Where one of the files lies.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
-    }
-
     /// The agent's place, if it has one already.
     pub(crate) fn membership(&self) -> anyhow::Result<Option<Membership>> {
         let Some(text) = self.read("cluster.json")? else { return Ok(None) };
