@@ -34,9 +34,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Beginning, Settings};
+pub(crate) use alone::Alone;
 use desk::Desk;
 use joining::Newcomer;
-pub(crate) use alone::Alone;
 pub(crate) use own::Own;
 pub(crate) use papers::ALONE;
 use papers::{Membership, Papers, number_of};
@@ -118,13 +118,8 @@ pub(crate) async fn enter(
     if let Some(own) = own {
         own.check(node)?;
     }
-    let newcomer = Newcomer {
-        node,
-        name: &settings.name,
-        role: fleet.role,
-        version,
-        addresses: &addresses,
-    };
+    let newcomer =
+        Newcomer { node, name: &settings.name, role: fleet.role, version, addresses: &addresses };
     let membership = match (known, &fleet.beginning) {
         (Some(membership), _) => membership,
         (None, Beginning::Join { .. }) if was_alone => bail!(
@@ -135,7 +130,8 @@ pub(crate) async fn enter(
             Some(own) => {
                 let found = own::find_cluster(&own.credentials, servers, &clock).await?;
                 let (cluster, servers) = (found.cluster, found.servers);
-                let membership = Membership { cluster, number: number_of(node), servers, own: true };
+                let membership =
+                    Membership { cluster, number: number_of(node), servers, own: true };
                 papers.store_membership(&membership)?;
                 membership
             }

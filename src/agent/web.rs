@@ -58,8 +58,8 @@ impl Web {
                 let addresses = fleet::reached_at(settings, fleet::advertised(settings));
                 let alone =
                     Alone::open(&settings.data_dir, node, &settings.name, addresses, &clock)?;
-                let files = ["ca.pem", "node.pem", "node.key"]
-                    .map(|name| tls_dir.join("alone").join(name));
+                let files =
+                    ["ca.pem", "node.pem", "node.key"].map(|name| tls_dir.join("alone").join(name));
                 tracing::info!(
                     "HTTP speaks TLS by an authority of this agent alone; elsewhere, commands take its certificate with \
                      -ca-cert: {}",

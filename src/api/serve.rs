@@ -96,7 +96,11 @@ async fn connection(
     }
 }
 
-async fn converse(io: impl Read + Write + Unpin + 'static, router: Router, stop: CancellationToken) {
+async fn converse(
+    io: impl Read + Write + Unpin + 'static,
+    router: Router,
+    stop: CancellationToken,
+) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

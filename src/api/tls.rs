@@ -23,7 +23,8 @@ const LEFT: usize = 64 * 1024;
 /// The first byte of every TLS connection.
 const TLS_BEGINS: u8 = 0x16;
 /// For those who speak plain HTTP.
-const WORDS: &str = "Client sent an HTTP request to an HTTPS server: begin the address with https://\n";
+const WORDS: &str =
+    "Client sent an HTTP request to an HTTPS server: begin the address with https://\n";
 
 /// Whether a node's HTTP API speaks TLS, as the node says of itself.
 pub(crate) fn speaks_tls(node: &Node) -> bool {

@@ -99,9 +99,8 @@ impl TlsArguments {
     /// What the flags say, and where they say nothing, what the agent on this machine does: for its own address (`None`),
     /// and for others of its cluster, which are known by addresses or plain host names.
     fn read(&self, address: Option<&str>, local: Option<&LocalAgent>) -> anyhow::Result<Tls> {
-        let given = |file: &Option<PathBuf>| {
-            file.clone().filter(|file| !file.as_os_str().is_empty())
-        };
+        let given =
+            |file: &Option<PathBuf>| file.clone().filter(|file| !file.as_os_str().is_empty());
         let mut tls = Tls {
             server_name: self.tls_server_name.clone().filter(|name| !name.is_empty()),
             skip_verify: self.tls_skip_verify,

@@ -113,7 +113,9 @@ struct Written {
 pub(crate) fn run(command: &TlsCommand) -> Result<ExitCode, Failure> {
     let folder = Path::new("");
     let (written, json) = match command {
-        TlsCommand::Ca(CaCommand::Create(arguments)) => (authority(arguments, folder)?, arguments.json),
+        TlsCommand::Ca(CaCommand::Create(arguments)) => {
+            (authority(arguments, folder)?, arguments.json)
+        }
         TlsCommand::Cert(CertCommand::Create(arguments)) => {
             (certificate(arguments, folder)?, arguments.json)
         }
@@ -127,7 +129,8 @@ pub(crate) fn run(command: &TlsCommand) -> Result<ExitCode, Failure> {
 }
 
 fn authority(arguments: &CaArguments, folder: &Path) -> anyhow::Result<Written> {
-    let made = Authority::create_named(&arguments.name, Clock::system().now(), days(arguments.days)?)?;
+    let made =
+        Authority::create_named(&arguments.name, Clock::system().now(), days(arguments.days)?)?;
     let files = [folder.join("herder-ca.pem"), folder.join("herder-ca-key.pem")];
     if let Some(there) = files.iter().find(|file| file.symlink_metadata().is_ok()) {
         bail!("{} is there already; an authority is not overwritten", there.display());
@@ -145,9 +148,7 @@ fn certificate(arguments: &CertArguments, folder: &Path) -> anyhow::Result<Writt
     }
     let certificate = text(&arguments.ca)?;
     let signer = Authority::from_pem(&certificate, &SecretText::new(text(&arguments.key)?))
-        .with_context(|| {
-            format!("{} and {}", arguments.ca.display(), arguments.key.display())
-        })?;
+        .with_context(|| format!("{} and {}", arguments.ca.display(), arguments.key.display()))?;
     let (bearer, kind) = match (arguments.server, arguments.worker) {
         (true, _) => (Bearer::Agent { role: Role::Server, node: arguments.node_id }, "server"),
         (_, true) => (Bearer::Agent { role: Role::Worker, node: arguments.node_id }, "worker"),
@@ -173,7 +174,9 @@ fn certificate(arguments: &CertArguments, folder: &Path) -> anyhow::Result<Writt
             return write_pair(&certificate, &made, &key_file, &key.to_pem());
         }
     }
-    bail!("there are {MOST_FILES} certificates `{base}-…` here already; make more in another folder")
+    bail!(
+        "there are {MOST_FILES} certificates `{base}-…` here already; make more in another folder"
+    )
 }
 
 fn days(days: u64) -> anyhow::Result<Duration> {
@@ -184,9 +187,8 @@ fn days(days: u64) -> anyhow::Result<Duration> {
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
-    let reading = || {
-        format!("reading {} (`herder tls ca create` makes an authority)", path.display())
-    };
+    let reading =
+        || format!("reading {} (`herder tls ca create` makes an authority)", path.display());
     let size = fs::metadata(path).with_context(reading)?.len();
     if size > LIMIT {
         bail!("{} has {size} bytes; no certificate and no key is that long", path.display());
@@ -271,8 +273,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         ca(dir.path()).expect("made");
         let node = NodeId::new(model::seeded_uuid(&[b"n"]));
-        let worker =
-            CertArguments { worker: true, node_id: Some(node), ..asked(dir.path()) };
+        let worker = CertArguments { worker: true, node_id: Some(node), ..asked(dir.path()) };
         let first = certificate(&worker, dir.path()).expect("made");
         let second = certificate(&worker, dir.path()).expect("made");
         assert!(first.certificate.ends_with("global-worker-herder-0.pem"), "{}", first.certificate);

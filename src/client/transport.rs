@@ -173,10 +173,8 @@ impl Client {
         body: &B,
     ) -> Result<Answer<T>, ClientError> {
         let bytes = serde_json::to_vec(body).map_err(|error| self.malformed(path, &error))?;
-        let mut request = self
-            .agent
-            .post(self.url(path))
-            .header("content-type", "application/json");
+        let mut request =
+            self.agent.post(self.url(path)).header("content-type", "application/json");
         for (name, value) in self.headers() {
             request = request.header(name, value);
         }

@@ -49,7 +49,9 @@ impl Leaf {
     /// The URI of one whose node is named.
     pub(crate) fn uri(&self) -> Option<String> {
         match &self.bearer {
-            Bearer::Agent { role, node: Some(node) } => Some(region_uri(&self.region, *role, *node)),
+            Bearer::Agent { role, node: Some(node) } => {
+                Some(region_uri(&self.region, *role, *node))
+            }
             _ => None,
         }
     }

@@ -28,6 +28,8 @@ pub use key::NodeKey;
 pub use leaf::{Bearer, Leaf, is_region, node_of};
 pub use peer::{Peer, Role};
 pub use secret::SecretText;
-pub use tls::{ALPN, ClientTls, Credentials, ServerTls, WebTls, explain, is_our_certificate_refused};
+pub use tls::{
+    ALPN, ClientTls, Credentials, ServerTls, WebTls, explain, is_our_certificate_refused,
+};
 pub use token::{JoinToken, SecretHash, TokenId};
 pub use trust::Trust;

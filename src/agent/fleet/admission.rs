@@ -116,9 +116,10 @@ impl Office<'_> {
                 .map(|server| server.ip())
                 .collect();
             addresses.retain(|address| address.is_loopback() || !taken.contains(address));
-            let servers = self.state.nodes().filter(|other| {
-                other.id != node && self.servers.contains(&other.rpc_address)
-            });
+            let servers = self
+                .state
+                .nodes()
+                .filter(|other| other.id != node && self.servers.contains(&other.rpc_address));
             let server_names: Vec<&str> = servers.map(|other| other.name.as_str()).collect();
             names.retain(|name| !server_names.iter().any(|taken| taken.eq_ignore_ascii_case(name)));
         }
@@ -156,7 +157,6 @@ impl<'a> Said<'a> {
 fn key_in(certificate: &str) -> Result<Fingerprint, String> {
     Peer::from_pem(certificate).map(|peer| peer.key).map_err(|error| error.to_string())
 }
-
 
 #[cfg(test)]
 mod tests {

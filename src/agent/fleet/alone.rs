@@ -80,7 +80,8 @@ impl Alone {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(LOOK) => {}
             }
-            let due = self.credentials.peer().is_none_or(|peer| self.clock.now() >= peer.renew_at());
+            let due =
+                self.credentials.peer().is_none_or(|peer| self.clock.now() >= peer.renew_at());
             if due && let Err(error) = self.renew() {
                 tracing::warn!("the certificate could not be renewed: {error:#}");
             }
@@ -103,9 +104,8 @@ mod tests {
         crate::directory::prepare(dir.path()).expect("prepared");
         let seconds = Arc::new(AtomicU64::new(1_800_000_000));
         let told = Arc::clone(&seconds);
-        let clock = Clock::new(move || {
-            Timestamp::ZERO + Duration::from_secs(told.load(Ordering::Relaxed))
-        });
+        let clock =
+            Clock::new(move || Timestamp::ZERO + Duration::from_secs(told.load(Ordering::Relaxed)));
         let node = NodeId::new(uuid::Uuid::new_v4());
         let address = IpAddr::from([10, 0, 0, 1]);
         let open = || Alone::open(dir.path(), node, "a", vec![address], &clock).expect("opened");

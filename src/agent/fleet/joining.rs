@@ -58,7 +58,8 @@ pub(crate) async fn join(
     papers.store_authority(&answer.authority)?;
     papers.store_certificate(&answer.certificate)?;
     let number = number_of(newcomer.node);
-    let membership = Membership { cluster: answer.cluster, number, servers: answer.servers, own: false };
+    let membership =
+        Membership { cluster: answer.cluster, number, servers: answer.servers, own: false };
     papers.store_membership(&membership)?;
     tracing::info!(cluster = %membership.cluster, "joined");
     Ok(membership)

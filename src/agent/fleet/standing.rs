@@ -97,8 +97,8 @@ impl Standing {
             return Ok(());
         }
         let is_server = peer.role == Role::Server;
-        let moved = !self.asked
-            && self.addresses.iter().any(|address| !peer.addresses.contains(address));
+        let moved =
+            !self.asked && self.addresses.iter().any(|address| !peer.addresses.contains(address));
         if takes_part != is_server || self.clock.now() >= peer.renew_at() || moved {
             self.renew(takes_part).await?;
             self.asked = true;

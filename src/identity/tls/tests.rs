@@ -366,8 +366,7 @@ fn https_can_ask_for_a_certificate() {
             addresses: Vec::new(),
         };
         let request = key.request().expect("request");
-        let certificate =
-            authority.issue(&request, &grant, now, DEFAULT_LIFETIME).expect("issued");
+        let certificate = authority.issue(&request, &grant, now, DEFAULT_LIFETIME).expect("issued");
         Credentials::new(trust.clone(), &certificate, &key, now).expect("good")
     };
     let web = WebTls::new(&member(), true, Clock::system()).expect("web");

@@ -29,10 +29,9 @@ impl WebTls {
             .map_err(|error| unaccepted(error.to_string()))?;
         let builder = if certified {
             let roots = credentials.trust().roots();
-            let verifier =
-                WebPkiClientVerifier::builder_with_provider(roots, provider().clone())
-                    .build()
-                    .map_err(|error| unaccepted(error.to_string()))?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider().clone())
+                .build()
+                .map_err(|error| unaccepted(error.to_string()))?;
             builder.with_client_cert_verifier(verifier)
         } else {
             builder.with_no_client_auth()
