@@ -87,6 +87,7 @@ async fn agent(mut settings: Settings) -> anyhow::Result<()> {
 
     let mut faces = JoinSet::new();
     let web = Web::open(&settings, node_id, fleet.as_ref(), own, &mut faces, &stop_faces)?;
+    let guarded = settings.faces.certified && web.http.is_some();
     let drivers = drivers(&settings, node_id);
     let http_address = http.local_addr()?;
     let networks = Arc::new(Networks::new(settings.networks(&node_id.to_string())));
@@ -213,7 +214,7 @@ async fn agent(mut settings: Settings) -> anyhow::Result<()> {
         "agent is ready"
     );
 
-    if !settings.bind.is_loopback() {
+    if !settings.bind.is_loopback() && !guarded {
         tracing::warn!(
             "everybody who reaches {http_address} can read what runs here and promote or fail deployments: \
              there are no access tokens yet"

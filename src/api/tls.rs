@@ -84,3 +84,50 @@ async fn part(stream: &mut TcpStream, words: &[u8]) {
     };
     let _ = timeout(LINGER, all).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::server::ResolvesServerCertUsingSni;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What somebody hears who says this to a server without certificates.
+    async fn said(words: &[u8]) -> Vec<u8> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("a version")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            accept(stream, &Arc::new(config)).await.is_none()
+        });
+        let mut client = TcpStream::connect(address).await.expect("a connection");
+        client.write_all(words).await.expect("sent");
+        client.shutdown().await.expect("sent");
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.expect("the end, and no reset");
+        assert!(server.await.expect("no panic"), "there is no conversation");
+        heard
+    }
+
+    #[tokio::test]
+    async fn who_speaks_plainly_is_told_so() {
+        // More than is read at once, so that what is left over would reset the connection.
+        let long = format!("POST /v1/jobs HTTP/1.1\r\nHost: x\r\n\r\n{}", "x".repeat(20_000));
+        let heard = String::from_utf8(said(long.as_bytes()).await).expect("text");
+        assert!(heard.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{heard}");
+        assert!(heard.ends_with(WORDS), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn who_speaks_nonsense_hears_an_alert_and_who_says_nothing_hears_nothing() {
+        let heard = said(&[TLS_BEGINS, 3, 1, 0, 5, 1, 2, 3, 4, 5]).await;
+        assert_eq!(heard.first(), Some(&0x15), "an alert: {heard:?}");
+        assert_eq!(said(b"").await, b"");
+    }
+}
