@@ -299,8 +299,13 @@ fn ask_over_https(
     Ok(caller.peer_certificates().expect("shown")[0].to_vec())
 }
 
-/// One who makes certificates by hand, on a day of its clock.
-fn by_hand(authority: &Authority, bearer: crate::Bearer, names: &[&str]) -> (String, NodeKey) {
+/// A certificate that was made by hand, and its key.
+fn by_hand(
+    authority: &Authority,
+    bearer: crate::Bearer,
+    names: &[&str],
+    now: Timestamp,
+) -> (String, NodeKey) {
     let key = NodeKey::generate().expect("key");
     let leaf = crate::Leaf {
         bearer,
@@ -308,45 +313,36 @@ fn by_hand(authority: &Authority, bearer: crate::Bearer, names: &[&str]) -> (Str
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         addresses: vec![std::net::IpAddr::from([10, 0, 0, 7])],
     };
-    let made = authority.issue_leaf(&key, &leaf, NOW, DEFAULT_LIFETIME).expect("issued");
+    let made = authority.issue_leaf(&key, &leaf, now, DEFAULT_LIFETIME).expect("issued");
     (made, key)
 }
 
 #[test]
 fn https_shows_the_nodes_certificate_and_the_next_one_once_it_is_replaced() {
-    let authority = Authority::create_named("Acme", NOW, DEFAULT_LIFETIME).expect("created");
-    let trust = crate::Trust::region(&authority.certificate_pem(), "global").expect("trust");
-    let server = || crate::Bearer::Agent { role: Role::Server, node: None };
-    let (certificate, key) = by_hand(&authority, server(), &["localhost"]);
-    let held = Credentials::new(trust.clone(), &certificate, &key, NOW).expect("good");
-    let web = WebTls::new(&held, false, Clock::system()).expect("web");
     // The caller looks at the system's time.
     let now = Clock::system().now();
-    let authority = Authority::create_named("Acme", now, DEFAULT_LIFETIME).expect("created");
-    let trust = crate::Trust::region(&authority.certificate_pem(), "global").expect("trust");
-    let fresh = |names: &[&str]| {
-        let key = NodeKey::generate().expect("key");
-        let leaf = crate::Leaf {
-            bearer: server(),
-            region: "global".to_owned(),
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
-            addresses: vec![std::net::IpAddr::from([10, 0, 0, 7])],
-        };
-        (authority.issue_leaf(&key, &leaf, now, DEFAULT_LIFETIME).expect("issued"), key)
+    let [authority, other] =
+        [0; 2].map(|_| Authority::create_named("Acme", now, DEFAULT_LIFETIME).expect("created"));
+    let trust = |authority: &Authority| {
+        crate::Trust::region(&authority.certificate_pem(), "global").expect("trust")
     };
-    assert!(ask_over_https(&trust, &web, "localhost", None).is_err(), "another authority");
-
-    let (first, key) = fresh(&["localhost"]);
-    let held = Credentials::new(trust.clone(), &first, &key, now).expect("good");
+    let fresh = || {
+        let server = crate::Bearer::Agent { role: Role::Server, node: None };
+        by_hand(&authority, server, &["localhost"], now)
+    };
+    let (first, key) = fresh();
+    let held = Credentials::new(trust(&authority), &first, &key, now).expect("good");
     let web = WebTls::new(&held, false, Clock::system()).expect("web");
-    let shown = ask_over_https(&trust, &web, "localhost", None).expect("answered");
+    let trusted = trust(&authority);
+    let shown = ask_over_https(&trusted, &web, "localhost", None).expect("answered");
     for name in ["10.0.0.7", "server.global.herder"] {
-        assert_eq!(ask_over_https(&trust, &web, name, None).expect(name), shown);
+        assert_eq!(ask_over_https(&trusted, &web, name, None).expect(name), shown);
     }
-    assert!(ask_over_https(&trust, &web, "10.0.0.8", None).is_err(), "not its address");
-    let (second, key) = fresh(&["localhost"]);
+    assert!(ask_over_https(&trusted, &web, "10.0.0.8", None).is_err(), "not its address");
+    assert!(ask_over_https(&trust(&other), &web, "localhost", None).is_err(), "a stranger");
+    let (second, key) = fresh();
     held.replace(&second, &key, now).expect("replaced");
-    let renewed = ask_over_https(&trust, &web, "localhost", None).expect("answered");
+    let renewed = ask_over_https(&trusted, &web, "localhost", None).expect("answered");
     assert_ne!(shown, renewed, "the same configuration shows the new certificate");
 }
 
@@ -379,10 +375,10 @@ fn a_certificate_made_by_hand_may_name_its_node() {
     let authority = Authority::create_named("Acme", NOW, DEFAULT_LIFETIME).expect("created");
     let node = NodeId::new(Uuid::new_v4());
     let bearer = crate::Bearer::Agent { role: Role::Worker, node: Some(node) };
-    let (certificate, _) = by_hand(&authority, bearer, &[]);
+    let (certificate, _) = by_hand(&authority, bearer, &[], NOW);
     let peer = Peer::from_pem(&certificate).expect("a peer");
     assert_eq!((peer.node, peer.role), (Some(node), Role::Worker));
     assert_eq!(peer.region.as_deref(), Some("global"));
-    let (person, _) = by_hand(&authority, crate::Bearer::Person, &[]);
+    let (person, _) = by_hand(&authority, crate::Bearer::Person, &[], NOW);
     assert!(Peer::from_pem(&person).is_err(), "a person is no agent");
 }
