@@ -121,8 +121,15 @@ fn agents_of_an_own_authority_need_no_token() {
     let other = format!("cert create -worker -additional-ipaddress {address}");
     put(&tls(&folder, &other));
     fleet.agents[2].wait_log("names another node");
-    put(&tls(&folder, &format!("{other} -node-id {node}")));
+    let worker_https = fleet.agents[2].address();
+    let as_renewed =
+        format!("node status -address {worker_https} -tls-server-name renewed.example.org");
+    assert!(!ask(&as_renewed, &shown).status.success(), "not its name yet");
+    let renewal = format!("{other} -node-id {node} -additional-dnsname renewed.example.org");
+    put(&tls(&folder, &renewal));
     fleet.agents[2].wait_log("certificate read again");
+    let renewed = ask(&as_renewed, &shown);
+    assert!(renewed.status.success(), "HTTPS shows it without a restart: {}", said(&renewed));
     // After a restart it is the node that it was.
     fleet.agents[2].terminate();
     fleet.agents[2].launch();
