@@ -23,7 +23,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("catalog", &["model", "state"]),
     ("server", &["model", "state", "evaluator", "consensus", "gitrepo", "jobfile", "identity"]),
     ("api", &["model", "state", "evaluator", "consensus", "gitrepo", "server", "catalog"]),
-    ("cli", &["model", "client", "jobfile", "gitrepo"]),
+    ("cli", &["model", "client", "jobfile", "gitrepo", "identity"]),
     // Stands in for a library of openraft's; see src/consensus/no_histogram.
     ("base2histogram", &[]),
     // Wires all others together.

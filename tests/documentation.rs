@@ -267,7 +267,7 @@ fn commands_about_fleets_are_described() {
     let mut missing = Vec::new();
     let mut todo: Vec<(String, &clap::Command)> = program
         .get_subcommands()
-        .filter(|one| ["server", "operator", "node", "token"].contains(&one.get_name()))
+        .filter(|one| ["server", "operator", "node", "token", "tls"].contains(&one.get_name()))
         .map(|one| (format!("herder {}", one.get_name()), one))
         .collect();
     while let Some((path, command)) = todo.pop() {

@@ -2,12 +2,14 @@
 
 mod artifacts;
 mod containers;
+mod faces;
 mod file;
 mod fleet;
 mod networks;
 mod settings;
 mod shipping;
 
+pub(crate) use faces::{Speech, speech};
 pub(crate) use file::PluginBlock;
-pub(crate) use fleet::Beginning;
+pub(crate) use fleet::{Beginning, OwnCertificates};
 pub(crate) use settings::{RepoSettings, Settings};

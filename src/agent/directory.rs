@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -21,6 +21,25 @@ pub(crate) struct AgentFile<'a> {
     pub(crate) dns: String,
     /// Where other agents reach it; empty for one that is alone.
     pub(crate) rpc: String,
+    /// Where HTTP speaks TLS: what callers on this machine need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<TlsFile>,
+}
+
+/// How to speak TLS with an agent on the same machine.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TlsFile {
+    /// Whether the API speaks it.
+    pub(crate) http: bool,
+    /// Whether the catalog does.
+    pub(crate) catalog: bool,
+    /// The authority's certificate.
+    pub(crate) ca_file: PathBuf,
+    /// The agent's own certificate and key, for where callers must show one.
+    pub(crate) cert_file: PathBuf,
+    pub(crate) key_file: PathBuf,
+    /// A name that the agent's certificate is for.
+    pub(crate) server_name: Option<String>,
 }
 
 /// Folders that are the agent's alone: the log, the mirrors, what the node remembers.

@@ -1,6 +1,7 @@
 //! This agent among others: how it comes to belong to a cluster, and what goes on between agents.
 
 mod admission;
+mod alone;
 mod autopilot;
 mod desk;
 mod gathering;
@@ -8,6 +9,7 @@ mod heartbeat;
 mod joining;
 mod limits;
 mod messages;
+mod own;
 mod papers;
 mod proxy;
 mod rights;
@@ -15,14 +17,14 @@ mod standing;
 mod transport;
 mod turns;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use axum::middleware;
 use consensus::{Consensus, FollowOptions, Following, Start};
-use identity::{ClientTls, Clock, Credentials, ServerTls};
+use identity::{ClientTls, Clock, Credentials, Role, ServerTls};
 use model::NodeId;
 use rpc::{Admit, Client, ServerLimits};
 use server::Server;
@@ -33,8 +35,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Beginning, Settings};
+pub(crate) use alone::Alone;
 use desk::Desk;
 use joining::Newcomer;
+pub(crate) use own::Own;
 pub(crate) use papers::ALONE;
 use papers::{Membership, Papers, number_of};
 use proxy::Proxy;
@@ -44,6 +48,8 @@ use turns::FleetTurns;
 
 /// How long a certificate lives: so long is a node remembered that was removed.
 pub(crate) const CERTIFICATE_LIFE: Duration = identity::DEFAULT_LIFETIME;
+/// The same for certificates that somebody else signed, for as long as they liked.
+pub(crate) const FOREIGN_CERTIFICATE_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 /// The attribute with the repositories that an agent follows: one that follows fewer must not lead.
 pub(crate) const REPOS: &str = "herder.repos";
 /// How long handing over may take when an agent stops.
@@ -64,13 +70,18 @@ pub(crate) struct Fleet {
     servers: watch::Sender<Vec<String>>,
     listener: TcpListener,
     founds: bool,
+    addresses: Vec<IpAddr>,
 }
 
 /// Takes this agent's place in its cluster, founding or joining one where it has none. `None` for one that stays alone.
 ///
 /// # Errors
 /// When nothing says what to do, or joining does not work out; in words with what to do about it.
-pub(crate) async fn enter(settings: &Settings, version: &str) -> anyhow::Result<Option<Fleet>> {
+pub(crate) async fn enter(
+    settings: &Settings,
+    own: Option<&Own>,
+    version: &str,
+) -> anyhow::Result<Option<Fleet>> {
     let fleet = &settings.fleet;
     let papers = Papers::in_directory(&settings.data_dir);
     let clock = Clock::system();
@@ -79,38 +90,70 @@ pub(crate) async fn enter(settings: &Settings, version: &str) -> anyhow::Result<
     if known.is_none() && fleet.beginning == Beginning::Alone {
         return Ok(None);
     }
-    if fleet.tls.is_some() {
+    if let Some(known) = &known
+        && known.own != own.is_some()
+    {
         bail!(
-            "tls: certificates of an authority of your own are not used between agents in this version; leave the block out"
+            "{} belongs to a cluster whose certificates come from {}: they cannot be exchanged in place; begin with an \
+             empty data directory, or with the `tls` block as it was",
+            settings.data_dir.display(),
+            if known.own { "an authority of your own" } else { "the cluster's own authority" }
         );
     }
     let listener = TcpListener::bind(fleet.rpc).await.with_context(|| {
         format!("agents cannot listen on {}; is another agent running? --rpc-port 0 takes any free port", fleet.rpc)
     })?;
     let address = SocketAddr::new(advertised(settings), listener.local_addr()?.port());
+    let addresses = reached_at(settings, address.ip());
     let mut founds = false;
     let node = match (&known, was_alone, &fleet.beginning) {
         (Some(_), ..) | (None, true, _) => node::load_or_create_node_id(&settings.data_dir)?,
         (None, false, _) => {
-            let node = admission::node_of(&papers.key()?.fingerprint());
+            let node = match own {
+                Some(own) => own.node()?,
+                None => identity::node_of(&papers.key()?.fingerprint()),
+            };
             node::adopt_node_id(&settings.data_dir, node).context("storing the node's ID")?
         }
     };
+    if let Some(own) = own {
+        own.check(node)?;
+    }
+    let newcomer =
+        Newcomer { node, name: &settings.name, role: fleet.role, version, addresses: &addresses };
     let membership = match (known, &fleet.beginning) {
         (Some(membership), _) => membership,
         (None, Beginning::Join { .. }) if was_alone => bail!(
             "{} holds the data of an agent that was alone; an agent that joins begins with an empty data directory",
             settings.data_dir.display()
         ),
-        (None, Beginning::Join { servers, token }) => {
-            let newcomer = Newcomer { node, name: &settings.name, role: fleet.role, version };
-            joining::join(&papers, servers, &token.read()?, &newcomer, &clock).await?
-        }
+        (None, Beginning::Join { servers, token }) => match own {
+            Some(own) => {
+                let found = own::find_cluster(&own.credentials, servers, &clock).await?;
+                let (cluster, servers) = (found.cluster, found.servers);
+                let membership =
+                    Membership { cluster, number: number_of(node), servers, own: true };
+                papers.store_membership(&membership)?;
+                membership
+            }
+            None => joining::join(&papers, servers, &token.read()?, &newcomer, &clock).await?,
+        },
         (None, Beginning::Found) => {
             founds = true;
             // An agent that was alone voted as number one.
             let number = if was_alone { ALONE } else { number_of(node) };
-            papers.found(node, &settings.name, vec![address.ip()], number, &clock)?
+            match own {
+                Some(own) => {
+                    if own.peer.role != Role::Server {
+                        bail!("tls: whoever founds a cluster is a server; cert_file is a worker's");
+                    }
+                    let cluster = identity::ClusterId::new(uuid::Uuid::new_v4());
+                    let membership = Membership { cluster, number, servers: Vec::new(), own: true };
+                    papers.store_membership(&membership)?;
+                    membership
+                }
+                None => papers.found(node, &settings.name, addresses.clone(), number, &clock)?,
+            }
         }
         (None, Beginning::Ask | Beginning::Alone) => bail!(
             "{} belongs to no cluster yet: start the first agent with --bootstrap, and all others with --join HOST \
@@ -118,11 +161,14 @@ pub(crate) async fn enter(settings: &Settings, version: &str) -> anyhow::Result<
             settings.data_dir.display()
         ),
     };
-    let credentials = match (papers.credentials(membership.cluster, &clock), &fleet.beginning) {
+    let read = match own {
+        Some(own) => Ok(own.credentials.clone()),
+        None => papers.credentials(membership.cluster, &clock),
+    };
+    let credentials = match (read, &fleet.beginning) {
         // An agent that was off for longer than its certificate lives comes back with a token, as the node it was.
         (Err(error), Beginning::Join { servers, token }) => {
             tracing::warn!("{error:#}");
-            let newcomer = Newcomer { node, name: &settings.name, role: fleet.role, version };
             joining::join(&papers, servers, &token.read()?, &newcomer, &clock).await?;
             papers.store_membership(&membership)?;
             papers.credentials(membership.cluster, &clock)?
@@ -142,11 +188,38 @@ pub(crate) async fn enter(settings: &Settings, version: &str) -> anyhow::Result<
         servers,
         listener,
         founds,
+        addresses,
     }))
 }
 
+/// What a node is known by beside its addresses.
+pub(crate) fn names_of(name: &str, server: bool) -> Vec<String> {
+    let is_name = !name.is_empty()
+        && name.len() <= 253
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c))
+        && ![".herder", ".nomad"].iter().any(|ours| name.to_ascii_lowercase().ends_with(ours));
+    let mut names = if is_name { vec![name.to_owned()] } else { Vec::new() };
+    names.push("localhost".to_owned());
+    if server {
+        names.push("server.global.herder".to_owned());
+    }
+    names
+}
+
+/// Where people reach this agent.
+pub(crate) fn reached_at(settings: &Settings, advertised: IpAddr) -> Vec<IpAddr> {
+    let mut addresses = vec![advertised];
+    let local = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    for address in std::iter::once(settings.bind).chain(local) {
+        if !address.is_unspecified() && !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses
+}
+
 /// The address that others are told.
-fn advertised(settings: &Settings) -> IpAddr {
+pub(crate) fn advertised(settings: &Settings) -> IpAddr {
     let fleet = &settings.fleet;
     if let Some(address) = fleet.advertise {
         return address;
@@ -181,6 +254,11 @@ pub(crate) fn standing_of(data_dir: &std::path::Path) -> anyhow::Result<Option<S
 }
 
 impl Fleet {
+    /// What this agent shows of itself, renewed in place.
+    pub(crate) fn credentials(&self) -> Credentials {
+        self.credentials.clone()
+    }
+
     /// Opens this agent's part of the log: a vote, or a copy.
     ///
     /// # Errors
@@ -194,7 +272,8 @@ impl Fleet {
         options.member.cluster = self.membership.cluster.to_string();
         let has_log = options.member.dir.join("log.redb").exists();
         // One that was interrupted while it founded is the only server that its own papers name: none.
-        let alone = self.membership.servers.is_empty() && self.papers.authority()?.is_some();
+        let founded = self.membership.own || self.papers.authority()?.is_some();
+        let alone = self.membership.servers.is_empty() && founded;
         if !(has_log || self.founds || alone) {
             return Ok(Consensus::follow(options).await?);
         }
@@ -220,6 +299,7 @@ impl Fleet {
             client: Arc::clone(&self.client),
             papers: self.papers.clone(),
             cluster: self.membership.cluster,
+            own: self.membership.own,
             address: self.address,
             clock: self.clock.clone(),
             hosts: Arc::default(),
@@ -248,6 +328,8 @@ impl Fleet {
             servers: self.servers,
             clock: self.clock,
             name: settings.name.clone(),
+            addresses: self.addresses,
+            asked: false,
         };
         tasks.spawn(standing.keep(stop.clone()));
         Ok(Running {
@@ -303,6 +385,7 @@ impl Running {
             consensus.clone(),
             self.desk.papers.clone(),
             self.desk.cluster,
+            self.desk.own,
             stop.clone(),
         ));
         tasks.spawn(tell_who_leads(consensus.clone(), stop.clone()));
@@ -366,12 +449,16 @@ async fn found(
     consensus: Consensus,
     papers: Papers,
     cluster: identity::ClusterId,
+    own: bool,
     stop: CancellationToken,
 ) {
     while consensus.state().cluster().is_none() {
         if consensus.is_leader()
-            && let Ok(Some(ca_certificate)) = papers.authority_certificate()
+            && let Ok(ca_certificate) = papers.authority_certificate()
+            && (own || ca_certificate.is_some())
         {
+            // Without one of its own, a cluster makes no tokens.
+            let ca_certificate = ca_certificate.filter(|_| !own).unwrap_or_default();
             let id = cluster.to_string();
             let command = Command::FoundCluster { id, ca_certificate, at: crate::clock::now() };
             if let Err(error) = consensus.propose(command).await {

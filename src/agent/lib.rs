@@ -15,6 +15,7 @@ mod offline;
 mod run;
 mod task_logs;
 mod upstream;
+mod web;
 
 pub use arguments::AgentArguments;
 pub use offline::{recover, restore};

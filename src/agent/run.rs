@@ -25,9 +25,11 @@ use tokio_util::sync::CancellationToken;
 use crate::arguments::AgentArguments;
 use crate::config::{PluginBlock, Settings};
 use crate::directory::{self, AgentFile};
+use crate::fleet::Own;
 use crate::local_node::OwnNode;
 use crate::task_logs::{self, NodeLogs};
 use crate::upstream::InProcess;
+use crate::web::Web;
 use crate::{clock, fleet, follow, logging};
 
 /// Herder's version.
@@ -57,7 +59,7 @@ pub fn run(arguments: &AgentArguments) -> anyhow::Result<()> {
     runtime.block_on(agent(settings))
 }
 
-async fn agent(settings: Settings) -> anyhow::Result<()> {
+async fn agent(mut settings: Settings) -> anyhow::Result<()> {
     directory::prepare(&settings.data_dir)?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -66,7 +68,14 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     // Loops that decide stop before the node does, so that nothing is decided that nobody carries out.
     let (stop_server, stop_node, stop_faces) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-    let fleet = fleet::enter(&settings, VERSION).await?;
+    let files = settings.fleet.tls.as_ref();
+    let own = files.map(|files| Own::read(files, &identity::Clock::system())).transpose()?;
+    if own.as_ref().is_some_and(|own| own.peer.role == identity::Role::Worker) {
+        // Nobody makes a server of one whose certificate says otherwise.
+        settings.fleet.role = model::NodeRole::Worker;
+    }
+    let certificates_renew_themselves = own.is_none();
+    let fleet = fleet::enter(&settings, own.as_ref(), VERSION).await?;
     let consensus = match &fleet {
         Some(fleet) => fleet.open(&settings).await?,
         None => Consensus::open(consensus::Options::new(settings.data_dir.join("raft"), 1)).await?,
@@ -76,6 +85,9 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     let dns = catalog::dns::Server::bind(settings.dns).await?;
     let node_id = node::load_or_create_node_id(&settings.data_dir)?;
 
+    let mut faces = JoinSet::new();
+    let web = Web::open(&settings, node_id, fleet.as_ref(), own, &mut faces, &stop_faces)?;
+    let guarded = settings.faces.certified && web.http.is_some();
     let drivers = drivers(&settings, node_id);
     let http_address = http.local_addr()?;
     let networks = Arc::new(Networks::new(settings.networks(&node_id.to_string())));
@@ -86,9 +98,9 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         drivers: drivers.clone(),
         http_address,
         rpc_address: fleet.as_ref().map(|fleet| fleet.address),
+        https: web.http.is_some(),
     };
     let me = Arc::new(describe.node().await);
-    let mut faces = JoinSet::new();
     let between = match fleet {
         Some(fleet) => Some(fleet.start(&settings, &consensus, &mut faces, &stop_faces)?),
         None => None,
@@ -125,7 +137,10 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         stop: stop_server.clone(),
     };
     let mut in_fleet = FleetOptions { node: Some(node_id), ..FleetOptions::default() };
-    in_fleet.certificate_life = fleet::CERTIFICATE_LIFE;
+    in_fleet.certificate_life = match certificates_renew_themselves {
+        true => fleet::CERTIFICATE_LIFE,
+        false => fleet::FOREIGN_CERTIFICATE_LIFE,
+    };
     in_fleet.heartbeat.ttl = settings.fleet.lost_after;
     in_fleet.heartbeat.grace = in_fleet.heartbeat.grace.max(settings.fleet.lost_after * 2);
     let server = Server::start_in_fleet(options, in_fleet);
@@ -174,8 +189,8 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         Some(between) => api::guarded(between.api(orchestration), &app),
         None => orchestration,
     };
-    faces.spawn(serve(http, orchestration, stop_faces.clone()));
-    faces.spawn(serve(discovery, api::discovery(app), stop_faces.clone()));
+    faces.spawn(serve(http, orchestration, web.http, stop_faces.clone()));
+    faces.spawn(serve(discovery, api::discovery(app), web.catalog, stop_faces.clone()));
 
     AgentFile {
         pid: std::process::id(),
@@ -186,6 +201,7 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         catalog: catalog_address.to_string(),
         dns: dns_address.to_string(),
         rpc: me.rpc_address.clone(),
+        tls: web.file,
     }
     .write(&settings.data_dir)?;
     tracing::info!(
@@ -198,7 +214,7 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         "agent is ready"
     );
 
-    if !settings.bind.is_loopback() {
+    if !settings.bind.is_loopback() && !guarded {
         tracing::warn!(
             "everybody who reaches {http_address} can read what runs here and promote or fail deployments: \
              there are no access tokens yet"
@@ -254,8 +270,14 @@ async fn listen(what: &str, flag: &str, address: SocketAddr) -> anyhow::Result<T
     })
 }
 
-async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
-    if let Err(error) = api::serve(listener, router, stop).await {
+async fn serve(
+    listener: TcpListener,
+    router: axum::Router,
+    tls: Option<identity::WebTls>,
+    stop: CancellationToken,
+) {
+    let tls = tls.map(|tls| tls.config());
+    if let Err(error) = api::serve(listener, router, tls, stop).await {
         tracing::error!(%error, "an HTTP face stopped answering");
     }
 }
@@ -320,6 +342,8 @@ struct Describe {
     http_address: SocketAddr,
     /// Where other agents reach this one, if there are any.
     rpc_address: Option<SocketAddr>,
+    /// Whether the API speaks TLS.
+    https: bool,
 }
 
 impl Describe {
@@ -359,6 +383,9 @@ impl Describe {
         let mut node = node::fingerprint(&settings, &self.drivers).await;
         node.rpc_address = self.rpc_address.map(|address| address.to_string()).unwrap_or_default();
         node.role = all.fleet.role;
+        if self.https {
+            node.attributes.insert(api::HTTPS.to_owned(), "true".to_owned());
+        }
         if self.rpc_address.is_some() {
             node.attributes.insert(fleet::REPOS.to_owned(), fleet::repos(&all.repos));
         }

@@ -20,6 +20,7 @@ mod refusal;
 mod reply;
 mod serve;
 mod stack;
+mod tls;
 
 pub use app::{AgentInfo, App};
 pub use control::{Control, Heartbeats, RaftMember, RaftView, RepoPoll};
@@ -30,3 +31,4 @@ pub use logs::{LogError, LogOrigin, LogOutput, LogPiece, LogPieces, LogRequest, 
 pub use orchestration::orchestration;
 pub use refusal::Refusal;
 pub use serve::serve;
+pub use tls::HTTPS;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
+use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -28,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The wait after the system refused a connection, for example because it has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` until `stop`. Then it accepts no more, ends the waits of blocking queries, and gives other requests
+/// Serves `router` until `stop`, over TLS where there is a configuration for it. Then it accepts no more, ends the waits of blocking queries, and gives other requests
 /// five seconds to end.
 ///
 /// # Errors
@@ -36,6 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    tls: Option<Arc<ServerConfig>>,
     stop: CancellationToken,
 ) -> io::Result<()> {
     let router = router.layer(Extension(Stopping(stop.clone())));
@@ -53,9 +56,9 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, _)) => {
-                let (router, stop) = (router.clone(), stop.clone());
+                let (router, stop, tls) = (router.clone(), stop.clone(), tls.clone());
                 connections.spawn(async move {
-                    connection(stream, router, stop).await;
+                    connection(stream, router, tls, stop).await;
                     drop(slot);
                 });
             }
@@ -73,17 +76,37 @@ pub async fn serve(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    tls: Option<Arc<ServerConfig>>,
+    stop: CancellationToken,
+) {
     // Small answers must not wait for the acknowledgement of the one before.
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let Some(tls) = tls else { return converse(TokioIo::new(stream), router, stop).await };
+    let shaken = tokio::select! {
+        () = stop.cancelled() => return,
+        shaken = crate::tls::accept(stream, &tls) => shaken,
+    };
+    if let Some(stream) = shaken {
+        converse(TokioIo::new(stream), router, stop).await;
+    }
+}
+
+async fn converse(
+    io: impl Read + Write + Unpin + 'static,
+    router: Router,
+    stop: CancellationToken,
+) {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(io, TowerToHyperService::new(router));
     tokio::pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
@@ -121,7 +144,7 @@ mod tests {
             }
         };
         let router = Router::new().route("/wait", get(wait));
-        let server = tokio::spawn(serve(listener, router, stop.clone()));
+        let server = tokio::spawn(serve(listener, router, None, stop.clone()));
         let mut client = TcpStream::connect(address).await.expect("a connection");
         client.write_all(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
         entering.await.expect("the handler runs");

@@ -8,7 +8,7 @@ use crate::connection::Connection;
 use crate::failure::{Failure, print_error};
 use crate::{
     alloc, deployment, fmt, hold, init, job, node, operator, plan, revision_log, server, service,
-    status, token, validate,
+    status, tls, token, validate,
 };
 
 /// Everything but `herder agent`.
@@ -48,6 +48,9 @@ pub enum Command {
     /// Make, list and revoke what lets machines join
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Make an authority of your own and certificates, without an agent
+    #[command(subcommand)]
+    Tls(tls::TlsCommand),
     /// See and approve changes that wait for approval
     #[command(subcommand)]
     Hold(hold::HoldCommand),
@@ -93,6 +96,7 @@ pub fn run(command: Command, program: &mut clap::Command, offline: &operator::Of
         Command::Server(command) => server::run(&command),
         Command::Operator(command) => operator::run(&command, offline),
         Command::Token(command) => token::run(&command),
+        Command::Tls(command) => tls::run(&command),
         Command::Hold(command) => hold::run(&command),
         Command::Log(arguments) => revision_log::run(&arguments),
         Command::Logs(arguments) => alloc::logs(&arguments),

@@ -22,6 +22,20 @@ pub enum ClientError {
         /// What the system said.
         cause: String,
     },
+    /// There is no secure conversation with it.
+    #[error("cannot speak with the agent at {address}: {cause}")]
+    Insecure {
+        /// Where.
+        address: String,
+        /// Why not, and what to do.
+        cause: String,
+    },
+    /// A certificate or key that was given cannot be used.
+    #[error("{what} cannot be read: it must be in PEM form")]
+    Certificate {
+        /// What it is.
+        what: String,
+    },
     /// The answer did not come in time.
     #[error("the agent at {address} did not answer in time ({cause})")]
     Timeout {
@@ -98,6 +112,9 @@ impl ClientError {
 
     pub(crate) fn of_transport(address: &str, error: ureq::Error) -> Self {
         let address = address.to_owned();
+        if let Some(cause) = crate::tls::words(&error) {
+            return Self::Insecure { address, cause };
+        }
         match error {
             ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
                 Self::Unreachable { address, cause: "no connection within five seconds".to_owned() }

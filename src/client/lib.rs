@@ -10,10 +10,12 @@ mod prefix;
 mod reads;
 #[cfg(test)]
 mod stub;
+mod tls;
 mod transport;
 mod writes;
 
 pub use error::ClientError;
 pub use logs::{LogQuery, LogSource};
 pub use reads::LogOrigin;
+pub use tls::Tls;
 pub use transport::{Answer, Client, Listing};

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use ureq::http::Response;
+use ureq::http::{Response, Uri};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body};
 
 use crate::error::ClientError;
+use crate::tls::{Named, Tls};
 
 /// The address of an agent that nobody configured.
 const DEFAULT_ADDRESS: &str = "http://127.0.0.1:4646";
@@ -27,6 +29,10 @@ const MAX_ERROR: u64 = 16 * 1024;
 pub struct Client {
     agent: Agent,
     base: String,
+    /// What requests are sent to: the base, or the name that the agent's certificate must be for.
+    target: String,
+    /// The agent's address, where the target is not it.
+    host: Option<String>,
     token: Option<String>,
     timeout: Duration,
     wait: Option<(u64, Duration)>,
@@ -77,17 +83,43 @@ impl Client {
     /// # Errors
     /// When the address makes no sense. Nothing is sent yet.
     pub fn new(address: &str, token: Option<String>) -> Result<Self, ClientError> {
+        Self::with_tls(address, token, &Tls::default())
+    }
+
+    /// The same, with a word on how to speak TLS where the address begins with `https://`.
+    ///
+    /// # Errors
+    /// When the address, or a certificate, makes no sense. Nothing is sent yet.
+    pub fn with_tls(address: &str, token: Option<String>, tls: &Tls) -> Result<Self, ClientError> {
         let base = base(address)?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .tls_config(tls.config()?)
             .user_agent("herder");
         // A proxy cannot reach this machine's own agent.
         let config = if is_local(&base) { config.proxy(None) } else { config };
-        let agent = config.build().new_agent();
         let token = token.filter(|token| !token.is_empty());
-        Ok(Self { agent, base, token, timeout: TOTAL_TIMEOUT, wait: None })
+        let named = tls.server_name.as_deref().filter(|_| base.starts_with("https://"));
+        let (agent, target, host) = match named {
+            None => (config.build().new_agent(), base.clone(), None),
+            Some(name) => {
+                let real: Uri = base.parse().map_err(|_| wrong(address))?;
+                let target = format!("https://{name}:{}", real.port_u16().unwrap_or(443));
+                let is_name = target.parse::<Uri>().is_ok_and(|uri| uri.host() == Some(name));
+                let authority = real.authority().map(|authority| authority.as_str().to_owned());
+                if !is_name {
+                    return Err(wrong(name));
+                }
+                // A proxy would look for the name.
+                let config = config.proxy(None).build();
+                let resolver = Named { real };
+                let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
+                (agent, target, authority)
+            }
+        };
+        Ok(Self { agent, base, target, host, token, timeout: TOTAL_TIMEOUT, wait: None })
     }
 
     /// Where the agent is.
@@ -117,7 +149,7 @@ impl Client {
         query: &[(&str, &str)],
     ) -> Result<Answer<T>, ClientError> {
         let mut limit = self.timeout;
-        let mut request = self.agent.get(format!("{}/v1{path}", self.base));
+        let mut request = self.agent.get(self.url(path));
         for (key, value) in query {
             request = request.query(key, value);
         }
@@ -127,8 +159,8 @@ impl Client {
                 .query("index", index.to_string())
                 .query("wait", format!("{}ms", wait.as_millis()));
         }
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        for (name, value) in self.headers() {
+            request = request.header(name, value);
         }
         let answered = request.config().timeout_global(Some(limit)).build().call();
         self.read(path, self.checked(answered)?)
@@ -141,12 +173,10 @@ impl Client {
         body: &B,
     ) -> Result<Answer<T>, ClientError> {
         let bytes = serde_json::to_vec(body).map_err(|error| self.malformed(path, &error))?;
-        let mut request = self
-            .agent
-            .post(format!("{}/v1{path}", self.base))
-            .header("content-type", "application/json");
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        let mut request =
+            self.agent.post(self.url(path)).header("content-type", "application/json");
+        for (name, value) in self.headers() {
+            request = request.header(name, value);
         }
         let answered = request.config().timeout_global(Some(self.timeout)).build().send(&bytes[..]);
         self.read(path, self.checked(answered)?)
@@ -154,9 +184,9 @@ impl Client {
 
     /// Deletes what is at `path`.
     pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<Answer<T>, ClientError> {
-        let mut request = self.agent.delete(format!("{}/v1{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        let mut request = self.agent.delete(self.url(path));
+        for (name, value) in self.headers() {
+            request = request.header(name, value);
         }
         let answered = request.config().timeout_global(Some(self.timeout)).build().call();
         self.read(path, self.checked(answered)?)
@@ -178,15 +208,15 @@ impl Client {
         query: &[(&str, String)],
         header: Option<(&str, &str)>,
     ) -> Result<Response<Body>, ClientError> {
-        let mut request = self.agent.get(format!("{}/v1{path}", self.base));
+        let mut request = self.agent.get(self.url(path));
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
         for (key, value) in query {
             request = request.query(key, value);
         }
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        for (name, value) in self.headers() {
+            request = request.header(name, value);
         }
         let answered = request
             .config()
@@ -207,6 +237,17 @@ impl Client {
             .limit(MAX_ANSWER)
             .read_to_string()
             .map_err(|error| self.malformed(path, &error))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/v1{path}", self.target)
+    }
+
+    /// What every request says.
+    fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let token = self.token.as_ref().map(|token| ("authorization", format!("Bearer {token}")));
+        let host = self.host.as_ref().map(|host| ("host", host.clone()));
+        token.into_iter().chain(host)
     }
 
     fn checked(
@@ -274,14 +315,18 @@ pub(crate) fn escape(part: &str) -> String {
     escaped
 }
 
+fn wrong(address: &str) -> ClientError {
+    ClientError::Address { address: address.to_owned() }
+}
+
 fn base(address: &str) -> Result<String, ClientError> {
-    let wrong = || ClientError::Address { address: address.to_owned() };
+    let wrong = || wrong(address);
     let full = match address.trim() {
         "" => DEFAULT_ADDRESS.to_owned(),
         text if text.contains("://") => text.to_owned(),
         text => format!("http://{text}"),
     };
-    let uri: ureq::http::Uri = full.parse().map_err(|_| wrong())?;
+    let uri: Uri = full.parse().map_err(|_| wrong())?;
     let known = matches!(uri.scheme_str(), Some("http" | "https"));
     let plain = uri.path().len() <= 1 && uri.query().is_none();
     match uri.host() {
@@ -293,7 +338,7 @@ fn base(address: &str) -> Result<String, ClientError> {
 }
 
 fn is_local(base: &str) -> bool {
-    let uri: Option<ureq::http::Uri> = base.parse().ok();
+    let uri: Option<Uri> = base.parse().ok();
     uri.as_ref().and_then(|uri| uri.host()).is_some_and(|host| {
         let host = host.trim_matches(['[', ']']);
         host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())

@@ -16,7 +16,9 @@ use uuid::Uuid;
 
 use crate::clock::seconds;
 use crate::peer::{parse, uri};
-use crate::{CertificateError, ClusterId, Fingerprint, NodeKey, Role, SecretText, pem};
+use crate::{
+    Bearer, CertificateError, ClusterId, Fingerprint, Leaf, NodeKey, Role, SecretText, pem,
+};
 
 /// How long a node's certificate lives unless somebody says otherwise.
 pub const DEFAULT_LIFETIME: Duration = Duration::from_secs(72 * 3600);
@@ -57,15 +59,27 @@ impl Authority {
     /// # Errors
     /// When the system gives no randomness.
     pub fn create(cluster: ClusterId, now: Timestamp) -> Result<Self, CertificateError> {
+        Self::create_named(&format!("Herder {cluster}"), now, AUTHORITY_LIFETIME)
+    }
+
+    /// Makes a new one of the user's own, with a name for people.
+    ///
+    /// # Errors
+    /// When the system gives no randomness, or the end is further away than a certificate can say.
+    pub fn create_named(
+        name: &str,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<Self, CertificateError> {
         let key = NodeKey::generate()?;
         let mut params = CertificateParams::default();
-        params.distinguished_name = common_name(format!("Herder {cluster}"));
+        params.distinguished_name = common_name(name.to_owned());
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(serial());
         params.not_before = date(seconds(now) - seconds_of(BACKDATE))?;
-        params.not_after = date(seconds(now) + seconds_of(AUTHORITY_LIFETIME))?;
+        params.not_after = date(seconds(now) + seconds_of(lifetime.max(SHORTEST)))?;
         let certificate = params.self_signed(&key.0).map_err(unmakeable)?;
         Self::from_parts(certificate.der().clone(), key)
     }
@@ -138,15 +152,40 @@ impl Authority {
         if ![&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384, &PKCS_ED25519].contains(&kind) {
             return Err(CertificateError::KeyKind);
         }
-        let params = self.params(grant, now, lifetime)?;
+        let mut params = self.params(now, lifetime)?;
+        params.distinguished_name = common_name(format!("{} {}", grant.role, grant.node));
+        let uri = uri(grant.cluster, grant.role, grant.node);
+        params.subject_alt_names = names(Some(uri), &grant.names, &grant.addresses)?;
         let certificate =
             params.signed_by(&request.public_key, &self.issuer).map_err(unmakeable)?;
         Ok(pem::encode("CERTIFICATE", certificate.der()))
     }
 
+    /// Signs a certificate (PEM) for a key that was made beside the authority's, as an authority of the user's own does.
+    ///
+    /// # Errors
+    /// When the names are none, or the authority has ended.
+    pub fn issue_leaf(
+        &self,
+        key: &NodeKey,
+        leaf: &Leaf,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<String, CertificateError> {
+        let mut params = self.params(now, lifetime)?;
+        params.distinguished_name = common_name(leaf.role_name());
+        let all: Vec<String> =
+            std::iter::once(leaf.role_name()).chain(leaf.names.iter().cloned()).collect();
+        params.subject_alt_names = names(leaf.uri(), &all, &leaf.addresses)?;
+        if leaf.bearer == Bearer::Person {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        }
+        let certificate = params.signed_by(&key.0, &self.issuer).map_err(unmakeable)?;
+        Ok(pem::encode("CERTIFICATE", certificate.der()))
+    }
+
     fn params(
         &self,
-        grant: &Grant,
         now: Timestamp,
         lifetime: Duration,
     ) -> Result<CertificateParams, CertificateError> {
@@ -155,7 +194,6 @@ impl Authority {
         }
         let not_after = (now + lifetime.max(SHORTEST)).min(self.not_after);
         let mut params = CertificateParams::default();
-        params.distinguished_name = common_name(format!("{} {}", grant.role, grant.node));
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
@@ -164,7 +202,6 @@ impl Authority {
         params.serial_number = Some(serial());
         params.not_before = date(seconds(now) - seconds_of(BACKDATE))?;
         params.not_after = date(seconds(not_after))?;
-        params.subject_alt_names = names(grant)?;
         Ok(params)
     }
 }
@@ -175,15 +212,20 @@ impl fmt::Debug for Authority {
     }
 }
 
-fn names(grant: &Grant) -> Result<Vec<SanType>, CertificateError> {
-    if grant.names.len() + grant.addresses.len() > MAX_NAMES {
+fn names(
+    uri: Option<String>,
+    dns: &[String],
+    addresses: &[IpAddr],
+) -> Result<Vec<SanType>, CertificateError> {
+    if dns.len() + addresses.len() > MAX_NAMES {
         let detail = format!("more than {MAX_NAMES} names and addresses");
         return Err(CertificateError::Unmakeable { detail });
     }
-    let mut names = vec![SanType::URI(
-        uri(grant.cluster, grant.role, grant.node).try_into().map_err(unmakeable)?,
-    )];
-    for name in &grant.names {
+    let mut names = Vec::with_capacity(1 + dns.len() + addresses.len());
+    if let Some(uri) = uri {
+        names.push(SanType::URI(uri.try_into().map_err(unmakeable)?));
+    }
+    for name in dns {
         // The rules of rustls for a name are those of whoever will check it.
         if rustls::pki_types::DnsName::try_from(name.as_str()).is_err() {
             let detail = format!("`{}` is no DNS name", name.escape_debug());
@@ -191,7 +233,7 @@ fn names(grant: &Grant) -> Result<Vec<SanType>, CertificateError> {
         }
         names.push(SanType::DnsName(name.as_str().try_into().map_err(unmakeable)?));
     }
-    names.extend(grant.addresses.iter().copied().map(SanType::IpAddress));
+    names.extend(addresses.iter().copied().map(SanType::IpAddress));
     Ok(names)
 }
 

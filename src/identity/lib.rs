@@ -12,6 +12,7 @@ mod clock;
 mod error;
 mod ids;
 mod key;
+mod leaf;
 mod peer;
 mod pem;
 mod secret;
@@ -24,8 +25,11 @@ pub use clock::Clock;
 pub use error::{CertificateError, TokenError};
 pub use ids::{ClusterId, Fingerprint};
 pub use key::NodeKey;
+pub use leaf::{Bearer, Leaf, is_region, node_of};
 pub use peer::{Peer, Role};
 pub use secret::SecretText;
-pub use tls::{ALPN, ClientTls, Credentials, ServerTls, explain, is_our_certificate_refused};
+pub use tls::{
+    ALPN, ClientTls, Credentials, ServerTls, WebTls, explain, is_our_certificate_refused,
+};
 pub use token::{JoinToken, SecretHash, TokenId};
 pub use trust::Trust;

@@ -1,6 +1,7 @@
 //! What a certificate says of its owner.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use model::{NodeId, Timestamp};
@@ -43,12 +44,16 @@ impl fmt::Display for Role {
 pub struct Peer {
     /// The cluster; `None` for a certificate of the user's own authority.
     pub cluster: Option<ClusterId>,
-    /// The node; `None` for a certificate of the user's own authority.
+    /// The node. Where the certificate of a user's own authority names none, it follows from the key.
     pub node: Option<NodeId>,
     /// The region that a certificate of the user's own authority is for.
     pub region: Option<String>,
     /// What it may be.
     pub role: Role,
+    /// The DNS names that others than agents know it by.
+    pub names: Vec<String>,
+    /// The addresses, likewise.
+    pub addresses: Vec<IpAddr>,
     /// The certificate's number, in hexadecimal.
     pub serial: String,
     /// SHA-256 of the public key (SubjectPublicKeyInfo, DER).
@@ -77,13 +82,16 @@ impl Peer {
             .ok_or(CertificateError::Nameless)?;
         let owner = owner(&names.value.general_names).ok_or(CertificateError::Nameless)?;
         let validity = certificate.validity();
+        let key = Fingerprint::of(certificate.public_key().raw);
         Ok(Self {
             cluster: owner.cluster,
-            node: owner.node,
+            node: owner.node.or_else(|| Some(crate::node_of(&key))),
             region: owner.region,
             role: owner.role,
+            names: names_in(&names.value.general_names),
+            addresses: addresses_in(&names.value.general_names),
             serial: certificate.serial.to_str_radix(16),
-            key: Fingerprint::of(certificate.public_key().raw),
+            key,
             not_before: Timestamp::from_secs(validity.not_before.timestamp()),
             not_after: Timestamp::from_secs(validity.not_after.timestamp()),
         })
@@ -111,14 +119,14 @@ impl Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.node, &self.region) {
-            (Some(node), _) => write!(f, "{} {node}", self.role)?,
-            (None, Some(region)) => write!(f, "a {} of region {region}", self.role)?,
-            (None, None) => write!(f, "a {}", self.role)?,
+        match &self.node {
+            Some(node) => write!(f, "{} {node}", self.role)?,
+            None => write!(f, "a {}", self.role)?,
         }
-        match &self.cluster {
-            Some(cluster) => write!(f, " of cluster {cluster}"),
-            None => Ok(()),
+        match (&self.cluster, &self.region) {
+            (Some(cluster), _) => write!(f, " of cluster {cluster}"),
+            (None, Some(region)) => write!(f, " of region {region}"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -133,6 +141,26 @@ pub(crate) fn parse<'a>(
     } else {
         Err(CertificateError::Unreadable { detail: "bytes follow it".to_owned() })
     }
+}
+
+fn names_in(names: &[GeneralName<'_>]) -> Vec<String> {
+    let dns = names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(dns) => Some((*dns).to_owned()),
+        _ => None,
+    });
+    dns.collect()
+}
+
+fn addresses_in(names: &[GeneralName<'_>]) -> Vec<IpAddr> {
+    let address = |bytes: &[u8]| match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+    };
+    let found = names.iter().filter_map(|name| match name {
+        GeneralName::IPAddress(bytes) => address(bytes),
+        _ => None,
+    });
+    found.collect()
 }
 
 struct Owner {
@@ -174,13 +202,23 @@ pub(crate) fn uri(cluster: ClusterId, role: Role, node: NodeId) -> String {
 
 fn from_uri(text: &str) -> Option<Owner> {
     let mut parts = text.strip_prefix("spiffe://")?.split('/');
-    let cluster: ClusterId = parts.next()?.parse().ok()?;
+    let domain = parts.next()?;
     let role = match parts.next()? {
         "server" => Role::Server,
         "worker" => Role::Worker,
         _ => return None,
     };
     let node: NodeId = parts.next()?.parse().ok()?;
+    if let Some(region) = domain.strip_suffix(".herder") {
+        let whole = crate::is_region(region) && crate::leaf::region_uri(region, role, node) == text;
+        return whole.then(|| Owner {
+            cluster: None,
+            node: Some(node),
+            region: Some(region.to_owned()),
+            role,
+        });
+    }
+    let cluster: ClusterId = domain.parse().ok()?;
     // Only the one way to write it: a UUID has many.
     (uri(cluster, role, node) == text).then_some(Owner {
         cluster: Some(cluster),
@@ -225,6 +263,13 @@ mod tests {
         assert_eq!(of(&[GeneralName::URI(&text)]), Some((Role::Server, true, None)));
         assert_eq!(uri("spiffe://x/server/y"), None);
         assert_eq!(uri("https://example.org/"), None);
+        let own = format!("spiffe://global.herder/worker/{ID}");
+        let global = Some("global".to_owned());
+        assert_eq!(of(&[GeneralName::URI(&own)]), Some((Role::Worker, true, global)));
+        for wrong in ["a.b.herder", "Global.herder", ".herder", "global"] {
+            let wrong = format!("spiffe://{wrong}/worker/{ID}");
+            assert_eq!(of(&[GeneralName::URI(&wrong)]), None, "{wrong}");
+        }
         for wrong in [
             format!("spiffe://{ID}/admin/{ID}"),
             format!("spiffe://{ID}/server/{ID}/more"),

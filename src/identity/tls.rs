@@ -1,4 +1,4 @@
-//! TLS configurations for the port on which agents speak with each other.
+//! TLS configurations for the port on which agents speak with each other, and for HTTP.
 //!
 //! TLS 1.3 only, with one provider of cryptography that is always named and never a process-wide default. Nothing is
 //! resumed: each handshake looks at the certificates as they are now.
@@ -7,6 +7,7 @@ mod client;
 mod credentials;
 mod explain;
 mod server;
+mod web;
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,6 +17,7 @@ pub use client::ClientTls;
 pub use credentials::Credentials;
 pub use explain::{explain, is_our_certificate_refused};
 pub use server::ServerTls;
+pub use web::WebTls;
 
 use crate::CertificateError;
 

@@ -41,6 +41,13 @@ impl Server {
                     .to_owned(),
             )
         })?;
+        if cluster.ca_certificate.is_empty() {
+            return Err(ServerError::Invalid(
+                "the certificates of this cluster come from an authority of its organisation: a machine that has one \
+                 joins without a token (`herder tls cert create`)"
+                    .to_owned(),
+            ));
+        }
         let damaged =
             |what: String| ServerError::Unavailable(format!("the cluster's record: {what}"));
         let id: ClusterId = cluster

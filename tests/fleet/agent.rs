@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use client::{Answer, Client, Listing};
+use client::{Answer, Client, Listing, Tls};
 use model::NodeId;
 use model::wire::{AllocListStub, NodeListStub};
 
@@ -47,6 +47,20 @@ impl Agent {
 
     pub(crate) fn http(&self) -> SocketAddr {
         SocketAddr::from((self.machine.address, 4646))
+    }
+
+    /// Where people reach it.
+    pub(crate) fn address(&self) -> String {
+        format!("https://{}", self.http())
+    }
+
+    /// The certificate of the cluster's authority.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.data_dir().join("tls/ca.pem")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
     }
 
     pub(crate) fn catalog(&self) -> SocketAddr {
@@ -114,14 +128,24 @@ impl Agent {
         }
     }
 
+    /// Waits until the log says this.
+    pub(crate) fn wait_log(&self, words: &str) {
+        let begin = std::time::Instant::now();
+        while !self.log().contains(words) {
+            assert!(begin.elapsed() < crate::fleet::PATIENCE, "no `{words}`:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("agent.log")).unwrap_or_default()
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new(&format!("http://{}", self.http()), None)
-            .expect("a client")
-            .with_timeout(ANSWER)
+        // Before it is ready there is no authority yet, and nobody is believed.
+        let authority = std::fs::read_to_string(self.authority()).ok();
+        let tls = Tls { authority, ..Tls::default() };
+        Client::with_tls(&self.address(), None, &tls).expect("a client").with_timeout(ANSWER)
     }
 
     /// Runs a command of the binary on this agent's machine, against it.
@@ -129,7 +153,8 @@ impl Agent {
         self.machine
             .command(HERDER)
             .args(arguments)
-            .env("HERDER_ADDR", format!("http://{}", self.http()))
+            .env("HERDER_ADDR", self.address())
+            .env("HERDER_CACERT", self.authority())
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .output()

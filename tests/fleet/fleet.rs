@@ -34,6 +34,9 @@ plugin "docker" {
 }
 "#;
 
+/// Those who watch catalogs ask faster than they could shake hands.
+const PLAIN_CATALOG: &str = "tls {\n  catalog = false\n}\n";
+
 /// A job of example servers, in some release.
 pub(crate) fn web(count: usize, release: &str) -> String {
     format!(
@@ -111,7 +114,17 @@ impl Fleet {
         if !network::available() {
             return None;
         }
-        let mut fleet = Self {
+        let mut fleet = Self::empty();
+        fleet.add("a", &["--bootstrap"]);
+        prepare(&fleet.agents[0]);
+        fleet.agents[0].launch();
+        fleet.wait_for("the first agent", |fleet| fleet.agents[0].is_ready().then_some(()));
+        Some(fleet)
+    }
+
+    /// A network and a repository, and nobody who follows it.
+    pub(crate) fn empty() -> Self {
+        let fleet = Self {
             agents: Vec::new(),
             repo: Repository::new(),
             token: String::new(),
@@ -121,11 +134,16 @@ impl Fleet {
         };
         fleet.repo.write("README", "jobs of a fleet");
         fleet.repo.commit("nothing yet");
-        fleet.add("a", &["--bootstrap"]);
-        prepare(&fleet.agents[0]);
-        fleet.agents[0].launch();
-        fleet.wait_for("the first agent", |fleet| fleet.agents[0].is_ready().then_some(()));
-        Some(fleet)
+        fleet
+    }
+
+    /// The address of the machine that is added next.
+    pub(crate) fn next_address(&self) -> std::net::Ipv4Addr {
+        self.network.next_address()
+    }
+
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// Two more servers, and a job.
@@ -162,10 +180,15 @@ impl Fleet {
 
     /// A new agent that is not started yet.
     pub(crate) fn add(&mut self, name: &str, flags: &[&str]) -> usize {
+        self.add_configured(name, flags, PLAIN_CATALOG)
+    }
+
+    /// The same, with this in its configuration.
+    pub(crate) fn add_configured(&mut self, name: &str, flags: &[&str], more: &str) -> usize {
         let machine = self.network.add().expect("a machine");
         let dir = self.dir.path().join(name);
-        let config = self.dir.path().join("agent.hcl");
-        std::fs::write(&config, CONFIG).expect("a configuration");
+        let config = self.dir.path().join(format!("{name}.hcl"));
+        std::fs::write(&config, format!("{CONFIG}{more}")).expect("a configuration");
         let own = ["--interval", "2s", "--repo"].map(str::to_owned);
         let mut all: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         all.extend(own);

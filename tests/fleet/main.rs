@@ -11,9 +11,11 @@ mod drain;
 mod faults;
 mod fleet;
 mod history;
+mod https;
 mod joining;
 mod leader;
 mod network;
+mod own_authority;
 mod restart;
 mod worker;
 

@@ -98,6 +98,11 @@ impl Network {
         Ipv4Addr::new(a, b, c, last)
     }
 
+    /// The address that the next machine will have.
+    pub(crate) fn next_address(&self) -> Ipv4Addr {
+        self.address(FIRST + self.machines)
+    }
+
     /// One more machine on the switch.
     pub(crate) fn add(&mut self) -> Result<Machine, String> {
         let number = self.machines;

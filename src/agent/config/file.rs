@@ -37,10 +37,18 @@ pub(crate) struct File {
     pub(crate) tls: TlsBlock,
 }
 
-/// Certificates of the organisation's own.
+/// Where HTTP speaks TLS, and certificates of the organisation's own.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TlsBlock {
+    /// Whether the API and the catalog speak TLS; where nothing is said, their address decides.
+    pub(crate) http: Option<bool>,
+    /// The same for the catalog alone.
+    pub(crate) catalog: Option<bool>,
+    /// Whether callers of HTTP must show a certificate.
+    pub(crate) verify_https_client: Option<bool>,
+    /// The region that certificates of the organisation's own are for.
+    pub(crate) region: Option<String>,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) cert_file: Option<PathBuf>,
     pub(crate) key_file: Option<PathBuf>,

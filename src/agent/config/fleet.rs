@@ -73,6 +73,8 @@ pub(crate) struct OwnCertificates {
     pub(crate) ca_file: PathBuf,
     pub(crate) cert_file: PathBuf,
     pub(crate) key_file: PathBuf,
+    /// The region that they must be for.
+    pub(crate) region: String,
 }
 
 /// Puts file and flags together; flags win.
@@ -152,14 +154,26 @@ fn with_port(text: &str) -> anyhow::Result<String> {
 fn own_certificates(file: &File) -> anyhow::Result<Option<OwnCertificates>> {
     let tls = &file.tls;
     match (&tls.ca_file, &tls.cert_file, &tls.key_file) {
+        (None, None, None) if tls.region.is_some() => {
+            bail!("tls: `region` goes with ca_file, cert_file and key_file")
+        }
         (None, None, None) => Ok(None),
         (Some(ca_file), Some(cert_file), Some(key_file)) => Ok(Some(OwnCertificates {
             ca_file: ca_file.clone(),
             cert_file: cert_file.clone(),
             key_file: key_file.clone(),
+            region: region(tls.region.as_deref())?,
         })),
         _ => bail!("tls: ca_file, cert_file and key_file go together; one is missing"),
     }
+}
+
+fn region(said: Option<&str>) -> anyhow::Result<String> {
+    let region = said.unwrap_or("global");
+    if !identity::is_region(region) {
+        bail!("tls: region is `{region}`; it has lower-case letters, digits, `-` and `_`");
+    }
+    Ok(region.to_owned())
 }
 
 impl TokenSource {
@@ -239,6 +253,8 @@ mod tests {
             "server { voters = 4 }",
             "server { lost_after = \"10ms\" }",
             "tls { ca_file = \"/a\" }",
+            "tls { region = \"eu\" }",
+            "tls {\n ca_file = \"/a\"\n cert_file = \"/b\"\n key_file = \"/c\"\n region = \"a.b\"\n}",
         ] {
             assert!(read(&none, wrong).is_err(), "{wrong}");
         }

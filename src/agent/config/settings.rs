@@ -13,6 +13,7 @@ use node::{GarbageLimits, LogReceiver};
 use server::{Budget, IntakeOptions};
 
 use super::containers;
+use super::faces::Faces;
 use super::file::{ClientBlock, File, PluginBlock, RepoBlock};
 use super::fleet::FleetSettings;
 use super::networks;
@@ -28,6 +29,7 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) bind: IpAddr,
     pub(crate) http: SocketAddr,
+    pub(crate) faces: Faces,
     pub(crate) catalog: SocketAddr,
     pub(crate) dns: SocketAddr,
     pub(crate) dns_domains: Vec<String>,
@@ -121,6 +123,7 @@ impl Settings {
             datacenter: file.datacenter.unwrap_or_else(|| "dc1".to_owned()),
             data_dir,
             bind,
+            faces: Faces::of(&file.tls),
             http: port(arguments.http_port, file.ports.http, 4646),
             catalog: port(arguments.catalog_port, file.ports.catalog, 8500),
             dns: port(arguments.dns_port, file.ports.dns, 8600),

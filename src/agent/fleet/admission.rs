@@ -1,15 +1,18 @@
 //! Who is let in: what a server decides when a machine shows a token, a certificate that ends, or wants to vote.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr as _;
 
 use identity::{
-    Authority, DEFAULT_LIFETIME, Fingerprint, Grant, JoinToken, Peer, Role, SecretHash,
+    Authority, DEFAULT_LIFETIME, Fingerprint, Grant, JoinToken, Peer, Role, SecretHash, node_of,
 };
 use model::{NodeId, Timestamp};
 use state::State;
 
 use super::messages::{JoinAnswer, JoinRequest, RenewRequest};
+
+/// Most addresses that a machine may be known by.
+const MAX_ADDRESSES: usize = 16;
 
 /// What an admission is decided from.
 pub(crate) struct Office<'a> {
@@ -17,6 +20,8 @@ pub(crate) struct Office<'a> {
     pub(crate) authority: &'a Authority,
     pub(crate) cluster: identity::ClusterId,
     pub(crate) now: Timestamp,
+    /// Where the servers are.
+    pub(crate) servers: Vec<String>,
 }
 
 impl Office<'_> {
@@ -41,7 +46,7 @@ impl Office<'_> {
         }
         self.admitted(request.node)?;
         let certificate =
-            self.issue(request.node, Role::Worker, &request.name, &request.request)?;
+            self.issue(request.node, Role::Worker, Said::of(request), &request.request)?;
         // Whoever has a token may bring a new node, and must not become one that is there already.
         if node_of(&key_in(&certificate)?) != request.node {
             return Err("the machine claims to be a node whose key it does not have".to_owned());
@@ -70,7 +75,8 @@ impl Office<'_> {
             return Err(format!("node {} is no server: nobody has made it one", node.short()));
         }
         let role = if request.server { Role::Server } else { Role::Worker };
-        let certificate = self.issue(node, role, &request.name, &request.request)?;
+        let said = Said { name: &request.name, addresses: &request.addresses };
+        let certificate = self.issue(node, role, said, &request.request)?;
         if key_in(&certificate)? != peer.key {
             return Err(
                 "a certificate is renewed for the key that it is for, and no other".to_owned()
@@ -90,18 +96,44 @@ impl Office<'_> {
         Ok(())
     }
 
-    fn issue(&self, node: NodeId, role: Role, name: &str, request: &str) -> Result<String, String> {
-        // The name is the machine's own word; it names nothing that agents look at.
-        let is_name = !name.is_empty()
-            && name.len() <= 253
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
-        let names = if is_name { vec![name.to_owned()] } else { Vec::new() };
-        let addresses: Vec<IpAddr> = self
-            .state
-            .node(node)
-            .and_then(|node| IpAddr::from_str(&node.address).ok())
-            .into_iter()
-            .collect();
+    /// The names and addresses that whoever asks over HTTP may know a node by. They are the machine's own word, and
+    /// agents do not look at them; but nobody may pass for a server who is none.
+    fn known_by(&self, node: NodeId, role: Role, said: Said<'_>) -> (Vec<String>, Vec<IpAddr>) {
+        let mut names = super::names_of(said.name, role == Role::Server);
+        let registered = self.state.node(node);
+        let mut addresses: Vec<IpAddr> =
+            said.addresses.iter().copied().take(MAX_ADDRESSES).collect();
+        if let Some(address) = registered.and_then(|node| IpAddr::from_str(&node.address).ok())
+            && !addresses.contains(&address)
+        {
+            addresses.push(address);
+        }
+        if role == Role::Worker {
+            let taken: Vec<IpAddr> = self
+                .servers
+                .iter()
+                .filter_map(|server| SocketAddr::from_str(server).ok())
+                .map(|server| server.ip())
+                .collect();
+            addresses.retain(|address| address.is_loopback() || !taken.contains(address));
+            let servers = self
+                .state
+                .nodes()
+                .filter(|other| other.id != node && self.servers.contains(&other.rpc_address));
+            let server_names: Vec<&str> = servers.map(|other| other.name.as_str()).collect();
+            names.retain(|name| !server_names.iter().any(|taken| taken.eq_ignore_ascii_case(name)));
+        }
+        (names, addresses)
+    }
+
+    fn issue(
+        &self,
+        node: NodeId,
+        role: Role,
+        said: Said<'_>,
+        request: &str,
+    ) -> Result<String, String> {
+        let (names, addresses) = self.known_by(node, role, said);
         let grant = Grant { cluster: self.cluster, node, role, names, addresses };
         self.authority
             .issue(request, &grant, self.now, DEFAULT_LIFETIME)
@@ -109,13 +141,21 @@ impl Office<'_> {
     }
 }
 
-fn key_in(certificate: &str) -> Result<Fingerprint, String> {
-    Peer::from_pem(certificate).map(|peer| peer.key).map_err(|error| error.to_string())
+/// What a machine says of itself.
+#[derive(Clone, Copy)]
+struct Said<'a> {
+    name: &'a str,
+    addresses: &'a [IpAddr],
 }
 
-/// Who a key makes a new node: a claim that cannot be made without the key.
-pub(crate) fn node_of(key: &Fingerprint) -> NodeId {
-    NodeId::new(model::seeded_uuid(&[b"node", key.as_bytes()]))
+impl<'a> Said<'a> {
+    fn of(request: &'a JoinRequest) -> Self {
+        Self { name: &request.name, addresses: &request.addresses }
+    }
+}
+
+fn key_in(certificate: &str) -> Result<Fingerprint, String> {
+    Peer::from_pem(certificate).map(|peer| peer.key).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -149,6 +189,7 @@ mod tests {
                 authority: &self.authority,
                 cluster: self.cluster,
                 now: NOW,
+                servers: vec!["10.0.0.1:4647".to_owned()],
             }
         }
 
@@ -177,6 +218,7 @@ mod tests {
             name: "web-1".to_owned(),
             role: NodeRole::Auto,
             version: "0".to_owned(),
+            addresses: Vec::new(),
         }
     }
 
@@ -188,6 +230,46 @@ mod tests {
         let answer = town.office().join(&request(&token, &key), Vec::new()).expect("joins");
         let peer = Peer::from_pem(&answer.certificate).expect("a certificate");
         assert_eq!((peer.node, peer.role), (Some(node_of(&key.fingerprint())), Role::Worker));
+    }
+
+    #[test]
+    fn a_worker_is_known_by_no_name_or_address_of_a_server() {
+        let mut town = Town::new();
+        let token = town.token(Duration::from_secs(60));
+        let server = Box::new(model::Node {
+            id: NodeId::new(model::seeded_uuid(&[b"server"])),
+            name: "db-1".to_owned(),
+            rpc_address: "10.0.0.1:4647".to_owned(),
+            ..model::Node::default()
+        });
+        town.apply(&Command::RegisterNode { node: server, at: NOW });
+        let key = NodeKey::generate().expect("a key");
+        let mut asked = request(&token, &key);
+        let own = [[10, 0, 0, 2], [127, 0, 0, 1]].map(IpAddr::from);
+        asked.addresses = vec![own[0], own[1], IpAddr::from([10, 0, 0, 1])];
+        let known_by = |name: &str| {
+            let asked = JoinRequest { name: name.to_owned(), ..asked.clone() };
+            let answer = town.office().join(&asked, Vec::new()).expect("joins");
+            let peer = Peer::from_pem(&answer.certificate).expect("a certificate");
+            (peer.names, peer.addresses)
+        };
+        assert_eq!(known_by("web-1"), (vec!["web-1".into(), "localhost".into()], own.to_vec()));
+        for taken in ["db-1", "DB-1", "server.global.herder", "a b", ""] {
+            assert_eq!(known_by(taken).0, ["localhost"], "{taken}");
+        }
+        // One that is to vote may share a server's machine.
+        let answer = town.office().join(&asked, Vec::new()).expect("joins");
+        let peer = Peer::from_pem(&answer.certificate).expect("a certificate");
+        let renewal = RenewRequest {
+            request: key.request().expect("a request"),
+            server: true,
+            name: "web-1".to_owned(),
+            addresses: asked.addresses.clone(),
+        };
+        let renewed = town.office().renew(&peer, true, &renewal).expect("renewed");
+        let peer = Peer::from_pem(&renewed).expect("a certificate");
+        assert_eq!(peer.addresses, asked.addresses);
+        assert!(peer.names.contains(&"server.global.herder".to_owned()), "{:?}", peer.names);
     }
 
     #[test]
@@ -231,6 +313,7 @@ mod tests {
             request: key.request().expect("a request"),
             server,
             name: String::new(),
+            addresses: Vec::new(),
         };
         let office = town.office();
         assert!(office.renew(&peer, false, &renew(&key, true)).is_err());

@@ -16,8 +16,8 @@ use super::gathering::{Gathering, hand_on};
 use super::limits::Hosts;
 use super::messages::{
     AUTHORITY_KEY, CONSENSUS, HEAD_SEEN, HEARTBEAT, HOST_REFUSES, HTTP, HeadSeen, Heartbeat,
-    HeartbeatAnswer, HostRefuses, HttpRequest, JOIN, JoinRequest, RENEW, RenewRequest, decode,
-    encode,
+    HeartbeatAnswer, HostRefuses, HttpRequest, JOIN, JoinRequest, RENEW, RenewRequest, WHO,
+    WhoAnswer, decode, encode,
 };
 use super::papers::{ALONE, Papers, number_of};
 use super::proxy;
@@ -35,6 +35,8 @@ pub(crate) struct Desk {
     pub(crate) client: Arc<Client>,
     pub(crate) papers: Papers,
     pub(crate) cluster: ClusterId,
+    /// Whether certificates come from an authority that this cluster does not have.
+    pub(crate) own: bool,
     /// Where the others reach this agent.
     pub(crate) address: SocketAddr,
     pub(crate) clock: Clock,
@@ -72,6 +74,7 @@ impl Handler for Desk {
             AUTHORITY_KEY => self.authority_key(peer),
             HEAD_SEEN => self.head_seen(&body).await,
             HTTP => self.http(peer, &body).await,
+            WHO => Ok(self.who()),
             HOST_REFUSES => self.host_refuses(&body),
             _ => Err(Refused::new(Code::UNKNOWN_METHOD, "this version does not know the request")),
         }
@@ -79,6 +82,14 @@ impl Handler for Desk {
 }
 
 impl Desk {
+    fn who(&self) -> Bytes {
+        encode(&WhoAnswer { cluster: self.cluster, servers: self.servers() })
+    }
+
+    fn servers(&self) -> Vec<String> {
+        self.consensus.members().into_iter().map(|member| member.address).collect()
+    }
+
     async fn join(&self, body: Bytes) -> Result<Bytes, Refused> {
         if !self.consensus.is_leader() {
             return self.ask_leader(JOIN, body).await;
@@ -87,8 +98,7 @@ impl Desk {
         let state = self.consensus.state();
         let authority = self.authority()?;
         let office = self.office(&state, &authority);
-        let servers = self.consensus.members().into_iter().map(|member| member.address).collect();
-        let answer = office.join(&request, servers).map_err(|words| {
+        let answer = office.join(&request, self.servers()).map_err(|words| {
             tracing::warn!(name = request.name, node = %request.node.short(), "not let in: {words}");
             no(words)
         })?;
@@ -205,10 +215,17 @@ impl Desk {
         state: &'a state::State,
         authority: &'a identity::Authority,
     ) -> Office<'a> {
-        Office { state, authority, cluster: self.cluster, now: self.clock.now() }
+        let servers = self.servers();
+        Office { state, authority, cluster: self.cluster, now: self.clock.now(), servers }
     }
 
     fn authority(&self) -> Result<identity::Authority, Refused> {
+        if self.own {
+            return Err(no(
+                "the certificates of this cluster come from an authority of its organisation: a machine that has one \
+                 needs no token, and new ones are put in place of the old",
+            ));
+        }
         match self.papers.authority() {
             Ok(Some(authority)) => Ok(authority),
             Ok(None) => {

@@ -1,5 +1,6 @@
 //! The first thing that a new agent does: it shows a token and gets a certificate.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -23,6 +24,8 @@ pub(crate) struct Newcomer<'a> {
     pub(crate) name: &'a str,
     pub(crate) role: NodeRole,
     pub(crate) version: &'a str,
+    /// Where people reach it.
+    pub(crate) addresses: &'a [IpAddr],
 }
 
 /// Joins by any of these servers, and stores what came of it.
@@ -46,6 +49,7 @@ pub(crate) async fn join(
         name: newcomer.name.to_owned(),
         role: newcomer.role,
         version: newcomer.version.to_owned(),
+        addresses: newcomer.addresses.to_vec(),
     };
     let answer = ask(&client, servers, &request).await?;
     if answer.cluster != parsed.cluster() {
@@ -54,7 +58,8 @@ pub(crate) async fn join(
     papers.store_authority(&answer.authority)?;
     papers.store_certificate(&answer.certificate)?;
     let number = number_of(newcomer.node);
-    let membership = Membership { cluster: answer.cluster, number, servers: answer.servers };
+    let membership =
+        Membership { cluster: answer.cluster, number, servers: answer.servers, own: false };
     papers.store_membership(&membership)?;
     tracing::info!(cluster = %membership.cluster, "joined");
     Ok(membership)

@@ -1,5 +1,6 @@
 //! What agents say to each other, beside Raft's own messages.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +28,9 @@ pub(crate) const HTTP: Method = Method(7);
 /// A Git host refused a node because it is asked too often.
 pub(crate) const HOST_REFUSES: Method = Method(8);
 
+/// Which cluster this is, for machines with a certificate of an authority that all know already.
+pub(crate) const WHO: Method = Method(9);
+
 /// A machine wants in.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct JoinRequest {
@@ -37,6 +41,9 @@ pub(crate) struct JoinRequest {
     pub(crate) name: String,
     pub(crate) role: NodeRole,
     pub(crate) version: String,
+    /// Where people reach it.
+    #[serde(default)]
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 impl std::fmt::Debug for JoinRequest {
@@ -61,6 +68,16 @@ pub(crate) struct RenewRequest {
     pub(crate) request: String,
     pub(crate) server: bool,
     pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+/// The cluster.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WhoAnswer {
+    pub(crate) cluster: ClusterId,
+    /// Where the servers are.
+    pub(crate) servers: Vec<String>,
 }
 
 /// A node says that it is there.

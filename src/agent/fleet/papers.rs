@@ -26,6 +26,9 @@ pub(crate) struct Membership {
     pub(crate) number: u64,
     /// Servers that were there when it last looked; the first to ask after a restart.
     pub(crate) servers: Vec<String>,
+    /// Whether its certificates come from an authority of the organisation's own.
+    #[serde(default)]
+    pub(crate) own: bool,
 }
 
 /// The files.
@@ -37,6 +40,13 @@ pub(crate) struct Papers {
 impl Papers {
     pub(crate) fn in_directory(data_dir: &Path) -> Self {
         Self { dir: data_dir.join("tls") }
+    }
+
+    /// Those of an agent that is alone, which mean nothing to a cluster that it may join or found later.
+    pub(crate) fn of_one_alone(data_dir: &Path) -> anyhow::Result<Self> {
+        let dir = Self::in_directory(data_dir).dir.join("alone");
+        fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+        Ok(Self { dir })
     }
 
     /// The agent's place, if it has one already.
@@ -135,7 +145,7 @@ impl Papers {
             cluster,
             node,
             role: Role::Server,
-            names: vec![name.to_owned(), "localhost".to_owned()],
+            names: super::names_of(name, true),
             addresses,
         };
         let request = self.key()?.request()?;
@@ -144,7 +154,7 @@ impl Papers {
         self.store_authority_key(&authority.key_pem())?;
         self.store_certificate(&certificate)?;
         // Last: what is not there is begun again.
-        let membership = Membership { cluster, number, servers: Vec::new() };
+        let membership = Membership { cluster, number, servers: Vec::new(), own: false };
         self.store_membership(&membership)?;
         Ok(membership)
     }

@@ -1,5 +1,6 @@
 //! Keeps this agent what the cluster says it is: certificates that do not end, a part in Raft when it is given one.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -31,6 +32,10 @@ pub(crate) struct Standing {
     pub(crate) servers: watch::Sender<Vec<String>>,
     pub(crate) clock: Clock,
     pub(crate) name: String,
+    /// Where people reach this agent.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Whether that was asked for already: not all of it may be granted.
+    pub(crate) asked: bool,
 }
 
 impl Standing {
@@ -80,13 +85,23 @@ impl Standing {
         }
     }
 
-    async fn look(&self) -> anyhow::Result<()> {
+    async fn look(&mut self) -> anyhow::Result<()> {
         let Some(peer) = self.credentials.peer() else { return Ok(()) };
         let takes_part =
             self.consensus.members().iter().any(|member| member.node == self.membership.number);
+        if self.membership.own {
+            // Who may be what was said by whoever signed the certificates.
+            if takes_part {
+                self.consensus.become_member().await?;
+            }
+            return Ok(());
+        }
         let is_server = peer.role == Role::Server;
-        if takes_part != is_server || self.clock.now() >= peer.renew_at() {
+        let moved =
+            !self.asked && self.addresses.iter().any(|address| !peer.addresses.contains(address));
+        if takes_part != is_server || self.clock.now() >= peer.renew_at() || moved {
             self.renew(takes_part).await?;
+            self.asked = true;
         }
         if takes_part {
             if self.papers.authority()?.is_none() {
@@ -103,7 +118,12 @@ impl Standing {
 
     async fn renew(&self, server: bool) -> anyhow::Result<()> {
         let key = self.papers.key()?;
-        let request = RenewRequest { request: key.request()?, server, name: self.name.clone() };
+        let request = RenewRequest {
+            request: key.request()?,
+            server,
+            name: self.name.clone(),
+            addresses: self.addresses.clone(),
+        };
         let answer = self
             .ask_leader(RENEW, encode(&request))
             .await

@@ -37,8 +37,8 @@ fn here(app: &App, id: &str, uri: &Uri) -> Result<Result<AllocId, Response>, Ref
     if alloc.node == app.agent.node.id {
         return Ok(Ok(alloc.id));
     }
-    let node = state.node(alloc.node);
-    elsewhere(alloc, node.map_or("", |node| node.http_address.as_str()), uri).map(Err)
+    let node = state.node(alloc.node).map(|node| &**node);
+    elsewhere(alloc, node, uri).map(Err)
 }
 
 /// Goes on with the allocation, or answers with the way to its node.

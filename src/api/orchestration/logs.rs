@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::unfold;
-use model::Allocation;
+use model::{Allocation, Node};
 
 use super::allocations::{alloc_id, missing};
 use crate::app::App;
@@ -20,6 +20,7 @@ use crate::logs::{LogError, LogOrigin, LogOutput, LogPiece, LogPieces, LogReques
 use crate::params::Ask;
 use crate::refusal::Refusal;
 use crate::stack::Live;
+use crate::tls::speaks_tls;
 
 /// How often a framed log that has nothing new says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -35,8 +36,8 @@ pub(super) async fn logs(
     let request = request(alloc, &ask)?;
     let plain = ask.switch("plain")?;
     if alloc.node != app.agent.node.id {
-        let node = state.node(alloc.node);
-        return elsewhere(alloc, node.map_or("", |node| node.http_address.as_str()), &uri);
+        let node = state.node(alloc.node).map(|node| &**node);
+        return elsewhere(alloc, node, &uri);
     }
     let follow = request.follow;
     let pieces = app.logs.read(request).await.map_err(|error| match error {
@@ -91,7 +92,12 @@ fn request(alloc: &Allocation, ask: &Ask) -> Result<LogRequest, Refusal> {
 }
 
 /// The files are on the allocation's own node, so its agent must answer.
-pub(super) fn elsewhere(alloc: &Allocation, address: &str, uri: &Uri) -> Result<Response, Refusal> {
+pub(super) fn elsewhere(
+    alloc: &Allocation,
+    node: Option<&Node>,
+    uri: &Uri,
+) -> Result<Response, Refusal> {
+    let address = node.map_or("", |node| node.http_address.as_str());
     if address.is_empty() {
         return Err(Refusal::not_found(format!(
             "allocation {} is on node {}, which cannot be reached from here",
@@ -100,7 +106,8 @@ pub(super) fn elsewhere(alloc: &Allocation, address: &str, uri: &Uri) -> Result<
         )));
     }
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let target = format!("http://{address}{path}");
+    let scheme = if node.is_some_and(speaks_tls) { "https" } else { "http" };
+    let target = format!("{scheme}://{address}{path}");
     Ok((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, target)]).into_response())
 }
 

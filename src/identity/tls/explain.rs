@@ -13,7 +13,8 @@ pub fn explain(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(why) => match why {
             CertificateError::Other(other) => other.0.to_string(),
-            CertificateError::UnknownIssuer => {
+            // Two authorities may have the same name.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "its certificate was signed by another authority".to_owned()
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {

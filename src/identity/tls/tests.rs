@@ -255,11 +255,130 @@ fn a_user_may_bring_an_authority() {
     let worker = member("client.global.nomad", "global").expect("member");
     let client = ClientTls::new(&worker, world.clock()).expect("client");
     let seen = handshake(&client, &tls).expect("handshake").expect("peer");
-    assert_eq!((seen.role, seen.node, seen.cluster), (Role::Worker, None, None));
+    let node = crate::node_of(&seen.key);
+    assert_eq!((seen.role, seen.node, seen.cluster), (Role::Worker, Some(node), None));
     assert_eq!(seen.region.as_deref(), Some("global"));
 
     assert!(member("server.global.herder", "eu").is_err(), "another region's");
     assert!(member("www.example.org", "global").is_err(), "nobody's");
     let fleet = ClientTls::new(&world.member(Role::Server), world.clock()).expect("client");
     assert!(handshake(&fleet, &tls).is_err(), "a name is not enough where nodes are named");
+}
+
+/// A handshake of somebody who looks at names, as every HTTP client does: the certificate that was shown.
+fn ask_over_https(
+    roots: &crate::Trust,
+    web: &WebTls,
+    name: &str,
+    shows: Option<&Credentials>,
+) -> Result<Vec<u8>, rustls::Error> {
+    let builder = rustls::ClientConfig::builder_with_provider(provider().clone())
+        .with_protocol_versions(VERSIONS)?
+        .with_root_certificates(roots.roots());
+    let config = match shows {
+        Some(shows) => builder.with_client_cert_resolver(Arc::new(shows.clone())),
+        None => builder.with_no_client_auth(),
+    };
+    let name = name.to_owned().try_into().expect("a name");
+    let mut caller = ClientConnection::new(Arc::new(config), name)?;
+    let mut called = ServerConnection::new(web.config())?;
+    while caller.is_handshaking() || called.is_handshaking() {
+        let mut bytes = Vec::new();
+        while caller.wants_write() {
+            caller.write_tls(&mut bytes).expect("memory");
+        }
+        feed(&bytes, |rest| called.read_tls(rest));
+        called.process_new_packets()?;
+        let mut bytes = Vec::new();
+        while called.wants_write() {
+            called.write_tls(&mut bytes).expect("memory");
+        }
+        feed(&bytes, |rest| caller.read_tls(rest));
+        caller.process_new_packets()?;
+    }
+    Ok(caller.peer_certificates().expect("shown")[0].to_vec())
+}
+
+/// A certificate that was made by hand, and its key.
+fn by_hand(
+    authority: &Authority,
+    bearer: crate::Bearer,
+    names: &[&str],
+    now: Timestamp,
+) -> (String, NodeKey) {
+    let key = NodeKey::generate().expect("key");
+    let leaf = crate::Leaf {
+        bearer,
+        region: "global".to_owned(),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        addresses: vec![std::net::IpAddr::from([10, 0, 0, 7])],
+    };
+    let made = authority.issue_leaf(&key, &leaf, now, DEFAULT_LIFETIME).expect("issued");
+    (made, key)
+}
+
+#[test]
+fn https_shows_the_nodes_certificate_and_the_next_one_once_it_is_replaced() {
+    // The caller looks at the system's time.
+    let now = Clock::system().now();
+    let [authority, other] =
+        [0; 2].map(|_| Authority::create_named("Acme", now, DEFAULT_LIFETIME).expect("created"));
+    let trust = |authority: &Authority| {
+        crate::Trust::region(&authority.certificate_pem(), "global").expect("trust")
+    };
+    let fresh = || {
+        let server = crate::Bearer::Agent { role: Role::Server, node: None };
+        by_hand(&authority, server, &["localhost"], now)
+    };
+    let (first, key) = fresh();
+    let held = Credentials::new(trust(&authority), &first, &key, now).expect("good");
+    let web = WebTls::new(&held, false, Clock::system()).expect("web");
+    let trusted = trust(&authority);
+    let shown = ask_over_https(&trusted, &web, "localhost", None).expect("answered");
+    for name in ["10.0.0.7", "server.global.herder"] {
+        assert_eq!(ask_over_https(&trusted, &web, name, None).expect(name), shown);
+    }
+    assert!(ask_over_https(&trusted, &web, "10.0.0.8", None).is_err(), "not its address");
+    assert!(ask_over_https(&trust(&other), &web, "localhost", None).is_err(), "a stranger");
+    let (second, key) = fresh();
+    held.replace(&second, &key, now).expect("replaced");
+    let renewed = ask_over_https(&trusted, &web, "localhost", None).expect("answered");
+    assert_ne!(shown, renewed, "the same configuration shows the new certificate");
+}
+
+#[test]
+fn https_can_ask_for_a_certificate() {
+    let now = Clock::system().now();
+    let cluster = ClusterId::new(Uuid::new_v4());
+    let authority = Authority::create(cluster, now).expect("created");
+    let trust = crate::Trust::cluster(&authority.certificate_pem(), cluster).expect("trust");
+    let member = || {
+        let key = NodeKey::generate().expect("key");
+        let grant = Grant {
+            cluster,
+            node: NodeId::new(Uuid::new_v4()),
+            role: Role::Server,
+            names: vec!["localhost".to_owned()],
+            addresses: Vec::new(),
+        };
+        let request = key.request().expect("request");
+        let certificate = authority.issue(&request, &grant, now, DEFAULT_LIFETIME).expect("issued");
+        Credentials::new(trust.clone(), &certificate, &key, now).expect("good")
+    };
+    let web = WebTls::new(&member(), true, Clock::system()).expect("web");
+    assert!(ask_over_https(&trust, &web, "localhost", None).is_err(), "none was shown");
+    ask_over_https(&trust, &web, "localhost", Some(&member())).expect("one of ours");
+}
+
+#[test]
+fn a_certificate_made_by_hand_may_name_its_node() {
+    let authority = Authority::create_named("Acme", NOW, DEFAULT_LIFETIME).expect("created");
+    let node = NodeId::new(Uuid::new_v4());
+    let bearer = crate::Bearer::Agent { role: Role::Worker, node: Some(node) };
+    let (certificate, _) = by_hand(&authority, bearer, &[], NOW);
+    let peer = Peer::from_pem(&certificate).expect("a peer");
+    assert_eq!((peer.node, peer.role), (Some(node), Role::Worker));
+    assert_eq!(peer.region.as_deref(), Some("global"));
+    let (person, _) = by_hand(&authority, crate::Bearer::Person, &[], NOW);
+    assert!(Peer::from_pem(&person).is_err(), "a person is no agent");
 }

@@ -8,6 +8,8 @@ use model::wire::{
     NodeView,
 };
 
+use crate::tls::speaks_tls;
+
 pub(crate) fn node_stub(node: &Node, resources: bool) -> NodeListStub {
     NodeListStub {
         address: node.address.clone(),
@@ -37,7 +39,7 @@ pub(crate) fn node_view(node: &Node) -> NodeView {
         name: node.name.clone(),
         address: node.address.clone(),
         http_addr: node.http_address.clone(),
-        tls_enabled: false,
+        tls_enabled: speaks_tls(node),
         attributes: node.attributes.clone(),
         node_resources: resources(node),
         meta: node.meta.clone(),
