@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{
-    AllocId, ClientStatus, Disconnect, DrainStrategy, Job, JobId, JobType, Migrate, NodeStatus,
-    Reconcile,
+    AllocId, ClientStatus, Disconnect, DrainStrategy, Job, JobId, JobType, Migrate, NodeId,
+    NodeStatus, Reconcile,
 };
 use proptest::prelude::*;
 use state::Command;
@@ -250,6 +250,39 @@ fn a_node_is_emptied_without_a_gap() {
     cluster.undrain(n);
     cluster.pass(5);
     assert_eq!(cluster.on("all", n), 1);
+}
+
+#[test]
+fn a_move_that_does_not_get_healthy_is_tried_elsewhere() {
+    let mut cluster = Cluster::new(3);
+    let mut job = migrating(service("web", 1), 1);
+    let deadline = secs(20);
+    let migrate = job.task_groups[0].migrate.as_mut().expect("a policy");
+    migrate.healthy_deadline = deadline;
+    cluster.commit(&job);
+    cluster.pass(15);
+    let first = cluster.running("web")[0].clone();
+    let others: Vec<NodeId> = (1..=3).map(|n| node(n).id).filter(|n| *n != first.node).collect();
+    let n = (1..=3).find(|n| node(*n).id == first.node).expect("one of them");
+    cluster.stuck.extend(&others);
+    cluster.watch();
+    cluster.drain(n, Some(600));
+    cluster.pass(15);
+    assert_eq!(cluster.running("web").len(), 2, "it stays until its replacement stands");
+    // Nowhere does it start: attempts follow each other, no faster than the deadline says.
+    cluster.pass(90);
+    let attempts = cluster.placed.len() - 1;
+    assert!((4..=6).contains(&attempts), "{attempts} attempts");
+    let waiting: Vec<NodeId> = cluster.running("web").iter().map(|alloc| alloc.node).collect();
+    assert_eq!(waiting.len(), 2);
+    let tried = *waiting.iter().find(|node| **node != first.node).expect("an attempt");
+    let other = *others.iter().find(|node| **node != tried).expect("another");
+    cluster.stuck.remove(&other);
+    cluster.pass(30);
+    let running = cluster.running("web");
+    assert_eq!(running.len(), 1, "{running:#?}");
+    assert_eq!((running[0].node, running[0].client), (other, ClientStatus::Running));
+    assert_eq!(cluster.lowest[&JobId::from("web")], 1, "it served all the time");
 }
 
 #[test]
