@@ -35,7 +35,12 @@ fn waiting(id: &str, count: u32, lost_after: u64, reconcile: Reconcile) -> Job {
 }
 
 fn migrating(mut job: Job, max_parallel: u32) -> Job {
-    let migrate = Migrate { max_parallel, min_healthy_time: secs(2), ..Migrate::default() };
+    let migrate = Migrate {
+        max_parallel,
+        min_healthy_time: secs(2),
+        healthy_deadline: secs(15),
+        ..Migrate::default()
+    };
     job.task_groups[0].migrate = Some(migrate);
     job
 }
@@ -256,9 +261,8 @@ fn a_node_is_emptied_without_a_gap() {
 fn a_move_that_does_not_get_healthy_is_tried_elsewhere() {
     let mut cluster = Cluster::new(3);
     let mut job = migrating(service("web", 1), 1);
-    let deadline = secs(20);
     let migrate = job.task_groups[0].migrate.as_mut().expect("a policy");
-    migrate.healthy_deadline = deadline;
+    migrate.healthy_deadline = secs(20);
     cluster.commit(&job);
     cluster.pass(15);
     let first = cluster.running("web")[0].clone();
@@ -312,6 +316,10 @@ enum Step {
     Edit(usize, u32),
     Remove(usize),
     Crash(usize),
+    /// Nothing gets started there any more, though the node answers.
+    Stick(u32),
+    /// What is to be started there is, from now on.
+    Unstick(u32),
     Wait(u64),
 }
 
@@ -326,6 +334,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0_usize..5, 0_u32..3).prop_map(|(job, content)| Step::Edit(job, content)),
         1 => (0_usize..5).prop_map(Step::Remove),
         1 => (0_usize..9).prop_map(Step::Crash),
+        1 => (1..=NODES).prop_map(Step::Stick),
+        1 => (1..=NODES).prop_map(Step::Unstick),
         5 => (1_u64..30).prop_map(Step::Wait),
     ]
 }
@@ -376,9 +386,12 @@ fn hold(steps: Vec<Step>) {
                     cluster.crash(alloc.id);
                 }
             }
+            Step::Stick(n) => drop(cluster.stuck.insert(node(n).id)),
+            Step::Unstick(n) => drop(cluster.stuck.remove(&node(n).id)),
             Step::Wait(time) => cluster.pass(time),
         }
     }
+    cluster.stuck.clear();
     for n in 1..=NODES {
         cluster.come_back(n);
         cluster.undrain(n);
