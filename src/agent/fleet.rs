@@ -103,7 +103,7 @@ pub(crate) async fn enter(settings: &Settings, version: &str) -> anyhow::Result<
         ),
         (None, Beginning::Join { servers, token }) => {
             let newcomer = Newcomer { node, name: &settings.name, role: fleet.role, version };
-            joining::join(&papers, servers, &token.read()?, &newcomer, &clock).await?
+            joining::join(&papers, servers, &token.read()?, &newcomer, None, &clock).await?
         }
         (None, Beginning::Found) => {
             founds = true;
@@ -122,7 +122,8 @@ pub(crate) async fn enter(settings: &Settings, version: &str) -> anyhow::Result<
         (Err(error), Beginning::Join { servers, token }) => {
             tracing::warn!("{error:#}");
             let newcomer = Newcomer { node, name: &settings.name, role: fleet.role, version };
-            joining::join(&papers, servers, &token.read()?, &newcomer, &clock).await?;
+            let own = Some(membership.cluster);
+            joining::join(&papers, servers, &token.read()?, &newcomer, own, &clock).await?;
             papers.store_membership(&membership)?;
             papers.credentials(membership.cluster, &clock)?
         }
