@@ -8,6 +8,7 @@ mod joining;
 mod limits;
 mod messages;
 mod papers;
+mod pieces;
 mod proxy;
 mod rights;
 mod standing;
@@ -36,6 +37,7 @@ use desk::Desk;
 use joining::Newcomer;
 pub(crate) use papers::ALONE;
 use papers::{Membership, Papers, number_of};
+use pieces::OpenBodies;
 use proxy::Proxy;
 use standing::Standing;
 use transport::OverRpc;
@@ -215,6 +217,16 @@ impl Fleet {
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Running> {
+        let nodes = ClientTls::to_any_node(&self.credentials, self.clock.clone())?;
+        let proxy = Proxy {
+            own: self.node,
+            consensus: consensus.clone(),
+            client: Arc::new(Client::new(nodes)),
+            credentials: self.credentials.clone(),
+            servers: self.servers.subscribe(),
+        };
+        let open: Arc<OpenBodies> = Arc::default();
+        tasks.spawn(Arc::clone(&open).sweep(stop.clone()));
         let desk = Arc::new(Desk {
             consensus: consensus.clone(),
             client: Arc::clone(&self.client),
@@ -223,6 +235,8 @@ impl Fleet {
             address: self.address,
             clock: self.clock.clone(),
             hosts: Arc::default(),
+            proxy: proxy.clone(),
+            open,
             server: OnceLock::new(),
             api: OnceLock::new(),
         });
@@ -237,7 +251,6 @@ impl Fleet {
         let server = rpc::Server::new(tls, desk.clone(), admit, ServerLimits::default());
         let (listener, stopping) = (self.listener, stop.clone());
         tasks.spawn(async move { server.run(listener, stopping).await });
-        let nodes = ClientTls::to_any_node(&self.credentials, self.clock.clone())?;
         let standing = Standing {
             consensus: consensus.clone(),
             client: Arc::clone(&self.client),
@@ -249,14 +262,7 @@ impl Fleet {
             name: settings.name.clone(),
         };
         tasks.spawn(standing.keep(stop.clone()));
-        Ok(Running {
-            desk,
-            proxy: Proxy {
-                own: self.node,
-                consensus: consensus.clone(),
-                client: Arc::new(Client::new(nodes)),
-            },
-        })
+        Ok(Running { desk, proxy })
     }
 }
 

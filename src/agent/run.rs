@@ -256,6 +256,7 @@ async fn listen(what: &str, flag: &str, address: SocketAddr) -> anyhow::Result<T
 
 async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
     if let Err(error) = api::serve(listener, router, stop).await {
+    drop(between);
         tracing::error!(%error, "an HTTP face stopped answering");
     }
 }

@@ -30,3 +30,4 @@ pub use logs::{LogError, LogOrigin, LogOutput, LogPiece, LogPieces, LogRequest, 
 pub use orchestration::orchestration;
 pub use refusal::Refusal;
 pub use serve::serve;
+pub use stack::Live;
