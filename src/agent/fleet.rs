@@ -291,6 +291,7 @@ impl Running {
         &self,
         server: &Server,
         settings: &Settings,
+        contact: &Arc<node::Contact>,
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) {
@@ -302,6 +303,7 @@ impl Running {
             Arc::clone(client),
             server.clone(),
             Arc::clone(&self.desk.hosts),
+            Arc::clone(contact),
             stop.clone(),
         ));
         tasks.spawn(found(

@@ -129,9 +129,12 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     in_fleet.heartbeat.ttl = settings.fleet.lost_after;
     in_fleet.heartbeat.grace = in_fleet.heartbeat.grace.max(settings.fleet.lost_after * 2);
     let server = Server::start_in_fleet(options, in_fleet);
-    if let Some(between) = &between {
-        between.serve(&server, &settings, &mut faces, &stop_faces);
-    }
+    let node_clock = node::system_clock();
+    let contact = between.as_ref().map(|between| {
+        let contact = Arc::new(node::Contact::open(&settings.data_dir, Arc::clone(&node_clock)));
+        between.serve(&server, &settings, &contact, &mut faces, &stop_faces);
+        contact
+    });
 
     let subscription = consensus.subscribe();
     let handle = CatalogHandle::new(Catalog::rebuild(&consensus.state()));
@@ -148,6 +151,8 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
 
     let upstream = Arc::new(InProcess::new(server.clone()));
     let mut options = node::Options::new(settings.data_dir.clone(), Arc::clone(&me), drivers);
+    options.clock = node_clock;
+    options.contact = contact;
     options.garbage = settings.garbage;
     options.max_kill_timeout = settings.max_kill_timeout;
     options.networks = Some(networks);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use consensus::Consensus;
 use model::NodeId;
+use node::Contact;
 use rpc::{Class, Client};
 use server::Server;
 use tokio::time::MissedTickBehavior;
@@ -23,6 +24,7 @@ pub(crate) async fn beat(
     client: Arc<Client>,
     server: Server,
     hosts: Arc<Hosts>,
+    contact: Arc<Contact>,
     stop: CancellationToken,
 ) {
     let mut ticks = tokio::time::interval(INTERVAL);
@@ -34,6 +36,7 @@ pub(crate) async fn beat(
             _ = ticks.tick() => {}
         }
         if server.heard(&[node]) {
+            contact.hear();
             continue;
         }
         let Some(leader) = consensus.leader().filter(|leader| !leader.address.is_empty()) else {
@@ -41,7 +44,12 @@ pub(crate) async fn beat(
         };
         // One that does not arrive is followed by another; the leader counts silence, not heartbeats.
         let call = client.call(&leader.address, Class::Control, HEARTBEAT, body.clone(), INTERVAL);
-        match call.await {
+        let answered = call.await;
+        // Only a leader that took note of it will not give away what runs here.
+        if answered.is_ok() {
+            contact.hear();
+        }
+        match answered {
             // Mostly there is nothing to say.
             Ok(answer) if answer.is_empty() => {}
             Ok(answer) => {
