@@ -28,7 +28,7 @@ use crate::directory::{self, AgentFile};
 use crate::local_node::OwnNode;
 use crate::task_logs::{self, NodeLogs};
 use crate::upstream::InProcess;
-use crate::{clock, fleet, follow, logging};
+use crate::{clock, fleet, follow, leaving, logging};
 
 /// Herder's version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -160,6 +160,13 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     options.repository = Some(Arc::new(mirrors));
     let node = Arc::new(NodeRuntime::start(options, upstream.clone(), stop_node.clone()).await?);
     let known = registered.then(|| Node::clone(&me));
+    faces.spawn(leaving::come_back(
+        consensus.clone(),
+        server.clone(),
+        node_id,
+        settings.data_dir.clone(),
+        stop_faces.clone(),
+    ));
     faces.spawn(keep_registered(describe, server.clone(), known, stop_faces.clone()));
 
     let shipping = task_logs::ship(&settings, &node, &consensus)?;
@@ -210,9 +217,23 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
         );
     }
 
-    tokio::select! {
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+    let leaves = settings.drain_on_shutdown.as_ref();
+    let leaves = tokio::select! {
+        _ = interrupt.recv() => {
+            tracing::info!("SIGINT: stopping");
+            leaves.filter(|policy| policy.on_interrupt)
+        }
+        _ = terminate.recv() => {
+            tracing::info!("SIGTERM: stopping");
+            leaves.filter(|policy| policy.on_terminate)
+        }
+    };
+    if let Some(policy) = leaves {
+        tokio::select! {
+            () = leaving::leave(policy, &consensus, &server, &node, node_id, &settings.data_dir) => {}
+            _ = interrupt.recv() => tracing::warn!("SIGINT again: what is left here runs on"),
+            _ = terminate.recv() => tracing::warn!("SIGTERM again: what is left here runs on"),
+        }
     }
     shipping.stop();
     // Whoever looks for this agent from now on must not find it.
@@ -233,7 +254,9 @@ async fn agent(settings: Settings) -> anyhow::Result<()> {
     stop_node.cancel();
     stop_faces.cancel();
     while faces.join_next().await.is_some() {}
+    // Both lead to the node, which is waited for once nobody else has it.
     drop(logs);
+    drop(between);
     let running = running(&node);
     if let Some(node) = Arc::into_inner(node) {
         node.join().await;
@@ -261,7 +284,6 @@ async fn listen(what: &str, flag: &str, address: SocketAddr) -> anyhow::Result<T
 
 async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
     if let Err(error) = api::serve(listener, router, stop).await {
-    drop(between);
         tracing::error!(%error, "an HTTP face stopped answering");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use model::wire::AllocListStub;
@@ -164,7 +165,7 @@ impl Fleet {
     pub(crate) fn add(&mut self, name: &str, flags: &[&str]) -> usize {
         let machine = self.network.add().expect("a machine");
         let dir = self.dir.path().join(name);
-        let config = self.dir.path().join("agent.hcl");
+        let config = self.config(name);
         std::fs::write(&config, CONFIG).expect("a configuration");
         let own = ["--interval", "2s", "--repo"].map(str::to_owned);
         let mut all: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -173,6 +174,11 @@ impl Fleet {
         all.push(format!("--config={}", config.display()));
         self.agents.push(Agent::new(name, machine, dir, all));
         self.agents.len() - 1
+    }
+
+    /// The configuration of the agent of this name.
+    pub(crate) fn config(&self, name: &str) -> PathBuf {
+        self.dir.path().join(format!("{name}.hcl"))
     }
 
     /// The flags by which an agent joins with a token.
