@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use axum::middleware;
 use consensus::{Consensus, FollowOptions, Following, Start};
-use identity::{ClientTls, Clock, Credentials, ServerTls};
+use identity::{ClientTls, Clock, Credentials, Role, ServerTls};
 use model::NodeId;
 use rpc::{Admit, Client, ServerLimits};
 use server::Server;
@@ -39,7 +39,7 @@ pub(crate) use papers::ALONE;
 use papers::{Membership, Papers, number_of};
 use pieces::OpenBodies;
 use proxy::Proxy;
-use standing::Standing;
+use standing::{Memory, Standing};
 use transport::OverRpc;
 use turns::FleetTurns;
 
@@ -251,6 +251,14 @@ impl Fleet {
         let server = rpc::Server::new(tls, desk.clone(), admit, ServerLimits::default());
         let (listener, stopping) = (self.listener, stop.clone());
         tasks.spawn(async move { server.run(listener, stopping).await });
+        // One that opened no log and holds what servers alone hold has had one.
+        let has_log = settings.data_dir.join("raft/log.redb").exists();
+        let was_server = self.credentials.peer().is_some_and(|peer| peer.role == Role::Server)
+            || self.papers.authority()?.is_some();
+        let memory = match was_server && !has_log {
+            true => Memory::Lost { caught_up: false },
+            false => Memory::Whole,
+        };
         let standing = Standing {
             consensus: consensus.clone(),
             client: Arc::clone(&self.client),
@@ -260,6 +268,7 @@ impl Fleet {
             servers: self.servers,
             clock: self.clock,
             name: settings.name.clone(),
+            memory,
         };
         tasks.spawn(standing.keep(stop.clone()));
         Ok(Running { desk, proxy })

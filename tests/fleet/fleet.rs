@@ -243,7 +243,7 @@ impl Fleet {
         self.wait_for("a leader", |fleet| fleet.leader())
     }
 
-    fn has_voters(&self, number: u64) -> bool {
+    pub(crate) fn has_voters(&self, number: u64) -> bool {
         let mut all = self.living().map(Agent::raft);
         all.all(|raft| raft.is_some_and(|raft| raft.voters == number && raft.term > 0))
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use consensus::Consensus;
 use identity::{Clock, Credentials, Role, SecretText};
 use rpc::{Class, Method};
@@ -21,6 +21,22 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The wait after something did not work out.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How often an agent without its log looks whether it was taken out of Raft: it is soon taken in again.
+const WATCH: Duration = Duration::from_millis(50);
+
+/// What an agent knows of its own past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// Everything that it ever promised is in its log, or it never promised anything.
+    Whole,
+    /// It was a server, and its log is gone. It takes no part in Raft until the others have counted it out: it would
+    /// vote against what it has promised, and a leader cannot go on with one that has less than it had.
+    Lost {
+        /// Whether it knows who takes part now.
+        caught_up: bool,
+    },
+}
+
 /// What is looked after.
 pub(crate) struct Standing {
     pub(crate) consensus: Consensus,
@@ -31,6 +47,7 @@ pub(crate) struct Standing {
     pub(crate) servers: watch::Sender<Vec<String>>,
     pub(crate) clock: Clock,
     pub(crate) name: String,
+    pub(crate) memory: Memory,
 }
 
 impl Standing {
@@ -55,7 +72,7 @@ impl Standing {
                         tracing::warn!("this agent's standing in the cluster: {words}");
                         last = words;
                     }
-                    RETRY
+                    if self.memory == Memory::Whole { RETRY } else { WATCH }
                 }
             };
         }
@@ -80,13 +97,27 @@ impl Standing {
         }
     }
 
-    async fn look(&self) -> anyhow::Result<()> {
+    async fn look(&mut self) -> anyhow::Result<()> {
         let Some(peer) = self.credentials.peer() else { return Ok(()) };
+        if self.memory == (Memory::Lost { caught_up: false }) {
+            self.consensus.linearizable().await?;
+            self.memory = Memory::Lost { caught_up: true };
+        }
         let takes_part =
             self.consensus.members().iter().any(|member| member.node == self.membership.number);
         let is_server = peer.role == Role::Server;
         if takes_part != is_server || self.clock.now() >= peer.renew_at() {
             self.renew(takes_part).await?;
+        }
+        if self.memory != Memory::Whole {
+            if takes_part {
+                bail!(
+                    "it was a server and has lost its log, so it does not vote: take it out with `herder operator raft \
+                     remove-peer --peer-id {}`, and it is taken in anew",
+                    self.membership.number
+                );
+            }
+            self.memory = Memory::Whole;
         }
         if takes_part {
             if self.papers.authority()?.is_none() {
