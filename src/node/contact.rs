@@ -88,8 +88,10 @@ impl Contact {
     /// Writes it down from when somebody wants it until the agent stops.
     pub(crate) async fn keep(self: std::sync::Arc<Self>, stop: CancellationToken) {
         tokio::select! {
-            () = stop.cancelled() => return,
+            biased;
+            // What was wanted before the agent stops is written all the same.
             () = self.wanted.notified() => {}
+            () = stop.cancelled() => return,
         }
         let mut written = None;
         loop {
