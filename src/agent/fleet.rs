@@ -11,6 +11,7 @@ mod limits;
 mod messages;
 mod own;
 mod papers;
+mod pieces;
 mod proxy;
 mod rights;
 mod standing;
@@ -41,8 +42,9 @@ use joining::Newcomer;
 pub(crate) use own::Own;
 pub(crate) use papers::ALONE;
 use papers::{Membership, Papers, number_of};
+use pieces::OpenBodies;
 use proxy::Proxy;
-use standing::Standing;
+use standing::{Memory, Standing};
 use transport::OverRpc;
 use turns::FleetTurns;
 
@@ -136,7 +138,9 @@ pub(crate) async fn enter(
                 papers.store_membership(&membership)?;
                 membership
             }
-            None => joining::join(&papers, servers, &token.read()?, &newcomer, &clock).await?,
+            None => {
+                joining::join(&papers, servers, &token.read()?, &newcomer, None, &clock).await?
+            }
         },
         (None, Beginning::Found) => {
             founds = true;
@@ -169,7 +173,8 @@ pub(crate) async fn enter(
         // An agent that was off for longer than its certificate lives comes back with a token, as the node it was.
         (Err(error), Beginning::Join { servers, token }) => {
             tracing::warn!("{error:#}");
-            joining::join(&papers, servers, &token.read()?, &newcomer, &clock).await?;
+            let own = Some(membership.cluster);
+            joining::join(&papers, servers, &token.read()?, &newcomer, own, &clock).await?;
             papers.store_membership(&membership)?;
             papers.credentials(membership.cluster, &clock)?
         }
@@ -294,6 +299,16 @@ impl Fleet {
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Running> {
+        let nodes = ClientTls::to_any_node(&self.credentials, self.clock.clone())?;
+        let proxy = Proxy {
+            own: self.node,
+            consensus: consensus.clone(),
+            client: Arc::new(Client::new(nodes)),
+            credentials: self.credentials.clone(),
+            servers: self.servers.subscribe(),
+        };
+        let open: Arc<OpenBodies> = Arc::default();
+        tasks.spawn(Arc::clone(&open).sweep(stop.clone()));
         let desk = Arc::new(Desk {
             consensus: consensus.clone(),
             client: Arc::clone(&self.client),
@@ -304,6 +319,8 @@ impl Fleet {
             clock: self.clock.clone(),
             hosts: Arc::default(),
             gathering: Arc::default(),
+            proxy: proxy.clone(),
+            open,
             server: OnceLock::new(),
             api: OnceLock::new(),
         });
@@ -318,7 +335,14 @@ impl Fleet {
         let server = rpc::Server::new(tls, desk.clone(), admit, ServerLimits::default());
         let (listener, stopping) = (self.listener, stop.clone());
         tasks.spawn(async move { server.run(listener, stopping).await });
-        let nodes = ClientTls::to_any_node(&self.credentials, self.clock.clone())?;
+        // One that opened no log and holds what servers alone hold has had one.
+        let has_log = settings.data_dir.join("raft/log.redb").exists();
+        let was_server = self.credentials.peer().is_some_and(|peer| peer.role == Role::Server)
+            || self.papers.authority()?.is_some();
+        let memory = match was_server && !has_log {
+            true => Memory::Lost { caught_up: false },
+            false => Memory::Whole,
+        };
         let standing = Standing {
             consensus: consensus.clone(),
             client: Arc::clone(&self.client),
@@ -330,16 +354,10 @@ impl Fleet {
             name: settings.name.clone(),
             addresses: self.addresses,
             asked: false,
+            memory,
         };
         tasks.spawn(standing.keep(stop.clone()));
-        Ok(Running {
-            desk,
-            proxy: Proxy {
-                own: self.node,
-                consensus: consensus.clone(),
-                client: Arc::new(Client::new(nodes)),
-            },
-        })
+        Ok(Running { desk, proxy })
     }
 }
 
@@ -368,6 +386,7 @@ impl Running {
         &self,
         server: &Server,
         settings: &Settings,
+        contact: &Arc<node::Contact>,
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) {
@@ -379,6 +398,7 @@ impl Running {
             Arc::clone(client),
             server.clone(),
             Arc::clone(&self.desk.hosts),
+            Arc::clone(contact),
             stop.clone(),
         ));
         tasks.spawn(found(

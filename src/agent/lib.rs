@@ -9,6 +9,7 @@ mod config;
 mod directory;
 mod fleet;
 mod follow;
+mod leaving;
 mod local_node;
 mod logging;
 mod offline;

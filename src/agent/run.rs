@@ -30,7 +30,7 @@ use crate::local_node::OwnNode;
 use crate::task_logs::{self, NodeLogs};
 use crate::upstream::InProcess;
 use crate::web::Web;
-use crate::{clock, fleet, follow, logging};
+use crate::{clock, fleet, follow, leaving, logging};
 
 /// Herder's version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -144,9 +144,12 @@ async fn agent(mut settings: Settings) -> anyhow::Result<()> {
     in_fleet.heartbeat.ttl = settings.fleet.lost_after;
     in_fleet.heartbeat.grace = in_fleet.heartbeat.grace.max(settings.fleet.lost_after * 2);
     let server = Server::start_in_fleet(options, in_fleet);
-    if let Some(between) = &between {
-        between.serve(&server, &settings, &mut faces, &stop_faces);
-    }
+    let node_clock = node::system_clock();
+    let contact = between.as_ref().map(|between| {
+        let contact = Arc::new(node::Contact::open(&settings.data_dir, Arc::clone(&node_clock)));
+        between.serve(&server, &settings, &contact, &mut faces, &stop_faces);
+        contact
+    });
 
     let subscription = consensus.subscribe();
     let handle = CatalogHandle::new(Catalog::rebuild(&consensus.state()));
@@ -163,6 +166,8 @@ async fn agent(mut settings: Settings) -> anyhow::Result<()> {
 
     let upstream = Arc::new(InProcess::new(server.clone()));
     let mut options = node::Options::new(settings.data_dir.clone(), Arc::clone(&me), drivers);
+    options.clock = node_clock;
+    options.contact = contact;
     options.garbage = settings.garbage;
     options.max_kill_timeout = settings.max_kill_timeout;
     options.networks = Some(networks);
@@ -170,6 +175,13 @@ async fn agent(mut settings: Settings) -> anyhow::Result<()> {
     options.repository = Some(Arc::new(mirrors));
     let node = Arc::new(NodeRuntime::start(options, upstream.clone(), stop_node.clone()).await?);
     let known = registered.then(|| Node::clone(&me));
+    faces.spawn(leaving::come_back(
+        consensus.clone(),
+        server.clone(),
+        node_id,
+        settings.data_dir.clone(),
+        stop_faces.clone(),
+    ));
     faces.spawn(keep_registered(describe, server.clone(), known, stop_faces.clone()));
 
     let shipping = task_logs::ship(&settings, &node, &consensus)?;
@@ -221,9 +233,23 @@ async fn agent(mut settings: Settings) -> anyhow::Result<()> {
         );
     }
 
-    tokio::select! {
-        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+    let leaves = settings.drain_on_shutdown.as_ref();
+    let leaves = tokio::select! {
+        _ = interrupt.recv() => {
+            tracing::info!("SIGINT: stopping");
+            leaves.filter(|policy| policy.on_interrupt)
+        }
+        _ = terminate.recv() => {
+            tracing::info!("SIGTERM: stopping");
+            leaves.filter(|policy| policy.on_terminate)
+        }
+    };
+    if let Some(policy) = leaves {
+        tokio::select! {
+            () = leaving::leave(policy, &consensus, &server, &node, node_id, &settings.data_dir) => {}
+            _ = interrupt.recv() => tracing::warn!("SIGINT again: what is left here runs on"),
+            _ = terminate.recv() => tracing::warn!("SIGTERM again: what is left here runs on"),
+        }
     }
     shipping.stop();
     // Whoever looks for this agent from now on must not find it.
@@ -244,7 +270,9 @@ async fn agent(mut settings: Settings) -> anyhow::Result<()> {
     stop_node.cancel();
     stop_faces.cancel();
     while faces.join_next().await.is_some() {}
+    // Both lead to the node, which is waited for once nobody else has it.
     drop(logs);
+    drop(between);
     let running = running(&node);
     if let Some(node) = Arc::into_inner(node) {
         node.join().await;

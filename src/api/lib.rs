@@ -31,4 +31,5 @@ pub use logs::{LogError, LogOrigin, LogOutput, LogPiece, LogPieces, LogRequest, 
 pub use orchestration::orchestration;
 pub use refusal::Refusal;
 pub use serve::serve;
+pub use stack::Live;
 pub use tls::HTTPS;

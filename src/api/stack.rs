@@ -24,7 +24,7 @@ const COMPRESS_ABOVE: u64 = 1_400;
 
 /// Put on a response that must reach its reader as it is made, and so is not compressed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Live;
+pub struct Live;
 
 /// Puts the layers around a face's routes. `face` is its name in logs and metrics.
 pub(crate) fn dress(router: Router, app: &App, face: &'static str) -> Router {

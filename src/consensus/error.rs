@@ -49,7 +49,8 @@ pub enum ConsensusError {
     },
     /// Something on disk is not what was written there.
     #[error(
-        "`{}` is damaged: {what}; restore the directory from a backup, or remove it and let this node join anew",
+        "`{}` is damaged: {what}; one server of several goes on without its directory and is taken in anew, one that is \
+         alone needs a backup",
         path.display()
     )]
     Damaged {

@@ -380,7 +380,9 @@ impl<'a> Pass<'a, '_> {
                 alloc.reschedules.clone_from(&previous.reschedules);
             }
             if stop {
-                let description = if want.rescheduled.is_some() {
+                let description = if want.rescheduled.is_some() && want.moves {
+                    "alloc was not healthy in time for what it was to take the place of"
+                } else if want.rescheduled.is_some() {
                     "alloc was rescheduled because it failed"
                 } else if want.moves {
                     "alloc was moved to another node"

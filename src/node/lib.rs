@@ -16,6 +16,7 @@
 
 mod audit;
 mod check;
+mod contact;
 mod dirs;
 #[cfg(test)]
 mod fake;
@@ -42,6 +43,7 @@ mod task_env;
 mod upstream;
 mod usage;
 
+pub use contact::Contact;
 pub use dirs::DirError;
 pub use files::{FileError, FileInfo};
 pub use fingerprint::{

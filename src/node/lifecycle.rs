@@ -129,6 +129,8 @@ pub(crate) struct Lifecycle {
     pub began: Timestamp,
     /// When it was found to have run longer than it may.
     pub expired: Option<Timestamp>,
+    /// When the node stopped it by itself, because no server was heard for too long.
+    pub cut_off: Option<Timestamp>,
 }
 
 /// What the steps need to know of the job.
@@ -256,6 +258,23 @@ impl Lifecycle {
             None => self.stop = Some(order),
             Some(given) => given.forced |= order.forced,
         }
+    }
+
+    /// Stops it because no server was heard for too long. Without waits and poststop tasks: when the servers replace it,
+    /// it must be over. Returns whether that is news.
+    pub(crate) fn cut_off(&mut self, now: Timestamp) -> bool {
+        if self.is_over() || self.stop.is_some_and(|order| order.forced) {
+            return false;
+        }
+        // What was to stop anyway stops sooner, and is no loss.
+        if self.stop.is_none() {
+            self.cut_off = Some(now);
+        }
+        for run in self.tasks.values_mut().filter(|run| run.phase != Phase::Dead) {
+            run.note("Disconnected", words::CUT_OFF, now);
+        }
+        self.order_stop(StopOrder { at: now, grace: Duration::ZERO, forced: true });
+        true
     }
 
     /// Takes in what happened. An event of an act that was overtaken is dropped by its `generation`.
@@ -412,6 +431,7 @@ impl Lifecycle {
             }
         }
         match (running, pending) {
+            (false, false) if self.cut_off.is_some() => ClientStatus::Lost,
             (false, false) if self.expired.is_some() => ClientStatus::Failed,
             (true, _) => ClientStatus::Running,
             (false, true) => ClientStatus::Pending,
@@ -422,6 +442,7 @@ impl Lifecycle {
     /// What the status means, in words.
     pub(crate) fn describe(&self, status: ClientStatus) -> &'static str {
         match status {
+            ClientStatus::Lost => words::CUT_OFF,
             ClientStatus::Failed if self.expired.is_some() => words::RAN_TOO_LONG,
             status => words::describe(status),
         }

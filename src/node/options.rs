@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use driver::Driver;
 use model::{Node, Timestamp};
 
+use crate::contact::Contact;
 use crate::garbage::GarbageLimits;
 use crate::repository::RepositoryFiles;
 use crate::usage::{DiskUse, disk_use};
@@ -38,6 +39,8 @@ pub struct Options {
     pub repository: Option<Arc<dyn RepositoryFiles>>,
     /// The clock.
     pub clock: Clock,
+    /// When the servers were last heard of; nothing where the node is its own server. Its clock must be this one's.
+    pub contact: Option<Arc<Contact>>,
     /// How long reports are collected before they are sent together; 5 ms by default.
     pub batch_window: Duration,
     /// Whether secrets are kept in memory, where the agent may mount it; by default they are.
@@ -65,6 +68,7 @@ impl Options {
             networks: None,
             repository: None,
             clock: system_clock(),
+            contact: None,
             batch_window: Duration::from_millis(5),
             secrets_in_memory: true,
             deregister_grace: Duration::from_millis(250),

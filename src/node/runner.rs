@@ -4,6 +4,7 @@
 //! dropping the runner drops everything and no task runs away. It sleeps until something happens or is due.
 
 mod checks;
+mod fence;
 mod ops;
 mod orders;
 mod rerender;
@@ -224,6 +225,7 @@ impl Runner {
             let now = self.shared.now();
             let job = self.record.job.clone();
             let Some(rules) = rules(&self.record, &job) else { return now };
+            self.heed_silence(now);
             let actions = self.record.lifecycle.advance(rules, now);
             self.follow_tasks(now);
             self.look_at_gate(rules.group, now);
@@ -487,7 +489,7 @@ impl Runner {
         let gate = self.record.gate.as_ref().filter(|_| self.is_gate_open());
         let gate = gate.and_then(|gate| gate.next_wake(&update_of(rules.group)));
         let checks = self.checks.values().filter_map(|check| check.standing.next_at).min();
-        [tasks, gate, checks].into_iter().flatten().min()
+        [tasks, gate, checks, self.silence_ends(now)].into_iter().flatten().min()
     }
 
     fn handle(&self, task: &str) -> Option<driver::TaskHandle> {

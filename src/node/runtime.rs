@@ -89,6 +89,9 @@ impl NodeRuntime {
         let mut dispatcher = Dispatcher::new(shared.clone(), stop.clone());
         dispatcher.restore(found);
         let mut loops = JoinSet::new();
+        if let Some(contact) = &shared.options.contact {
+            loops.spawn(Arc::clone(contact).keep(stop.clone()));
+        }
         loops.spawn(garbage::run(shared.clone(), stop.clone()));
         // The reporter ends last, so that what the runners say at their end is sent.
         let runners_ended = CancellationToken::new();

@@ -96,3 +96,52 @@ fn a_log_that_the_disk_changed_is_not_served() {
     fleet.next_write();
     fleet.deploy(4, "2");
 }
+
+#[test]
+fn a_server_that_lost_its_log_does_not_vote_until_it_is_taken_in_anew() {
+    let Some(mut fleet) = Fleet::start(4) else { return };
+    let leader = fleet.wait_leader();
+    let broken = (0..3).rev().find(|number| *number != leader).expect("another");
+    fleet.agents[broken].kill();
+    let raft = fleet.agents[broken].data_dir().join("raft");
+    let log = raft.join("log.redb");
+    let mut bytes = std::fs::read(&log).expect("a log");
+    bytes.iter_mut().skip(64).step_by(97).for_each(|byte| *byte ^= 0x55);
+    std::fs::write(&log, bytes).expect("written");
+    // It says what is wrong, and leaves its tasks alone.
+    let tasks = crate::audit::processes(&fleet.agents[broken].data_dir());
+    fleet.agents[broken].launch();
+    let status = fleet.wait_for("it to refuse", |fleet| fleet.agents[broken].ended());
+    assert!(!status.success());
+    let said = fleet.agents[broken].log();
+    assert!(said.contains("log.redb"), "{said}");
+    assert_eq!(crate::audit::processes(&fleet.agents[broken].data_dir()), tasks);
+    fleet.agents[broken].kill();
+
+    std::fs::rename(&raft, raft.with_extension("damaged")).expect("moved away");
+    fleet.agents[broken].launch();
+    fleet.wait_ready(broken);
+    fleet.wait_settled();
+    fleet.wait_for("it to say that it does not vote", |fleet| {
+        fleet.agents[broken].log().contains("it does not vote").then_some(())
+    });
+    // Through whatever the others do.
+    let next = (0..3).find(|number| *number != leader && *number != broken).expect("a third");
+    let peer = fleet.agents[next].node_id().to_string();
+    fleet.agents[leader].client().transfer_leadership(Some(&peer)).expect("handed over");
+    let leader = fleet.wait_leader();
+    fleet.deploy(5, "2");
+    assert!(!log.exists(), "it has taken no part in Raft");
+
+    let peer = fleet.agents[broken].node_id().to_string();
+    // One that leads since a moment ago may not have heard of the other yet.
+    fleet.wait_for("it to be taken out", |fleet| {
+        fleet.agents[leader].client().remove_peer(&peer).ok()
+    });
+    fleet.wait_for("it to vote again", |fleet| {
+        let raft = fleet.agents[broken].raft()?;
+        (fleet.has_voters(3) && raft.role == "follower").then_some(())
+    });
+    assert!(log.exists());
+    fleet.wait_agreement();
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use model::wire::AllocListStub;
@@ -187,7 +188,7 @@ impl Fleet {
     pub(crate) fn add_configured(&mut self, name: &str, flags: &[&str], more: &str) -> usize {
         let machine = self.network.add().expect("a machine");
         let dir = self.dir.path().join(name);
-        let config = self.dir.path().join(format!("{name}.hcl"));
+        let config = self.config(name);
         std::fs::write(&config, format!("{CONFIG}{more}")).expect("a configuration");
         let own = ["--interval", "2s", "--repo"].map(str::to_owned);
         let mut all: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -196,6 +197,11 @@ impl Fleet {
         all.push(format!("--config={}", config.display()));
         self.agents.push(Agent::new(name, machine, dir, all));
         self.agents.len() - 1
+    }
+
+    /// The configuration of the agent of this name.
+    pub(crate) fn config(&self, name: &str) -> PathBuf {
+        self.dir.path().join(format!("{name}.hcl"))
     }
 
     /// The flags by which an agent joins with a token.
@@ -260,7 +266,7 @@ impl Fleet {
         self.wait_for("a leader", |fleet| fleet.leader())
     }
 
-    fn has_voters(&self, number: u64) -> bool {
+    pub(crate) fn has_voters(&self, number: u64) -> bool {
         let mut all = self.living().map(Agent::raft);
         all.all(|raft| raft.is_some_and(|raft| raft.voters == number && raft.term > 0))
     }

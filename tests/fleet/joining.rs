@@ -25,7 +25,7 @@ fn three_agents_join_by_one_line_each_and_say_the_same() {
         all(fleet).then_some(())
     });
     let raft = fleet.agents[fourth].raft().expect("it answers");
-    assert!(!raft.leads && raft.role != "Follower", "a worker does not vote: {raft:?}");
+    assert!(!raft.leads && raft.role != "follower", "a worker does not vote: {raft:?}");
     let leaders = fleet.living().filter(|agent| agent.raft().is_some_and(|raft| raft.leads));
     assert_eq!(leaders.count(), 1);
 

@@ -10,6 +10,7 @@ mod door;
 mod drain;
 mod faults;
 mod fleet;
+mod following;
 mod history;
 mod https;
 mod joining;

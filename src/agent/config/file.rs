@@ -35,6 +35,10 @@ pub(crate) struct File {
     pub(crate) repo: BTreeMap<String, RepoBlock>,
     pub(crate) log_shipping: LogShippingBlock,
     pub(crate) tls: TlsBlock,
+    /// Whether a node that drains on shutdown does so on SIGTERM.
+    pub(crate) leave_on_terminate: Option<bool>,
+    /// Whether it does so on SIGINT.
+    pub(crate) leave_on_interrupt: Option<bool>,
 }
 
 /// Where HTTP speaks TLS, and certificates of the organisation's own.
@@ -106,6 +110,19 @@ pub(crate) struct ClientBlock {
     pub(crate) bridge_network_subnet: Option<String>,
     pub(crate) bridge_network_hairpin_mode: Option<bool>,
     pub(crate) artifact: ArtifactBlock,
+    pub(crate) drain_on_shutdown: Option<DrainOnShutdownBlock>,
+}
+
+/// How the node is emptied when its agent stops. Nomad's names.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DrainOnShutdownBlock {
+    /// When what is left is stopped.
+    pub(crate) deadline: Option<String>,
+    /// Everything is stopped at once.
+    pub(crate) force: bool,
+    /// What belongs to system jobs stays.
+    pub(crate) ignore_system_jobs: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

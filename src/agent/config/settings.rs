@@ -18,6 +18,7 @@ use super::file::{ClientBlock, File, PluginBlock, RepoBlock};
 use super::fleet::FleetSettings;
 use super::networks;
 use crate::arguments::AgentArguments;
+use crate::leaving::DrainOnShutdown;
 
 /// Everything that an agent needs to know before it starts.
 #[derive(Clone, Debug)]
@@ -51,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) repos: Vec<RepoSettings>,
     pub(crate) log_shipping: Vec<LogReceiver>,
     pub(crate) stop_tasks: bool,
+    pub(crate) drain_on_shutdown: Option<DrainOnShutdown>,
 }
 
 /// A repository to follow.
@@ -109,6 +111,7 @@ impl Settings {
             SocketAddr::new(bind, flag.or(file).unwrap_or(default))
         };
         let compute = file.client.cpu_total_compute;
+        let drain_on_shutdown = drain_on_shutdown(&file)?;
         let containers = [Engine::Docker, Engine::Podman]
             .into_iter()
             .map(|engine| {
@@ -160,6 +163,7 @@ impl Settings {
             repos,
             log_shipping: super::shipping::receivers(&file.log_shipping)?,
             stop_tasks: arguments.stop_tasks,
+            drain_on_shutdown,
         })
     }
 }
@@ -303,6 +307,34 @@ pub(super) fn duration(what: &str, text: Option<&str>) -> anyhow::Result<Option<
     text.map(|text| model::parse_duration(text).with_context(|| what.to_owned())).transpose()
 }
 
+/// Nothing unless the file says so: tasks outlive their agent.
+fn drain_on_shutdown(file: &File) -> anyhow::Result<Option<DrainOnShutdown>> {
+    let (terminate, interrupt) = (file.leave_on_terminate, file.leave_on_interrupt);
+    let Some(block) = &file.client.drain_on_shutdown else {
+        if terminate.or(interrupt).is_some() {
+            bail!(
+                "leave_on_terminate and leave_on_interrupt say when `drain_on_shutdown` in `client` counts: add that \
+                 block, or leave them out"
+            );
+        }
+        return Ok(None);
+    };
+    let deadline = duration("drain_on_shutdown deadline", block.deadline.as_deref())?;
+    let deadline = deadline.unwrap_or(Duration::from_secs(3600));
+    if deadline.is_zero() {
+        bail!(
+            "drain_on_shutdown: deadline is 0; write how long it may take, or `force = true` for at once"
+        );
+    }
+    Ok(Some(DrainOnShutdown {
+        deadline,
+        force: block.force,
+        ignore_system: block.ignore_system_jobs,
+        on_terminate: terminate.unwrap_or(true),
+        on_interrupt: interrupt.unwrap_or(true),
+    }))
+}
+
 fn host_volumes(client: &ClientBlock) -> anyhow::Result<BTreeMap<String, HostVolume>> {
     let mut volumes = BTreeMap::new();
     for (name, block) in &client.host_volume {
@@ -408,6 +440,21 @@ mod tests {
         assert!(budget("r", Some("many")).is_err());
         assert_eq!(port_ranges("22, 80-82").expect("ports"), [22, 80, 81, 82]);
         assert!(port_ranges("9-1").is_err());
+    }
+
+    #[test]
+    fn a_node_is_emptied_at_the_end_only_where_the_file_says_so() {
+        let read = |text: &str| drain_on_shutdown(&File::parse(text, false).expect("parses"));
+        assert_eq!(read("").expect("nothing"), None);
+        let block = "client {\n drain_on_shutdown {\n ignore_system_jobs = true\n }\n}\n";
+        let policy = read(block).expect("reads").expect("a policy");
+        assert_eq!(policy.deadline, Duration::from_secs(3600));
+        assert!(policy.ignore_system && !policy.force);
+        assert!(policy.on_terminate && policy.on_interrupt);
+        let policy = read(&format!("leave_on_interrupt = false\n{block}")).expect("reads");
+        assert!(policy.is_some_and(|policy| policy.on_terminate && !policy.on_interrupt));
+        assert!(read("leave_on_terminate = true").is_err(), "there is nothing that it could mean");
+        assert!(read("client {\n drain_on_shutdown {\n deadline = \"0s\"\n }\n}").is_err());
     }
 
     #[test]

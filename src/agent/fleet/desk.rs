@@ -15,12 +15,13 @@ use super::admission::Office;
 use super::gathering::{Gathering, hand_on};
 use super::limits::Hosts;
 use super::messages::{
-    AUTHORITY_KEY, CONSENSUS, HEAD_SEEN, HEARTBEAT, HOST_REFUSES, HTTP, HeadSeen, Heartbeat,
-    HeartbeatAnswer, HostRefuses, HttpRequest, JOIN, JoinRequest, RENEW, RenewRequest, WHO,
-    WhoAnswer, decode, encode,
+    AUTHORITY_KEY, CONSENSUS, HEAD_SEEN, HEARTBEAT, HOST_REFUSES, HTTP, HTTP_MORE, HeadSeen,
+    Heartbeat, HeartbeatAnswer, HostRefuses, HttpRequest, JOIN, JoinRequest, MoreRequest, RENEW,
+    RenewRequest, WHO, WhoAnswer, decode, encode,
 };
 use super::papers::{ALONE, Papers, number_of};
-use super::proxy;
+use super::pieces::OpenBodies;
+use super::proxy::{self, Proxy};
 
 /// The request cannot be carried out; the words say why.
 const NO: Code = Code(100);
@@ -42,6 +43,10 @@ pub(crate) struct Desk {
     pub(crate) clock: Clock,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) gathering: Arc<Gathering>,
+    /// Asks other agents what they alone can answer.
+    pub(crate) proxy: Proxy,
+    /// Answers that other agents take in pieces.
+    pub(crate) open: Arc<OpenBodies>,
     /// There once the agent's other parts have started.
     pub(crate) server: OnceLock<Server>,
     pub(crate) api: OnceLock<axum::Router>,
@@ -75,6 +80,7 @@ impl Handler for Desk {
             HEAD_SEEN => self.head_seen(&body).await,
             HTTP => self.http(peer, &body).await,
             WHO => Ok(self.who()),
+            HTTP_MORE => self.http_more(peer, &body).await,
             HOST_REFUSES => self.host_refuses(&body),
             _ => Err(Refused::new(Code::UNKNOWN_METHOD, "this version does not know the request")),
         }
@@ -202,12 +208,44 @@ impl Desk {
 
     async fn http(&self, peer: &Peer, body: &[u8]) -> Result<Bytes, Refused> {
         let request: HttpRequest = decode(body).map_err(no)?;
-        // A worker's certificate lets nobody look into another worker, nor change who leads; what it can read is no secret.
-        if peer.role != Role::Server && !proxy::is_for_workers(&request) {
-            return Err(no("this is for servers: ask the agent of a server"));
+        let from_worker = peer.role != Role::Server;
+        if from_worker && !proxy::is_for_workers(&request) {
+            let words =
+                "a worker passes on nothing that changes something: ask the agent of a server";
+            return Err(Refused::new(proxy::NOT_FOR_WORKERS, words));
         }
-        let api = self.api.get().ok_or_else(|| no("this agent is still starting"))?;
-        proxy::answer(api, request).await.map(|answer| encode(&answer)).map_err(no)
+        // A server asks in its own name for what a worker may know; what a server asks for is here or nowhere.
+        let relayed = match from_worker {
+            true => {
+                if !self.is_server() {
+                    let words = "a worker answers servers alone";
+                    return Err(Refused::new(proxy::NOT_FOR_WORKERS, words));
+                }
+                self.proxy.relay(&request).await
+            }
+            false => None,
+        };
+        let response = match relayed {
+            Some(response) => response,
+            None => {
+                let api = self.api.get().ok_or_else(|| no("this agent is still starting"))?;
+                proxy::response(api, &request).await.map_err(no)?
+            }
+        };
+        let answer = proxy::hand_out(&self.open, peer.node, response, request.pieces).await;
+        answer.map(|answer| encode(&answer)).map_err(no)
+    }
+
+    async fn http_more(&self, peer: &Peer, body: &[u8]) -> Result<Bytes, Refused> {
+        let request: MoreRequest = decode(body).map_err(no)?;
+        // Only what was begun for this very peer, which was let in then, goes on.
+        let piece = self.open.more(peer.node, &request).await;
+        piece.map(|piece| encode(&piece)).map_err(no)
+    }
+
+    /// Whether this agent's certificate says that it decides with the others.
+    fn is_server(&self) -> bool {
+        self.proxy.credentials.peer().is_some_and(|peer| peer.role == Role::Server)
     }
 
     fn office<'a>(

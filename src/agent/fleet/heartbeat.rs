@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use consensus::{Consensus, Role};
 use model::NodeId;
+use node::Contact;
 use rpc::{CallError, Class, Client, Code};
 use server::Server;
 use tokio::time::MissedTickBehavior;
@@ -73,6 +74,7 @@ pub(crate) async fn beat(
     client: Arc<Client>,
     server: Server,
     hosts: Arc<Hosts>,
+    contact: Arc<Contact>,
     stop: CancellationToken,
 ) {
     let mut ticks = tokio::time::interval(INTERVAL);
@@ -85,12 +87,17 @@ pub(crate) async fn beat(
             _ = ticks.tick() => {}
         }
         if server.heard(&[node]) {
+            contact.hear();
             continue;
         }
         // One that does not arrive is followed by another; the leader counts silence, not heartbeats.
         for _ in 0..2 {
             let Some(address) = next(&consensus, &way) else { break };
             let (heard, answer) = tell(&client, &address, body.clone()).await;
+            // Only a leader that took note of it will not give away what runs here.
+            if heard == Heard::Yes {
+                contact.hear();
+            }
             if let Some(HeartbeatAnswer { hosts: said }) = answer {
                 hosts.adopt(said, crate::clock::now());
             }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use identity::{ClientTls, Clock, JoinToken};
+use identity::{ClientTls, Clock, ClusterId, JoinToken};
 use model::{NodeId, NodeRole};
 use rpc::{CallError, Class, Client};
 
@@ -28,7 +28,8 @@ pub(crate) struct Newcomer<'a> {
     pub(crate) addresses: &'a [IpAddr],
 }
 
-/// Joins by any of these servers, and stores what came of it.
+/// Joins by any of these servers, and stores what came of it. One that `belongs` to a cluster only gets a new certificate
+/// of that one: the papers that it has are not touched by a token of another.
 ///
 /// # Errors
 /// When the token is no good, a server says no, or none can be reached for a minute.
@@ -37,9 +38,17 @@ pub(crate) async fn join(
     servers: &[String],
     token: &str,
     newcomer: &Newcomer<'_>,
+    belongs: Option<ClusterId>,
     clock: &Clock,
 ) -> anyhow::Result<Membership> {
     let parsed = JoinToken::parse(token).context("the join token cannot be used")?;
+    if let Some(own) = belongs.filter(|own| *own != parsed.cluster()) {
+        bail!(
+            "the join token is of cluster {}, but this agent belongs to cluster {own}: take a token of that one, or \
+             begin with an empty data directory to change over",
+            parsed.cluster()
+        );
+    }
     parsed.check(clock.now()).context("the join token cannot be used")?;
     let client = Client::new(ClientTls::for_joining(&parsed, clock.clone())?);
     let request = JoinRequest {
@@ -99,5 +108,41 @@ async fn ask(
             tracing::warn!("waiting for a server to join: {error}");
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use identity::Authority;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_of_another_cluster_touches_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        crate::directory::prepare(dir.path()).expect("prepared");
+        let papers = Papers::in_directory(dir.path());
+        let (node, clock) = (NodeId::new(uuid::Uuid::new_v4()), Clock::system());
+        let addresses = vec![IpAddr::from([127, 0, 0, 1])];
+        let own = papers.found(node, "a", addresses, 7, &clock).expect("founded");
+        let kept = |name: &str| std::fs::read(dir.path().join("tls").join(name)).expect("a file");
+        let names = ["ca.pem", "node.pem", "node.key", "cluster.json"];
+        let before = names.map(kept);
+
+        let other = ClusterId::new(uuid::Uuid::new_v4());
+        let authority = Authority::create(other, clock.now()).expect("an authority");
+        let expires = clock.now() + Duration::from_secs(3600);
+        let token = JoinToken::create(other, authority.fingerprint(), expires).expect("a token");
+        let newcomer =
+            Newcomer { node, name: "a", role: NodeRole::Auto, version: "0", addresses: &[] };
+        let text = token.to_text();
+        // Nobody is asked: there is no server at all.
+        let refused = join(&papers, &[], text.reveal(), &newcomer, Some(own.cluster), &clock).await;
+        let words = refused.expect_err("refused").to_string();
+        assert!(words.contains(&other.to_string()), "{words}");
+        assert!(words.contains(&own.cluster.to_string()), "{words}");
+        assert_eq!(names.map(kept), before);
     }
 }

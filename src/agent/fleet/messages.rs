@@ -9,6 +9,7 @@ use model::{CommitId, NodeId, NodeRole};
 use rpc::Method;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Asks for a certificate with a join token. The only request that needs none already.
 pub(crate) const JOIN: Method = Method(1);
@@ -30,6 +31,8 @@ pub(crate) const HOST_REFUSES: Method = Method(8);
 
 /// Which cluster this is, for machines with a certificate of an authority that all know already.
 pub(crate) const WHO: Method = Method(9);
+/// Asks for the next piece of an answer to [`HTTP`] that was not whole.
+pub(crate) const HTTP_MORE: Method = Method(10);
 
 /// A machine wants in.
 #[derive(Clone, Serialize, Deserialize)]
@@ -124,15 +127,48 @@ pub(crate) struct HttpRequest {
     pub(crate) target: String,
     #[serde(with = "serde_bytes_as_base64")]
     pub(crate) body: Vec<u8>,
+    /// Whether the sender takes the answer in pieces. Agents of earlier versions do not.
+    #[serde(default)]
+    pub(crate) pieces: bool,
 }
 
 /// Its answer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct HttpAnswer {
     pub(crate) status: u16,
     pub(crate) content_type: String,
+    /// Other headers that are passed on, by name.
+    #[serde(default)]
+    pub(crate) headers: Vec<(String, String)>,
+    /// The body, or its first piece.
     #[serde(with = "serde_bytes_as_base64")]
     pub(crate) body: Vec<u8>,
+    /// What the rest of the body is asked for by, if there may be one.
+    #[serde(default)]
+    pub(crate) rest: Option<Uuid>,
+}
+
+/// Asks for a piece of a body. The same number asks for the same piece again: it may have been lost on its way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MoreRequest {
+    pub(crate) rest: Uuid,
+    /// Counts from 1.
+    pub(crate) number: u64,
+    /// Nobody waits for it any more.
+    #[serde(default)]
+    pub(crate) ended: bool,
+}
+
+/// A piece of a body. It may be empty: nothing came for a while.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HttpPiece {
+    #[serde(with = "serde_bytes_as_base64")]
+    pub(crate) body: Vec<u8>,
+    /// Whether there is nothing behind it.
+    pub(crate) over: bool,
+    /// Why it ended, if it did before it was whole.
+    #[serde(default)]
+    pub(crate) broken: Option<String>,
 }
 
 mod serde_bytes_as_base64 {

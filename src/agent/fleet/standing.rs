@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use consensus::Consensus;
 use identity::{Clock, Credentials, Role, SecretText};
 use rpc::{Class, Method};
@@ -22,6 +22,22 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// The wait after something did not work out.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How often an agent without its log looks whether it was taken out of Raft: it is soon taken in again.
+const WATCH: Duration = Duration::from_millis(50);
+
+/// What an agent knows of its own past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// Everything that it ever promised is in its log, or it never promised anything.
+    Whole,
+    /// It was a server, and its log is gone. It takes no part in Raft until the others have counted it out: it would
+    /// vote against what it has promised, and a leader cannot go on with one that has less than it had.
+    Lost {
+        /// Whether it knows who takes part now.
+        caught_up: bool,
+    },
+}
+
 /// What is looked after.
 pub(crate) struct Standing {
     pub(crate) consensus: Consensus,
@@ -36,6 +52,7 @@ pub(crate) struct Standing {
     pub(crate) addresses: Vec<IpAddr>,
     /// Whether that was asked for already: not all of it may be granted.
     pub(crate) asked: bool,
+    pub(crate) memory: Memory,
 }
 
 impl Standing {
@@ -60,7 +77,7 @@ impl Standing {
                         tracing::warn!("this agent's standing in the cluster: {words}");
                         last = words;
                     }
-                    RETRY
+                    if self.memory == Memory::Whole { RETRY } else { WATCH }
                 }
             };
         }
@@ -85,12 +102,32 @@ impl Standing {
         }
     }
 
+    /// A server that lost its log takes no part before it was taken out and in anew.
+    fn remembers(&mut self, takes_part: bool) -> anyhow::Result<()> {
+        if self.memory != Memory::Whole {
+            if takes_part {
+                bail!(
+                    "it was a server and has lost its log, so it does not vote: take it out with `herder operator raft \
+                     remove-peer --peer-id {}`, and it is taken in anew",
+                    self.membership.number
+                );
+            }
+            self.memory = Memory::Whole;
+        }
+        Ok(())
+    }
+
     async fn look(&mut self) -> anyhow::Result<()> {
         let Some(peer) = self.credentials.peer() else { return Ok(()) };
+        if self.memory == (Memory::Lost { caught_up: false }) {
+            self.consensus.linearizable().await?;
+            self.memory = Memory::Lost { caught_up: true };
+        }
         let takes_part =
             self.consensus.members().iter().any(|member| member.node == self.membership.number);
         if self.membership.own {
             // Who may be what was said by whoever signed the certificates.
+            self.remembers(takes_part)?;
             if takes_part {
                 self.consensus.become_member().await?;
             }
@@ -103,6 +140,7 @@ impl Standing {
             self.renew(takes_part).await?;
             self.asked = true;
         }
+        self.remembers(takes_part)?;
         if takes_part {
             if self.papers.authority()?.is_none() {
                 let key = self.ask_leader(AUTHORITY_KEY, bytes::Bytes::new()).await?;

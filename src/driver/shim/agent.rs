@@ -85,12 +85,12 @@ fn end_leftover(dir: &StateDir, task_id: &str) -> Result<(), DriverError> {
 fn converse(called: Called, message: &[u8], shim: &mut Option<Proc>) -> Result<Report, String> {
     let Called { mut input, output } = called;
     let mut output = Answers { output, deadline: Instant::now() + START_LIMIT, read: Vec::new() };
-    let line = output.until(|read| read.contains(&b'\n'))?;
+    let line = output.line()?;
     *shim = serde_json::from_slice(&line).map_err(|_| "it did not say who it is")?;
     // It reads all of this before it does anything else. One that died instead says so by its silence.
     let _ = input.write_all(message);
     drop(input);
-    let answer = output.until(|_| false)?;
+    let answer = output.rest()?;
     serde_json::from_slice(&answer).map_err(|_| "it ended without an answer".into())
 }
 
@@ -98,13 +98,33 @@ fn converse(called: Called, message: &[u8], shim: &mut Option<Proc>) -> Result<R
 struct Answers {
     output: PipeReader,
     deadline: Instant,
+    /// Read and not handed out yet: one read may bring the end of a line and what was said after it.
     read: Vec<u8>,
 }
 
 impl Answers {
-    /// What is said next, to the point where it is `enough` or to the end.
-    fn until(&mut self, enough: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, String> {
-        while !enough(&self.read) {
+    /// The next line; all there is where the end comes first.
+    fn line(&mut self) -> Result<Vec<u8>, String> {
+        loop {
+            if let Some(at) = self.read.iter().position(|byte| *byte == b'\n') {
+                let rest = self.read.split_off(at + 1);
+                return Ok(std::mem::replace(&mut self.read, rest));
+            }
+            if !self.more()? {
+                return Ok(std::mem::take(&mut self.read));
+            }
+        }
+    }
+
+    /// What is left, to the end.
+    fn rest(&mut self) -> Result<Vec<u8>, String> {
+        while self.more()? {}
+        Ok(std::mem::take(&mut self.read))
+    }
+
+    /// Reads on; `false` at the end.
+    fn more(&mut self) -> Result<bool, String> {
+        loop {
             let left = self.deadline.saturating_duration_since(Instant::now()).as_millis();
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             match poll(&mut [PollFd::new(self.output.as_fd(), PollFlags::POLLIN)], timeout) {
@@ -115,15 +135,12 @@ impl Answers {
             }
             let mut piece = [0; 4096];
             let read = self.output.read(&mut piece).map_err(|error| error.to_string())?;
-            if read == 0 {
-                break;
-            }
             self.read.extend_from_slice(piece.get(..read).unwrap_or_default());
             if self.read.len() as u64 > MAX_MESSAGE {
                 return Err("its answer has no end".to_owned());
             }
+            return Ok(read > 0);
         }
-        Ok(std::mem::take(&mut self.read))
     }
 }
 
@@ -176,4 +193,44 @@ async fn readable(fd: OwnedFd) -> std::io::Result<()> {
     // SAFETY: an `OwnedFd` names the same descriptor from here until it is dropped, with the registration.
     let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
     fd.readable().await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(said: &[u8]) -> Answers {
+        let (output, mut said_to) = std::io::pipe().expect("a pipe");
+        said_to.write_all(said).expect("it fits into the pipe");
+        Answers { output, deadline: Instant::now() + START_LIMIT, read: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_said_together_is_heard_apart() {
+        let mut both = answers(b"who\nwhy\nnot");
+        assert_eq!(both.line().as_deref(), Ok(&b"who\n"[..]));
+        assert_eq!(both.rest().as_deref(), Ok(&b"why\nnot"[..]));
+        assert_eq!(both.rest().as_deref(), Ok(&b""[..]));
+        assert_eq!(answers(b"cut off").line().as_deref(), Ok(&b"cut off"[..]));
+    }
+
+    #[test]
+    fn a_shim_that_fails_before_it_is_told_what_to_run_is_heard_all_the_same() {
+        let (output, mut says) = std::io::pipe().expect("a pipe");
+        let (hears, input) = std::io::pipe().expect("a pipe");
+        drop(hears);
+        let me = Proc::now(std::process::id() as i32).expect("this process");
+        let who = serde_json::to_string(&me).expect("JSON");
+        let failed = Report::Failed { message: "no room".to_owned(), never: false };
+        let failed = serde_json::to_string(&failed).expect("JSON");
+        says.write_all(format!("{who}\n{failed}").as_bytes()).expect("it fits into the pipe");
+        drop(says);
+        let mut shim = None;
+        let heard = converse(Called { input, output }, b"{}", &mut shim);
+        assert!(
+            matches!(&heard, Ok(Report::Failed { message, .. }) if message == "no room"),
+            "{heard:?}"
+        );
+        assert_eq!(shim, Some(me));
+    }
 }

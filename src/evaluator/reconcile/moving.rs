@@ -4,10 +4,12 @@
 //! that is to move serves until its replacement has stood for as long as `migrate` asks; only when the time of its
 //! node's drain is over, it goes whether or not there is one.
 
+use std::time::Duration;
+
 use model::{Allocation, CheckStatus, ClientStatus, Group, Reconcile, Timestamp, UpdateHealth};
 
 use super::per_count::{Gap, Sorted};
-use super::{GroupWork, Scene};
+use super::{GroupWork, Phase, Scene, Want};
 
 /// Whether a replacement can be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,8 +141,14 @@ pub(super) fn settle_moving<'a>(
                 serving -= u32::from(serves);
             }
             standing => {
-                if let Stands::At(at) = standing {
-                    work.wake_at(at);
+                match (standing, settles_by(scene, group, successor)) {
+                    (Stands::At(at), _) => work.wake_at(at),
+                    // Nothing is lost by another attempt while the one that moves serves.
+                    (Stands::No, Some(late)) if late <= scene.now && serves => {
+                        work.wants.push(retry(scene, alloc, successor));
+                    }
+                    (Stands::No, Some(late)) if late > scene.now => work.wake_at(late),
+                    _ => {}
                 }
                 work.ignored += 1;
                 // It serves in place of its replacement.
@@ -148,6 +156,36 @@ pub(super) fn settle_moving<'a>(
                 work.available += u32::from(serves && !both);
             }
         }
+    }
+}
+
+/// When a replacement that does not stand yet has had its time (`healthy_deadline`). Nothing for one that a rollout is
+/// to judge, that is over or to be replaced anyway, or that could not be started anew now.
+fn settles_by(scene: &Scene<'_>, group: &Group, successor: &Allocation) -> Option<Timestamp> {
+    let own = successor.job_version == scene.version.version;
+    let free = matches!(scene.phase(group, false), Phase::Free | Phase::Rolling);
+    let judged = !scene.awaits_verdict(successor) && !successor.client.is_terminal();
+    let deadline = group.migrate.clone().unwrap_or_default().healthy_deadline;
+    (own && free && judged).then(|| successor.created_at + deadline)
+}
+
+/// Another attempt at a move, somewhere else. The one that failed goes once there is a place for it.
+fn retry<'a>(scene: &Scene<'a>, moving: &Allocation, failed: &'a Allocation) -> Want<'a> {
+    Want {
+        index: failed.index,
+        version: scene.version,
+        canary: false,
+        previous: Some((failed, true)),
+        rescheduled: Some(Duration::ZERO),
+        moves: true,
+        reason: format!(
+            "moves {} off node {}: {} was not healthy in time on node {}",
+            moving.id.short(),
+            moving.node_name,
+            failed.id.short(),
+            failed.node_name
+        ),
+        only: None,
     }
 }
 

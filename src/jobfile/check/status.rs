@@ -49,9 +49,6 @@ fn instead(parent: &str, name: &str) -> &'static str {
         }
         ("group", "scaling") => "`count` holds, and nothing changes it",
         ("task", "scaling") => "`resources` hold, and nothing changes them",
-        ("disconnect", "stop_on_client_after") => {
-            "replacements wait that long; the node does not stop what it runs by itself"
-        }
         ("ephemeral_disk", "migrate") => {
             "data goes to a replacement on the same node (`sticky`), and not to another node"
         }

@@ -51,7 +51,7 @@ static EPHEMERAL_DISK: Schema = Schema {
 static DISCONNECT: Schema = Schema {
     attributes: &[
         duration("lost_after", "LostAfter").or_null(),
-        duration("stop_on_client_after", "StopOnClientAfter").or_null().later(),
+        duration("stop_on_client_after", "StopOnClientAfter").or_null(),
         flag("replace", "Replace").or_flag(true),
         choice(
             "reconcile",

@@ -65,6 +65,9 @@ pub(super) fn restarting(after: Duration, reason: &str, now: Timestamp) -> TaskE
 /// Why an allocation fails that ran longer than its group allows.
 pub(super) const RAN_TOO_LONG: &str = "Allocation ran longer than max_run_duration";
 
+/// Why an allocation is stopped that nobody told to.
+pub(super) const CUT_OFF: &str = "Stopped by its node, which heard from no server for too long";
+
 /// An allocation's status in words.
 pub(super) const fn describe(status: ClientStatus) -> &'static str {
     match status {

@@ -13,6 +13,7 @@ use crate::fake::{FakeUpstream, Hold, World};
 use crate::{AllocReport, Assignment, DiskUse, NodeRuntime, Options};
 
 mod checks;
+mod fence;
 mod keeping;
 mod lateness;
 

@@ -91,6 +91,8 @@ pub(crate) struct Cluster {
     pub(crate) cut: BTreeSet<NodeId>,
     /// Allocations that run in truth, whatever the servers think.
     pub(crate) truth: BTreeSet<AllocId>,
+    /// Nodes on which nothing gets started, though they answer.
+    pub(crate) stuck: BTreeSet<NodeId>,
 }
 
 impl Cluster {
@@ -110,6 +112,7 @@ impl Cluster {
             stop_takes: 1,
             cut: BTreeSet::new(),
             truth: BTreeSet::new(),
+            stuck: BTreeSet::new(),
         };
         for node in nodes {
             cluster.join(node);
@@ -294,7 +297,8 @@ impl Cluster {
             return Some(report(alloc, client, now));
         }
         if alloc.client == ClientStatus::Pending {
-            if now.since(life.born) < Duration::from_secs(1) {
+            let starts = !self.stuck.contains(&alloc.node);
+            if !starts || now.since(life.born) < Duration::from_secs(1) {
                 return None;
             }
             if mode == Mode::Crash {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{
-    AllocId, ClientStatus, Disconnect, DrainStrategy, Job, JobId, JobType, Migrate, NodeStatus,
-    Reconcile,
+    AllocId, ClientStatus, Disconnect, DrainStrategy, Job, JobId, JobType, Migrate, NodeId,
+    NodeStatus, Reconcile,
 };
 use proptest::prelude::*;
 use state::Command;
@@ -35,7 +35,12 @@ fn waiting(id: &str, count: u32, lost_after: u64, reconcile: Reconcile) -> Job {
 }
 
 fn migrating(mut job: Job, max_parallel: u32) -> Job {
-    let migrate = Migrate { max_parallel, min_healthy_time: secs(2), ..Migrate::default() };
+    let migrate = Migrate {
+        max_parallel,
+        min_healthy_time: secs(2),
+        healthy_deadline: secs(15),
+        ..Migrate::default()
+    };
     job.task_groups[0].migrate = Some(migrate);
     job
 }
@@ -253,6 +258,38 @@ fn a_node_is_emptied_without_a_gap() {
 }
 
 #[test]
+fn a_move_that_does_not_get_healthy_is_tried_elsewhere() {
+    let mut cluster = Cluster::new(3);
+    let mut job = migrating(service("web", 1), 1);
+    let migrate = job.task_groups[0].migrate.as_mut().expect("a policy");
+    migrate.healthy_deadline = secs(20);
+    cluster.commit(&job);
+    cluster.pass(15);
+    let first = cluster.running("web")[0].clone();
+    let others: Vec<NodeId> = (1..=3).map(|n| node(n).id).filter(|n| *n != first.node).collect();
+    let n = (1..=3).find(|n| node(*n).id == first.node).expect("one of them");
+    cluster.stuck.extend(&others);
+    cluster.watch();
+    cluster.drain(n, Some(600));
+    cluster.pass(15);
+    assert_eq!(cluster.running("web").len(), 2, "it stays until its replacement stands");
+    // Nowhere does it start: attempts follow each other, no faster than the deadline says.
+    cluster.pass(90);
+    let attempts = cluster.placed.len() - 1;
+    assert!((4..=6).contains(&attempts), "{attempts} attempts");
+    let waiting: Vec<NodeId> = cluster.running("web").iter().map(|alloc| alloc.node).collect();
+    assert_eq!(waiting.len(), 2);
+    let tried = *waiting.iter().find(|node| **node != first.node).expect("an attempt");
+    let other = *others.iter().find(|node| **node != tried).expect("another");
+    cluster.stuck.remove(&other);
+    cluster.pass(30);
+    let running = cluster.running("web");
+    assert_eq!(running.len(), 1, "{running:#?}");
+    assert_eq!((running[0].node, running[0].client), (other, ClientStatus::Running));
+    assert_eq!(cluster.lowest[&JobId::from("web")], 1, "it served all the time");
+}
+
+#[test]
 fn what_finds_no_room_elsewhere_stays_until_the_time_is_over() {
     let mut cluster = Cluster::new(2);
     let mut job = migrating(service("web", 4), 1);
@@ -279,6 +316,10 @@ enum Step {
     Edit(usize, u32),
     Remove(usize),
     Crash(usize),
+    /// Nothing gets started there any more, though the node answers.
+    Stick(u32),
+    /// What is to be started there is, from now on.
+    Unstick(u32),
     Wait(u64),
 }
 
@@ -293,6 +334,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0_usize..5, 0_u32..3).prop_map(|(job, content)| Step::Edit(job, content)),
         1 => (0_usize..5).prop_map(Step::Remove),
         1 => (0_usize..9).prop_map(Step::Crash),
+        1 => (1..=NODES).prop_map(Step::Stick),
+        1 => (1..=NODES).prop_map(Step::Unstick),
         5 => (1_u64..30).prop_map(Step::Wait),
     ]
 }
@@ -343,9 +386,12 @@ fn hold(steps: Vec<Step>) {
                     cluster.crash(alloc.id);
                 }
             }
+            Step::Stick(n) => drop(cluster.stuck.insert(node(n).id)),
+            Step::Unstick(n) => drop(cluster.stuck.remove(&node(n).id)),
             Step::Wait(time) => cluster.pass(time),
         }
     }
+    cluster.stuck.clear();
     for n in 1..=NODES {
         cluster.come_back(n);
         cluster.undrain(n);
