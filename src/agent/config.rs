@@ -4,10 +4,12 @@ mod artifacts;
 mod containers;
 mod file;
 mod fleet;
+mod heads;
 mod networks;
 mod settings;
 mod shipping;
 
 pub(crate) use file::PluginBlock;
 pub(crate) use fleet::Beginning;
+pub(crate) use heads::HeadsFrom;
 pub(crate) use settings::{RepoSettings, Settings};

@@ -9,11 +9,13 @@ mod limits;
 mod messages;
 mod papers;
 mod proxy;
+mod relay;
 mod rights;
 mod standing;
 mod transport;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -37,6 +39,8 @@ use joining::Newcomer;
 pub(crate) use papers::ALONE;
 use papers::{Membership, Papers, number_of};
 use proxy::Proxy;
+pub(crate) use relay::Followed;
+use relay::Relay;
 use standing::Standing;
 use transport::OverRpc;
 use turns::FleetTurns;
@@ -214,6 +218,8 @@ impl Fleet {
         tasks: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> anyhow::Result<Running> {
+        let nodes = ClientTls::to_any_node(&self.credentials, self.clock.clone())?;
+        let nodes = Arc::new(Client::new(nodes));
         let desk = Arc::new(Desk {
             consensus: consensus.clone(),
             client: Arc::clone(&self.client),
@@ -222,6 +228,7 @@ impl Fleet {
             address: self.address,
             clock: self.clock.clone(),
             hosts: Arc::default(),
+            relay: Relay::new(consensus.clone(), Arc::clone(&nodes)),
             server: OnceLock::new(),
             api: OnceLock::new(),
         });
@@ -236,7 +243,6 @@ impl Fleet {
         let server = rpc::Server::new(tls, desk.clone(), admit, ServerLimits::default());
         let (listener, stopping) = (self.listener, stop.clone());
         tasks.spawn(async move { server.run(listener, stopping).await });
-        let nodes = ClientTls::to_any_node(&self.credentials, self.clock.clone())?;
         let standing = Standing {
             consensus: consensus.clone(),
             client: Arc::clone(&self.client),
@@ -250,11 +256,7 @@ impl Fleet {
         tasks.spawn(standing.keep(stop.clone()));
         Ok(Running {
             desk,
-            proxy: Proxy {
-                own: self.node,
-                consensus: consensus.clone(),
-                client: Arc::new(Client::new(nodes)),
-            },
+            proxy: Proxy { own: self.node, consensus: consensus.clone(), client: nodes },
         })
     }
 }
@@ -277,6 +279,11 @@ impl Running {
         let (turns, seen) = FleetTurns::new(self.proxy.own, consensus.clone(), hosts);
         tasks.spawn(turns::tell(seen, consensus, Arc::clone(&desk.client), stop.clone()));
         Arc::new(turns)
+    }
+
+    /// The repositories that this agent follows: it gives what it has of them, and takes what it lacks.
+    pub(crate) fn follow(&self, followed: BTreeMap<String, Followed>) {
+        self.desk.relay.follow(followed);
     }
 
     /// Now that the server's loops run: heartbeats go out and are heard, and who votes is looked after.

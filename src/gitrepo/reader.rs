@@ -284,7 +284,11 @@ pub(crate) fn blob_id(oid: Oid) -> BlobId {
     BlobId::from(oid.to_string())
 }
 
-pub(crate) fn parse_oid(text: &str, what: impl Fn() -> String, place: &str) -> Result<Oid, ReadError> {
+pub(crate) fn parse_oid(
+    text: &str,
+    what: impl Fn() -> String,
+    place: &str,
+) -> Result<Oid, ReadError> {
     let whole = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let oid = whole.then(|| Oid::from_str(text).ok()).flatten();
     oid.ok_or_else(|| ReadError::NotFound { what: what(), place: place.to_owned() })

@@ -15,11 +15,12 @@ use super::admission::Office;
 use super::limits::Hosts;
 use super::messages::{
     AUTHORITY_KEY, CONSENSUS, HEAD_SEEN, HEARTBEAT, HOST_REFUSES, HTTP, HeadSeen, Heartbeat,
-    HeartbeatAnswer, HostRefuses, HttpRequest, JOIN, JoinRequest, RENEW, RenewRequest, decode,
-    encode,
+    HeartbeatAnswer, HostRefuses, HttpRequest, JOIN, JoinRequest, OBJECTS, RENEW, RenewRequest,
+    decode, encode,
 };
 use super::papers::{ALONE, Papers, number_of};
 use super::proxy;
+use super::relay::Relay;
 
 /// The request cannot be carried out; the words say why.
 const NO: Code = Code(100);
@@ -38,6 +39,7 @@ pub(crate) struct Desk {
     pub(crate) address: SocketAddr,
     pub(crate) clock: Clock,
     pub(crate) hosts: Arc<Hosts>,
+    pub(crate) relay: Relay,
     /// There once the agent's other parts have started.
     pub(crate) server: OnceLock<Server>,
     pub(crate) api: OnceLock<axum::Router>,
@@ -68,7 +70,8 @@ impl Handler for Desk {
             HEARTBEAT => self.heartbeat(peer, &body).await,
             RENEW => self.renew(peer, &body),
             AUTHORITY_KEY => self.authority_key(peer),
-            HEAD_SEEN => self.head_seen(&body).await,
+            HEAD_SEEN => self.head_seen(peer, &body).await,
+            OBJECTS => self.relay.give(peer, &body).await.map_err(no),
             HTTP => self.http(peer, &body).await,
             HOST_REFUSES => self.host_refuses(&body),
             _ => Err(Refused::new(Code::UNKNOWN_METHOD, "this version does not know the request")),
@@ -166,7 +169,7 @@ impl Desk {
         Ok(Bytes::new())
     }
 
-    async fn head_seen(&self, body: &[u8]) -> Result<Bytes, Refused> {
+    async fn head_seen(&self, peer: &Peer, body: &[u8]) -> Result<Bytes, Refused> {
         if !self.consensus.is_leader() {
             return Err(self.not_leader());
         }
@@ -175,9 +178,8 @@ impl Desk {
         if state.repo(&seen.repo).is_some_and(|known| known.head.as_ref() == Some(&seen.commit)) {
             return Ok(Bytes::new());
         }
-        let server = self.server.get().ok_or_else(|| no("this agent is still starting"))?;
-        // The leader believes its own eyes alone: that somebody saw something only makes it look now.
-        server.check_now(Some(&seen.repo)).await.map_err(|error| no(error.to_string()))?;
+        // The leader believes its own eyes, as long as they see: that somebody saw something only makes it look now.
+        self.relay.look(peer, &seen).await.map_err(no)?;
         Ok(Bytes::new())
     }
 

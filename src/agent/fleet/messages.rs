@@ -26,6 +26,8 @@ pub(crate) const HTTP: Method = Method(7);
 
 /// A Git host refused a node because it is asked too often.
 pub(crate) const HOST_REFUSES: Method = Method(8);
+/// The leader asks for the objects of a commit that a node saw.
+pub(crate) const OBJECTS: Method = Method(9);
 
 /// A machine wants in.
 #[derive(Clone, Serialize, Deserialize)]
@@ -97,6 +99,20 @@ pub(crate) struct HostRefuses {
 pub(crate) struct HeadSeen {
     pub(crate) repo: String,
     pub(crate) commit: CommitId,
+    /// The branch that it is on; empty from versions that did not say.
+    #[serde(default)]
+    pub(crate) branch: String,
+}
+
+/// Asks for a pack of what a commit needs. The answer is its size in bytes, as eight of them, and a piece of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ObjectsRequest {
+    pub(crate) repo: String,
+    pub(crate) commit: CommitId,
+    /// Commits whose objects are not needed.
+    pub(crate) known: Vec<CommitId>,
+    /// Where in the pack the piece begins.
+    pub(crate) offset: u64,
 }
 
 /// A request of the HTTP API, for another node.

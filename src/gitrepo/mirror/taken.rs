@@ -113,9 +113,7 @@ impl Mirror {
 /// Computes the ID of every object in the pack; the pack's name.
 fn index(odb: &Odb<'_>, folder: &Path, pack: &[u8]) -> Result<String, TakeError> {
     let mut indexer = Indexer::new(Some(odb), folder, 0o444, true).map_err(broken)?;
-    indexer
-        .write_all(pack)
-        .map_err(|error| TakeError::Broken { detail: error.to_string() })?;
+    indexer.write_all(pack).map_err(|error| TakeError::Broken { detail: error.to_string() })?;
     indexer.commit().map_err(broken)
 }
 

@@ -79,10 +79,8 @@ pub(super) async fn run(mut follower: Follower, mut asked: mpsc::Receiver<Ask>) 
             // A caller that no longer waits is no concern of ours.
             drop(answer.send(result.clone()));
         }
-        if is_news(last.as_ref(), &result) {
-            if !follower.tell(result.clone()).await {
-                break;
-            }
+        if is_news(last.as_ref(), &result) && !follower.tell(result.clone()).await {
+            break;
         }
         last = Some(result);
         let rest = Rest { history, alone: not_before };

@@ -74,8 +74,8 @@ fn what_another_mirror_has_is_as_good_as_fetched() {
     refresh(&mut two.far).expect("fetched");
     // A mirror that never saw the remote takes all of it.
     let config = two.fixture.config_for("https://127.0.0.1:1/fleet.git");
-    let mut new = Mirror::open(std::sync::Arc::new(config), &two.fixture.data().join("new"))
-        .expect("opened");
+    let mut new =
+        Mirror::open(std::sync::Arc::new(config), &two.fixture.data().join("new")).expect("opened");
     let pack = Reader::open(two.near.path()).expect("opened").pack(&commit, &[], LIMIT);
     let given = Given { pack: pack.expect("packed"), desired: None, ..given };
     new.take(&given, &CancellationToken::new()).expect("taken");
@@ -137,7 +137,8 @@ fn an_old_commit_and_another_branch_are_not_taken() {
 #[test]
 fn a_pack_has_a_limit() {
     let mut two = Two::new();
-    let noise: String = (0..4000_u32).map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761))).collect();
+    let noise: String =
+        (0..4000_u32).map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761))).collect();
     let commit = two.push("jobs/large.hcl", &noise);
     let near = Reader::open(two.near.path()).expect("opened");
     let error = near.pack(&commit, &[], 1000).expect_err("too large");
