@@ -93,7 +93,14 @@ pub(crate) async fn enter(settings: &Settings, version: &str) -> anyhow::Result<
     let address = SocketAddr::new(advertised(settings), listener.local_addr()?.port());
     let mut founds = false;
     let node = match (&known, was_alone, &fleet.beginning) {
-        (Some(_), ..) | (None, true, _) => node::load_or_create_node_id(&settings.data_dir)?,
+        // Where all but the papers is gone, they still say which node this is.
+        (Some(_), ..) => match papers.node()? {
+            Some(node) => {
+                node::adopt_node_id(&settings.data_dir, node).context("storing the node's ID")?
+            }
+            None => node::load_or_create_node_id(&settings.data_dir)?,
+        },
+        (None, true, _) => node::load_or_create_node_id(&settings.data_dir)?,
         (None, false, _) => {
             let node = admission::node_of(&papers.key()?.fingerprint());
             node::adopt_node_id(&settings.data_dir, node).context("storing the node's ID")?
