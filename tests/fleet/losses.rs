@@ -37,7 +37,7 @@ fn when_many_fall_silent_the_rest_is_not_flooded_until_somebody_says_so() {
     let nodes: BTreeSet<NodeId> = workers.iter().map(|n| fleet.agents[*n].node_id()).collect();
     let leader = fleet.wait_leader();
     let on_servers = elsewhere(&fleet, leader, &nodes);
-    assert!(on_servers < 2 * NODES - 4, "little runs on the workers");
+    assert!(on_servers <= NODES, "little runs on the workers: {on_servers} elsewhere");
     let link = |fleet: &Fleet, is_up: bool| {
         for worker in &workers {
             fleet.agents[*worker].machine.link(is_up);
@@ -53,23 +53,28 @@ fn when_many_fall_silent_the_rest_is_not_flooded_until_somebody_says_so() {
         fleet.wait_settled();
     };
 
-    // Three are lost, as many as may be; the fourth is held.
-    link(&fleet, false);
-    fleet.wait_for("the brake", |fleet| (held(fleet, leader) == 1).then_some(()));
-    std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(having(&fleet, leader, &nodes, NodeStatus::Down), 3);
-    assert!(elsewhere(&fleet, leader, &nodes) < 2 * NODES, "what runs on it is not replaced");
-    let said = fleet.agents[leader].herder(&["node", "lost"]);
-    assert!(String::from_utf8_lossy(&said.stdout).contains("held"), "{said:?}");
+    // As many are lost as may be; the rest is held.
+    let brake = |fleet: &mut Fleet| {
+        link(fleet, false);
+        fleet.wait_for("the brake", |fleet| {
+            let lost = having(fleet, leader, &nodes, NodeStatus::Down);
+            let held = held(fleet, leader);
+            (held > 0 && held + lost == nodes.len()).then_some(())
+        });
+        std::thread::sleep(Duration::from_secs(3));
+        let lost = having(fleet, leader, &nodes, NodeStatus::Down);
+        assert!(lost <= 3, "{lost} of {NODES} are lost");
+        assert_eq!(lost + held(fleet, leader), nodes.len());
+        let said = fleet.agents[leader].herder(&["node", "lost"]);
+        assert!(String::from_utf8_lossy(&said.stdout).contains("held"), "{said:?}");
+    };
+    // What runs on those that are held is not replaced, and goes on as before once they are heard of.
+    brake(&mut fleet);
+    assert!(elsewhere(&fleet, leader, &nodes) < 2 * NODES, "everything is moved");
     back(&mut fleet);
 
-    // So soon after that, none may be lost: nothing is started anywhere, until somebody approves it.
-    let before = elsewhere(&fleet, leader, &nodes);
-    link(&fleet, false);
-    fleet.wait_for("the brake", |fleet| (held(fleet, leader) == nodes.len()).then_some(()));
-    std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(having(&fleet, leader, &nodes, NodeStatus::Ready), nodes.len(), "held, not lost");
-    assert_eq!(elsewhere(&fleet, leader, &nodes), before, "nothing is moved");
+    // The second time somebody says that they are gone.
+    brake(&mut fleet);
     let said = fleet.agents[leader].herder(&["node", "lost", "-approve"]);
     assert!(said.status.success(), "{said:?}");
     fleet.wait_for("all workers to be lost", |fleet| {
