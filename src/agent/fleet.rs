@@ -13,11 +13,13 @@ mod own;
 mod papers;
 mod pieces;
 mod proxy;
+mod relay;
 mod rights;
 mod standing;
 mod transport;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -44,6 +46,8 @@ pub(crate) use papers::ALONE;
 use papers::{Membership, Papers, number_of};
 use pieces::OpenBodies;
 use proxy::Proxy;
+pub(crate) use relay::Followed;
+use relay::Relay;
 use standing::{Memory, Standing};
 use transport::OverRpc;
 use turns::FleetTurns;
@@ -109,7 +113,14 @@ pub(crate) async fn enter(
     let addresses = reached_at(settings, address.ip());
     let mut founds = false;
     let node = match (&known, was_alone, &fleet.beginning) {
-        (Some(_), ..) | (None, true, _) => node::load_or_create_node_id(&settings.data_dir)?,
+        // Where all but the papers is gone, they still say which node this is.
+        (Some(_), ..) => match papers.node()? {
+            Some(node) => {
+                node::adopt_node_id(&settings.data_dir, node).context("storing the node's ID")?
+            }
+            None => node::load_or_create_node_id(&settings.data_dir)?,
+        },
+        (None, true, _) => node::load_or_create_node_id(&settings.data_dir)?,
         (None, false, _) => {
             let node = match own {
                 Some(own) => own.node()?,
@@ -300,10 +311,11 @@ impl Fleet {
         stop: &CancellationToken,
     ) -> anyhow::Result<Running> {
         let nodes = ClientTls::to_any_node(&self.credentials, self.clock.clone())?;
+        let nodes = Arc::new(Client::new(nodes));
         let proxy = Proxy {
             own: self.node,
             consensus: consensus.clone(),
-            client: Arc::new(Client::new(nodes)),
+            client: Arc::clone(&nodes),
             credentials: self.credentials.clone(),
             servers: self.servers.subscribe(),
         };
@@ -319,6 +331,7 @@ impl Fleet {
             clock: self.clock.clone(),
             hosts: Arc::default(),
             gathering: Arc::default(),
+            relay: Relay::new(consensus.clone(), nodes),
             proxy: proxy.clone(),
             open,
             server: OnceLock::new(),
@@ -379,6 +392,11 @@ impl Running {
         let (turns, seen) = FleetTurns::new(self.proxy.own, consensus.clone(), hosts);
         tasks.spawn(turns::tell(seen, consensus, Arc::clone(&desk.client), stop.clone()));
         Arc::new(turns)
+    }
+
+    /// The repositories that this agent follows: it gives what it has of them, and takes what it lacks.
+    pub(crate) fn follow(&self, followed: BTreeMap<String, Followed>) {
+        self.desk.relay.follow(followed);
     }
 
     /// Now that the server's loops run: heartbeats go out and are heard, and who votes is looked after.

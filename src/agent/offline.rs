@@ -47,7 +47,7 @@ pub fn restore(data_dir: &Path, state: &[u8]) -> anyhow::Result<String> {
     let (number, state, next) = match standing {
         Some(standing) if cluster == Some(standing.cluster.clone()) => (
             standing.number,
-            state,
+            state.long_after(),
             "the cluster is the same, and machines that belong to it go on: start the agent as always",
         ),
         Some(standing) => bail!(

@@ -129,6 +129,13 @@ async fn agent(mut settings: Settings) -> anyhow::Result<()> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mirrors = repositories.iter().map(|(repo, mirror)| (repo.name.clone(), Arc::clone(mirror)));
     let mirrors = follow::Mirrors(mirrors.collect());
+    if let Some(between) = &between {
+        let followed = settings.repos.iter().zip(&repositories).map(|(repo, (_, mirror))| {
+            let (mirror, heads_from) = (Arc::clone(mirror), repo.heads_from.clone());
+            (repo.config.name.clone(), fleet::Followed { mirror, heads_from })
+        });
+        between.follow(followed.collect());
+    }
     let repositories = repositories.into_iter().map(|(repository, _)| repository).collect();
     let options = ServerOptions {
         consensus: consensus.clone(),

@@ -12,6 +12,29 @@ use tokio::sync::watch;
 
 use crate::refusal::Refusal;
 
+/// How long a read that is to be consistent may wait for the leader's word.
+const CONSISTENT: Duration = Duration::from_secs(5);
+
+/// The state with every change that was answered before this was asked for, for a read that is to be consistent.
+///
+/// # Errors
+/// When the cluster has no leader, or it is not heard in time: in Nomad's and Consul's words, after which their clients
+/// ask again.
+pub(crate) async fn consistent(control: &dyn Control) -> Result<State, Refusal> {
+    match tokio::time::timeout(CONSISTENT, control.consistent()).await {
+        Ok(Ok(state)) => Ok(state),
+        Ok(Err(refusal)) => Err(Refusal::unavailable(format!("No cluster leader: {refusal}"))),
+        Err(_) => Err(Refusal::unavailable(format!(
+            "No cluster leader: none answered within {CONSISTENT:?}"
+        ))),
+    }
+}
+
+/// Milliseconds since this agent heard a leader, as both dialects tell it.
+pub(crate) fn last_contact(raft: &RaftView) -> u128 {
+    raft.last_contact.unwrap_or_default().as_millis()
+}
+
 /// Where Raft stands, as seen from here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RaftView {

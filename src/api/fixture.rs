@@ -268,6 +268,15 @@ fn state() -> State {
 
 /// An app over the small cluster, without jitter.
 pub(crate) fn app() -> App {
+    app_of(true)
+}
+
+/// The same on a server that hears no leader.
+pub(crate) fn leaderless() -> App {
+    app_of(false)
+}
+
+fn app_of(led: bool) -> App {
     let state = state();
     let catalog = CatalogHandle::new(Catalog::rebuild(&state));
     let (index, _) = watch::channel(state.index());
@@ -281,7 +290,7 @@ pub(crate) fn app() -> App {
         started_at: at(0),
         ..AgentInfo::default()
     };
-    let control = Arc::new(Fake { state, index });
+    let control = Arc::new(Fake { state, index, led });
     App::new(control, catalog, Arc::new(agent), Arc::new(TwoLines))
         .with_owner_key("the owner's key")
         .with_jitter(|| 0.0)
@@ -290,6 +299,8 @@ pub(crate) fn app() -> App {
 struct Fake {
     state: State,
     index: watch::Sender<u64>,
+    /// Whether it hears a leader.
+    led: bool,
 }
 
 #[async_trait]
@@ -305,14 +316,14 @@ impl Control for Fake {
     fn raft(&self) -> RaftView {
         RaftView {
             node: 1,
-            leader: Some(1),
+            leader: self.led.then_some(1),
             role: "leader".to_owned(),
             voters: vec![1],
             term: 3,
             last_log: 9,
             committed: 9,
             applied: 8,
-            last_contact: Some(Duration::ZERO),
+            last_contact: Some(Duration::from_millis(if self.led { 0 } else { 1234 })),
             elections: 4,
             leader_changes: 2,
             won: 1,
@@ -352,7 +363,10 @@ impl Control for Fake {
     }
 
     async fn consistent(&self) -> Result<State, Refusal> {
-        Ok(self.state.clone())
+        match self.led {
+            true => Ok(self.state.clone()),
+            false => Err(Refusal::unavailable("nobody leads")),
+        }
     }
 
     async fn transfer_leadership(&self, to: Option<u64>) -> Result<u64, Refusal> {

@@ -14,6 +14,7 @@
 mod config;
 mod error;
 mod mirror;
+mod pack;
 mod pattern;
 mod poller;
 mod reader;
@@ -25,6 +26,7 @@ mod worktree;
 pub use config::{ConfigError, Limits, RepoConfig};
 pub use error::{FetchError, ReadError};
 pub use mirror::{Mirror, Refreshed};
+pub use pack::{Given, TakeError};
 pub use pattern::{PathPattern, PatternError};
 pub use poller::{
     Alone, Failure, Head, History, Observation, PollStatus, Poller, RepoHandle, Turns, next_poll,

@@ -4,6 +4,7 @@ mod compact;
 mod local;
 mod locks;
 mod remote;
+mod taken;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,11 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::RepoConfig;
 use crate::error::{FetchError, ReadError};
+use crate::pack::FOLLOWED;
 use crate::reader::{CommitInfo, Reader, commit_id, commit_info};
 use crate::transport;
 
-/// Where the followed branch is kept. Not `refs/heads/`, so that nothing takes it for a branch to commit to.
-const FOLLOWED: &str = "refs/herder/";
 /// Names the followed branch. Not `HEAD`, which Git wants to be a branch or a commit.
 const CURRENT: &str = "HERDER_HEAD";
 

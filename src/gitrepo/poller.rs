@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::RepoConfig;
 use crate::error::{FetchError, ReadError};
 use crate::mirror::Mirror;
+use crate::pack::{Given, TakeError};
 use crate::pattern::PathPattern;
 use crate::reader::{CommitInfo, Reader, Tree};
 
@@ -37,6 +38,8 @@ enum Ask {
     Check(oneshot::Sender<Result<Head, FetchError>>),
     /// Find out what a revision means.
     Resolve(String, oneshot::Sender<Result<CommitId, ReadError>>),
+    /// Take what another mirror has.
+    Take(Box<Given>, oneshot::Sender<Result<Head, TakeError>>),
 }
 
 type Read = Box<dyn FnOnce(Result<&Reader, ReadError>) + Send>;
@@ -162,6 +165,18 @@ impl RepoHandle {
         let ask = Ask::Resolve(revision.to_owned(), answer);
         self.asks.send(ask).await.map_err(|_| self.stopped())?;
         answered.await.map_err(|_| self.stopped())?
+    }
+
+    /// Goes on from what another mirror gives, as if it had been fetched: for while the remote cannot be read. Whether
+    /// the giver may be believed that the branch is there is the caller's to know.
+    ///
+    /// # Errors
+    /// See [`TakeError`]; nothing has changed then.
+    pub async fn take(&self, given: Given) -> Result<Head, TakeError> {
+        let (answer, answered) = oneshot::channel();
+        let stopped = || TakeError::Mirror { detail: "it is no longer followed".to_owned() };
+        self.asks.send(Ask::Take(Box::new(given), answer)).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
     }
 
     /// The configured files at a commit.

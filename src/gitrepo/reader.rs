@@ -220,6 +220,11 @@ impl Reader {
         &self.repo
     }
 
+    /// What messages call the repository.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
     fn find_commit(&self, id: &CommitId) -> Result<git2::Commit<'_>, ReadError> {
         let what = || format!("commit {id}");
         let oid = parse_oid(id.as_str(), what, &self.place)?;
@@ -279,7 +284,11 @@ pub(crate) fn blob_id(oid: Oid) -> BlobId {
     BlobId::from(oid.to_string())
 }
 
-fn parse_oid(text: &str, what: impl Fn() -> String, place: &str) -> Result<Oid, ReadError> {
+pub(crate) fn parse_oid(
+    text: &str,
+    what: impl Fn() -> String,
+    place: &str,
+) -> Result<Oid, ReadError> {
     let whole = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let oid = whole.then(|| Oid::from_str(text).ok()).flatten();
     oid.ok_or_else(|| ReadError::NotFound { what: what(), place: place.to_owned() })

@@ -10,6 +10,8 @@ use crate::table::{Indexes, State};
 
 /// The format that [`State::to_bytes`] writes. Older ones are still read.
 const FORMAT: u32 = 1;
+/// More entries than a cluster writes in years; a backup can be restored so far on a million times.
+const LONG: u64 = 1 << 32;
 
 /// Why bytes are not a state.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +70,14 @@ impl State {
             removed_nodes: self.removed_nodes.values().copied().collect(),
         };
         rmp_serde::to_vec_named(&stored).map_err(SnapshotError::Encode)
+    }
+
+    /// The same, much later. What the cluster went on to do after this state was kept is gone, but copies of it are out
+    /// there, on nodes and with clients: none of them may look newer than what comes from here on.
+    #[must_use]
+    pub fn long_after(mut self) -> Self {
+        self.index = self.index.saturating_add(LONG);
+        self
     }
 
     /// The same without what makes it one cluster's: whoever founds another one from it writes down its own authority,

@@ -92,7 +92,10 @@ pub(crate) struct Fleet {
     pub(crate) repo: Repository,
     pub(crate) token: String,
     pub(crate) jobs: BTreeMap<String, usize>,
-    network: Network,
+    /// Where agents find the repository, and how often they look.
+    url: String,
+    interval: &'static str,
+    pub(crate) network: Network,
     dir: tempfile::TempDir,
 }
 
@@ -112,10 +115,26 @@ impl Fleet {
 
     /// The first agent alone, after something was made of its data directory.
     pub(crate) fn bare(prepare: impl FnOnce(&Agent)) -> Option<Self> {
+        Self::found("2s", |_, repo| repo.path().display().to_string(), prepare)
+    }
+
+    /// The same, with a repository elsewhere, which everybody looks at so often.
+    pub(crate) fn following(
+        interval: &'static str,
+        serve: impl FnOnce(&Network, &Repository) -> String,
+    ) -> Option<Self> {
+        Self::found(interval, serve, |_| {})
+    }
+
+    fn found(
+        interval: &'static str,
+        serve: impl FnOnce(&Network, &Repository) -> String,
+        prepare: impl FnOnce(&Agent),
+    ) -> Option<Self> {
         if !network::available() {
             return None;
         }
-        let mut fleet = Self::empty();
+        let mut fleet = Self::with(interval, serve);
         fleet.add("a", &["--bootstrap"]);
         prepare(&fleet.agents[0]);
         fleet.agents[0].launch();
@@ -125,12 +144,19 @@ impl Fleet {
 
     /// A network and a repository, and nobody who follows it.
     pub(crate) fn empty() -> Self {
+        Self::with("2s", |_, repo| repo.path().display().to_string())
+    }
+
+    fn with(interval: &'static str, serve: impl FnOnce(&Network, &Repository) -> String) -> Self {
+        let (network, repo) = (Network::new().expect("a network"), Repository::new());
         let fleet = Self {
             agents: Vec::new(),
-            repo: Repository::new(),
             token: String::new(),
             jobs: BTreeMap::new(),
-            network: Network::new().expect("a network"),
+            url: serve(&network, &repo),
+            interval,
+            repo,
+            network,
             dir: tempfile::tempdir().expect("a directory"),
         };
         fleet.repo.write("README", "jobs of a fleet");
@@ -166,10 +192,15 @@ impl Fleet {
     }
 
     pub(crate) fn commit(&mut self, count: usize, release: &str) {
+        self.push(count, release);
+        self.check_now();
+    }
+
+    /// A commit that nobody is told of; its ID.
+    pub(crate) fn push(&mut self, count: usize, release: &str) -> String {
         self.jobs.insert("web".to_owned(), count);
         self.repo.write("web.nomad.hcl", web(count, release));
-        self.repo.commit(&format!("web: release {release}"));
-        self.check_now();
+        self.repo.commit(&format!("web: release {release}"))
     }
 
     /// Has whoever leads look at the repository now rather than at its next turn.
@@ -187,13 +218,22 @@ impl Fleet {
     /// The same, with this in its configuration.
     pub(crate) fn add_configured(&mut self, name: &str, flags: &[&str], more: &str) -> usize {
         let machine = self.network.add().expect("a machine");
+        self.add_with(machine, name, flags, more)
+    }
+
+    /// The same on a machine that is there already.
+    pub(crate) fn add_on(&mut self, machine: Machine, name: &str, flags: &[&str]) -> usize {
+        self.add_with(machine, name, flags, PLAIN_CATALOG)
+    }
+
+    fn add_with(&mut self, machine: Machine, name: &str, flags: &[&str], more: &str) -> usize {
         let dir = self.dir.path().join(name);
         let config = self.config(name);
         std::fs::write(&config, format!("{CONFIG}{more}")).expect("a configuration");
-        let own = ["--interval", "2s", "--repo"].map(str::to_owned);
+        let own = ["--interval", self.interval, "--repo"].map(str::to_owned);
         let mut all: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         all.extend(own);
-        all.push(self.repo.path().display().to_string());
+        all.push(self.url.clone());
         all.push(format!("--config={}", config.display()));
         self.agents.push(Agent::new(name, machine, dir, all));
         self.agents.len() - 1

@@ -61,7 +61,8 @@ impl Follower {
             .machine
             .command(HERDER)
             .args(["alloc", "logs", "-f", &alloc.to_string()])
-            .env("HERDER_ADDR", format!("http://{}", agent.http()))
+            .env("HERDER_ADDR", agent.address())
+            .env("HERDER_CACERT", agent.authority())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -85,6 +85,16 @@ fn a_leader_cut_off_from_the_majority_refuses_and_comes_back() {
     fleet.wait_for("the majority to accept writes", |fleet| {
         Fleet::write(&fleet.agents[new], Duration::from_secs(4)).ok()
     });
+    // Nor does it answer what must be consistent; what it has it shows to whoever takes that.
+    let ask = |fleet: &Fleet, number: usize, path: &str| {
+        fleet.agents[number].client().with_timeout(Duration::from_secs(15)).raw(path)
+    };
+    let error = ask(&fleet, old, "/jobs?consistent").expect_err("a minority has no leader");
+    assert!(error.to_string().contains("No cluster leader"), "{error}");
+    ask(&fleet, old, "/jobs").expect("its own copy");
+    for number in (0..3).filter(|number| *number != old) {
+        ask(&fleet, number, "/jobs?consistent").expect("the majority has one");
+    }
     fleet.wait_for("the old leader to step down", |fleet| {
         fleet.agents[old].raft().is_some_and(|raft| !raft.leads).then_some(())
     });

@@ -5,6 +5,7 @@
 
 mod agent;
 mod audit;
+mod backup;
 mod disk;
 mod door;
 mod drain;
@@ -15,11 +16,16 @@ mod history;
 mod https;
 mod joining;
 mod leader;
+mod losses;
 mod network;
 mod own_authority;
+mod remote;
 mod restart;
 mod worker;
 
+#[path = "../../src/gitrepo/tests/follow/http_server.rs"]
+#[allow(dead_code, reason = "shared with the tests of mirrors")]
+mod http_server;
 #[path = "../end_to_end/load.rs"]
 #[allow(dead_code, reason = "shared with the end-to-end tests of one agent")]
 mod load;

@@ -93,6 +93,11 @@ impl Network {
         format!("{}-sw", self.name)
     }
 
+    /// This machine's own address there.
+    pub(crate) fn here(&self) -> Ipv4Addr {
+        self.address(1)
+    }
+
     fn address(&self, last: u8) -> Ipv4Addr {
         let [a, b, c] = self.subnet;
         Ipv4Addr::new(a, b, c, last)
@@ -183,6 +188,14 @@ impl Machine {
         for other in others.iter().filter(|other| other.address != self.address) {
             self.firewall(&format!("-A OUTPUT -d {} -j DROP", other.address)).expect("a rule");
         }
+    }
+
+    /// Is refused at one port of this address.
+    pub(crate) fn refused_at(&self, address: Ipv4Addr, port: u16) {
+        let rule = format!(
+            "-A OUTPUT -p tcp -d {address} --dport {port} -j REJECT --reject-with tcp-reset"
+        );
+        self.firewall(&rule).expect("a rule");
     }
 
     /// Loses this part of what comes from others.

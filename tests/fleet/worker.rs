@@ -22,16 +22,22 @@ fn a_worker_cut_off_runs_on_is_replaced_and_comes_back() {
     let before = fleet.processes();
     let watch = fleet.watch(&fleet.catalogs()[..3]);
 
+    let leader = fleet.wait_leader();
+    let term = |fleet: &mut Fleet| fleet.agents[leader].raft().map(|raft| raft.term);
+    let before_cut = fleet.wait_for("a term", term);
     fleet.agents[worker].machine.link(false);
     let cut = Instant::now();
-    let leader = fleet.wait_leader();
     fleet.wait_for("the worker to be lost", |fleet| {
         (fleet.node_status(leader, node)? == NodeStatus::Down).then_some(())
     });
     let silent = cut.elapsed();
     eprintln!("lost after {silent:?}, where {LOST_AFTER:?} is said");
     assert!(silent + std::time::Duration::from_millis(600) >= LOST_AFTER, "lost after {silent:?}");
-    assert!(silent < LOST_AFTER * 4, "lost after {silent:?}");
+    // Each election, as there are on a machine that is busy with other things, begins with a new leader's grace.
+    let elections = fleet.wait_for("a term", term).saturating_sub(before_cut);
+    let each = LOST_AFTER * 4;
+    let most = each * u32::try_from(elections + 1).unwrap_or(u32::MAX);
+    assert!(silent < most, "lost after {silent:?}, with {elections} elections");
     fleet.wait_for("what ran there to be replaced", |fleet| {
         let all = fleet.agents[leader].allocations()?;
         let elsewhere = all.iter().filter(|alloc| runs(alloc) && alloc.node_id != node);

@@ -286,6 +286,8 @@ pub(crate) struct RepoBlock {
     pub(crate) ca_file: Option<PathBuf>,
     /// How many jobs one commit may stop without approval: `"50%"` or a number.
     pub(crate) max_removals: Option<String>,
+    /// Who may say where the branch is while the leader cannot see it: `servers`, and IDs of nodes.
+    pub(crate) heads_from: Option<Vec<String>>,
     /// The environment whose vars files (`NAME.ENVIRONMENT.vars.hcl`) apply.
     pub(crate) env: Option<String>,
     /// Values for variables of the job files: text as for `-var`, or any other value as it is.

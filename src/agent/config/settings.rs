@@ -16,6 +16,7 @@ use super::containers;
 use super::faces::Faces;
 use super::file::{ClientBlock, File, PluginBlock, RepoBlock};
 use super::fleet::FleetSettings;
+use super::heads::HeadsFrom;
 use super::networks;
 use crate::arguments::AgentArguments;
 use crate::leaving::DrainOnShutdown;
@@ -60,6 +61,7 @@ pub(crate) struct Settings {
 pub(crate) struct RepoSettings {
     pub(crate) config: RepoConfig,
     pub(crate) intake: IntakeOptions,
+    pub(crate) heads_from: HeadsFrom,
 }
 
 impl RepoSettings {
@@ -240,9 +242,11 @@ fn repository(name: &str, block: &RepoBlock) -> anyhow::Result<RepoSettings> {
     };
     config.check()?;
     let inputs = inputs(name, block)?;
+    let heads_from = HeadsFrom::read(name, block.heads_from.as_deref())?;
     Ok(RepoSettings {
         config,
         intake: IntakeOptions { budget: budget(name, block.max_removals.as_deref())?, inputs },
+        heads_from,
     })
 }
 

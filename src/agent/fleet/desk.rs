@@ -16,12 +16,13 @@ use super::gathering::{Gathering, hand_on};
 use super::limits::Hosts;
 use super::messages::{
     AUTHORITY_KEY, CONSENSUS, HEAD_SEEN, HEARTBEAT, HOST_REFUSES, HTTP, HTTP_MORE, HeadSeen,
-    Heartbeat, HeartbeatAnswer, HostRefuses, HttpRequest, JOIN, JoinRequest, MoreRequest, RENEW,
-    RenewRequest, WHO, WhoAnswer, decode, encode,
+    Heartbeat, HeartbeatAnswer, HostRefuses, HttpRequest, JOIN, JoinRequest, MoreRequest, OBJECTS,
+    RENEW, RenewRequest, WHO, WhoAnswer, decode, encode,
 };
 use super::papers::{ALONE, Papers, number_of};
 use super::pieces::OpenBodies;
 use super::proxy::{self, Proxy};
+use super::relay::Relay;
 
 /// The request cannot be carried out; the words say why.
 const NO: Code = Code(100);
@@ -47,6 +48,7 @@ pub(crate) struct Desk {
     pub(crate) proxy: Proxy,
     /// Answers that other agents take in pieces.
     pub(crate) open: Arc<OpenBodies>,
+    pub(crate) relay: Relay,
     /// There once the agent's other parts have started.
     pub(crate) server: OnceLock<Server>,
     pub(crate) api: OnceLock<axum::Router>,
@@ -77,7 +79,8 @@ impl Handler for Desk {
             HEARTBEAT => self.heartbeat(peer, &body).await,
             RENEW => self.renew(peer, &body),
             AUTHORITY_KEY => self.authority_key(peer),
-            HEAD_SEEN => self.head_seen(&body).await,
+            HEAD_SEEN => self.head_seen(peer, &body).await,
+            OBJECTS => self.relay.give(peer, &body).await.map_err(no),
             HTTP => self.http(peer, &body).await,
             WHO => Ok(self.who()),
             HTTP_MORE => self.http_more(peer, &body).await,
@@ -191,7 +194,7 @@ impl Desk {
         Ok(Bytes::new())
     }
 
-    async fn head_seen(&self, body: &[u8]) -> Result<Bytes, Refused> {
+    async fn head_seen(&self, peer: &Peer, body: &[u8]) -> Result<Bytes, Refused> {
         if !self.consensus.is_leader() {
             return Err(self.not_leader());
         }
@@ -200,9 +203,8 @@ impl Desk {
         if state.repo(&seen.repo).is_some_and(|known| known.head.as_ref() == Some(&seen.commit)) {
             return Ok(Bytes::new());
         }
-        let server = self.server.get().ok_or_else(|| no("this agent is still starting"))?;
-        // The leader believes its own eyes alone: that somebody saw something only makes it look now.
-        server.check_now(Some(&seen.repo)).await.map_err(|error| no(error.to_string()))?;
+        // The leader believes its own eyes, as long as they see: that somebody saw something only makes it look now.
+        self.relay.look(peer, &seen).await.map_err(no)?;
         Ok(Bytes::new())
     }
 

@@ -28,11 +28,13 @@ pub(crate) const HTTP: Method = Method(7);
 
 /// A Git host refused a node because it is asked too often.
 pub(crate) const HOST_REFUSES: Method = Method(8);
+/// The leader asks for the objects of a commit that a node saw.
+pub(crate) const OBJECTS: Method = Method(9);
 
 /// Which cluster this is, for machines with a certificate of an authority that all know already.
-pub(crate) const WHO: Method = Method(9);
+pub(crate) const WHO: Method = Method(10);
 /// Asks for the next piece of an answer to [`HTTP`] that was not whole.
-pub(crate) const HTTP_MORE: Method = Method(10);
+pub(crate) const HTTP_MORE: Method = Method(11);
 
 /// A machine wants in.
 #[derive(Clone, Serialize, Deserialize)]
@@ -117,6 +119,20 @@ pub(crate) struct HostRefuses {
 pub(crate) struct HeadSeen {
     pub(crate) repo: String,
     pub(crate) commit: CommitId,
+    /// The branch that it is on; empty from versions that did not say.
+    #[serde(default)]
+    pub(crate) branch: String,
+}
+
+/// Asks for a pack of what a commit needs. The answer is its size in bytes, as eight of them, and a piece of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ObjectsRequest {
+    pub(crate) repo: String,
+    pub(crate) commit: CommitId,
+    /// Commits whose objects are not needed.
+    pub(crate) known: Vec<CommitId>,
+    /// Where in the pack the piece begins.
+    pub(crate) offset: u64,
 }
 
 /// A request of the HTTP API, for another node.

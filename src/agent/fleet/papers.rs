@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use identity::{
-    Authority, Clock, ClusterId, Credentials, DEFAULT_LIFETIME, Grant, NodeKey, Role, SecretText,
-    Trust,
+    Authority, Clock, ClusterId, Credentials, DEFAULT_LIFETIME, Grant, NodeKey, Peer, Role,
+    SecretText, Trust,
 };
 use model::NodeId;
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,14 @@ impl Papers {
             "this agent's certificate is not good any more; start it once with --join and a fresh token",
         )?;
         Ok(credentials)
+    }
+
+    /// The node that the certificate was issued to, whether or not it is still good.
+    pub(crate) fn node(&self) -> anyhow::Result<Option<NodeId>> {
+        let Some(certificate) = self.read("node.pem")? else { return Ok(None) };
+        let owner = Peer::from_pem(&certificate)
+            .with_context(|| format!("reading {}", self.dir.join("node.pem").display()))?;
+        Ok(owner.node)
     }
 
     pub(crate) fn store_authority(&self, certificate: &str) -> anyhow::Result<()> {

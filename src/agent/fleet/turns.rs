@@ -18,8 +18,8 @@ use super::messages::{HEAD_SEEN, HOST_REFUSES, HeadSeen, HostRefuses, encode};
 
 /// What was seen and not told yet.
 const QUEUE: usize = 64;
-/// How long the leader may take: it looks at the remote before it answers.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long the leader may take: before it answers it looks at the remote, and may ask this node for what it saw.
+const LIMIT: Duration = Duration::from_secs(240);
 /// The wait before the leader is told again, doubled up to [`LONGEST_RETRY`].
 const RETRY: Duration = Duration::from_secs(2);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
@@ -69,7 +69,8 @@ impl Turns for FleetTurns {
                 if is_known(&self.consensus.state(), &config.name, &commit) {
                     return;
                 }
-                Saw::Head(HeadSeen { repo: config.name.clone(), commit })
+                let (repo, branch) = (config.name.clone(), head.branch.clone());
+                Saw::Head(HeadSeen { repo, commit, branch })
             }
             Err(FetchError::RateLimited { retry_after, .. }) => {
                 let host = config.url.host().to_owned();
@@ -126,7 +127,7 @@ pub(crate) async fn tell(
     client: Arc<Client>,
     stop: CancellationToken,
 ) {
-    let mut heads: BTreeMap<String, CommitId> = BTreeMap::new();
+    let mut heads: BTreeMap<String, HeadSeen> = BTreeMap::new();
     let mut retry = RETRY;
     loop {
         let again = !heads.is_empty();
@@ -139,9 +140,9 @@ pub(crate) async fn tell(
             () = tokio::time::sleep(retry), if again => None,
         };
         match saw {
-            Some(Saw::Head(HeadSeen { repo, commit })) => {
+            Some(Saw::Head(head)) => {
                 retry = RETRY;
-                heads.insert(repo, commit);
+                heads.insert(head.repo.clone(), head);
             }
             Some(Saw::Refusal(refusal)) => {
                 if !consensus.is_leader() {
@@ -151,15 +152,14 @@ pub(crate) async fn tell(
             None => retry = (retry * 2).min(LONGEST_RETRY),
         }
         let state = consensus.state();
-        heads.retain(|repo, commit| !is_known(&state, repo, commit));
+        heads.retain(|repo, head| !is_known(&state, repo, &head.commit));
         if consensus.is_leader() {
             // It takes in what it sees itself.
             heads.clear();
         }
         let mut told = Vec::new();
-        for (repo, commit) in &heads {
-            let message = HeadSeen { repo: repo.clone(), commit: commit.clone() };
-            if tell_leader(&consensus, &client, HEAD_SEEN, encode(&message)).await {
+        for (repo, head) in &heads {
+            if tell_leader(&consensus, &client, HEAD_SEEN, encode(head)).await {
                 told.push(repo.clone());
             }
         }

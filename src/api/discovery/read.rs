@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::blocking::{DISCOVERY, hold, until_newer};
+use crate::control::{consistent, last_contact};
 use crate::params::Ask;
 use crate::refusal::Refusal;
 use crate::reply::{json, set};
@@ -26,14 +27,25 @@ pub(super) async fn read(
             return Err(Refusal::unavailable("No path to datacenter"));
         }
     }
+    let is_consistent = consistency == "consistent";
+    if is_consistent {
+        let state = consistent(app.control.as_ref()).await?;
+        // The catalog follows the state, and may be a moment behind it.
+        tokio::select! {
+            () = app.catalog.reaches(state.index()) => {}
+            () = ask.stopping.0.cancelled() => {}
+        }
+    }
     let changes = app.catalog.changed();
     until_newer(hold, changes, &ask.stopping.0, || index(&app.catalog.load())).await;
     let catalog = app.catalog.load();
     let mut response = body(&catalog)?;
     let headers = response.headers_mut();
     set(headers, "x-consul-index", index(&catalog).max(1));
-    set(headers, "x-consul-knownleader", app.control.raft().leader.is_some());
-    set(headers, "x-consul-lastcontact", 0);
+    let raft = app.control.raft();
+    let contact = if is_consistent && hold.is_none() { 0 } else { last_contact(&raft) };
+    set(headers, "x-consul-knownleader", raft.leader.is_some());
+    set(headers, "x-consul-lastcontact", contact);
     set(headers, "x-consul-effective-consistency", consistency);
     set(headers, "x-consul-query-backend", "blocking-query");
     set(headers, "x-consul-default-acl-policy", "allow");

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 
-use crate::fixture::{app, ask_discovery, discover};
+use crate::fixture::{app, ask_discovery, discover, leaderless};
 
 #[tokio::test]
 async fn answers_have_consuls_shapes() {
@@ -38,6 +38,21 @@ async fn every_read_carries_the_headers() {
         assert_eq!(answer.header("x-consul-effective-consistency"), "stale");
         assert_eq!(answer.header("content-type"), "application/json");
     }
+}
+
+#[tokio::test]
+async fn what_must_be_consistent_is_not_answered_without_a_leader() {
+    let answer = discover(&app(), "/v1/health/service/web?consistent").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("x-consul-effective-consistency"), "consistent");
+    let app = leaderless();
+    let answer = discover(&app, "/v1/health/service/web?consistent").await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(answer.text.starts_with("No cluster leader"), "{}", answer.text);
+    let answer = discover(&app, "/v1/health/service/web?stale").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("x-consul-knownleader"), "false");
+    assert_eq!(answer.header("x-consul-lastcontact"), "1234");
 }
 
 #[tokio::test]

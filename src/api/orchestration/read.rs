@@ -6,6 +6,7 @@ use state::State;
 
 use crate::app::App;
 use crate::blocking::{ORCHESTRATION, hold, until_newer};
+use crate::control::{consistent, last_contact};
 use crate::params::Ask;
 use crate::refusal::Refusal;
 use crate::reply::{json, set};
@@ -18,11 +19,19 @@ pub(super) async fn read<T: Serialize>(
     body: impl FnOnce(&State) -> Result<T, Refusal>,
 ) -> Result<Response, Refusal> {
     let hold = hold(ask, ORCHESTRATION, (app.jitter)())?;
+    // This agent's copy has everything that was answered by now, or there is no answer.
+    let is_consistent = ask.switch("consistent")?;
+    if is_consistent {
+        consistent(app.control.as_ref()).await?;
+    }
     let changes = app.control.index();
     until_newer(hold, changes, &ask.stopping.0, || index(&app.control.state())).await;
     let state = app.control.state();
     let mut response = json(&body(&state)?, ask.pretty())?;
     fresh(app, &mut response, index(&state));
+    if is_consistent && hold.is_none() {
+        set(response.headers_mut(), "x-nomad-lastcontact", 0);
+    }
     Ok(response)
 }
 
@@ -30,6 +39,7 @@ pub(super) async fn read<T: Serialize>(
 pub(super) fn fresh(app: &App, response: &mut Response, index: u64) {
     let headers = response.headers_mut();
     set(headers, "x-nomad-index", index.max(1));
-    set(headers, "x-nomad-knownleader", app.control.raft().leader.is_some());
-    set(headers, "x-nomad-lastcontact", 0);
+    let raft = app.control.raft();
+    set(headers, "x-nomad-knownleader", raft.leader.is_some());
+    set(headers, "x-nomad-lastcontact", last_contact(&raft));
 }

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-use crate::fixture::{App, alloc_id, app, call, deployment_id, get, node_id, post};
+use crate::fixture::{App, alloc_id, app, call, deployment_id, get, leaderless, node_id, post};
 use crate::params::Stopping;
 
 #[tokio::test]
@@ -113,6 +113,27 @@ async fn reads_say_how_fresh_they_are() {
     assert_eq!(answer.header("x-nomad-lastcontact"), "0");
     assert!(answer.text.starts_with("[\n    {"));
     assert!(answer.text.ends_with('\n'));
+}
+
+#[tokio::test]
+async fn what_must_be_consistent_is_not_answered_without_a_leader() {
+    let app = app();
+    let answer = get(&app, "/v1/jobs?consistent").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.header("x-nomad-lastcontact"), "0");
+    let app = leaderless();
+    for path in ["/v1/jobs", "/v1/nodes", "/v1/allocations"] {
+        let answer = get(&app, &format!("{path}?consistent")).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        assert!(answer.text.starts_with("No cluster leader"), "{}", answer.text);
+        // Its own copy it shows to everybody else, and says how old it may be.
+        for ask in ["", "?stale", "?consistent=false"] {
+            let answer = get(&app, &format!("{path}{ask}")).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}{ask}");
+            assert_eq!(answer.header("x-nomad-knownleader"), "false");
+            assert_eq!(answer.header("x-nomad-lastcontact"), "1234");
+        }
+    }
 }
 
 #[tokio::test]

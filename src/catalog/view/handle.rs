@@ -36,6 +36,8 @@ struct Shared {
     current: ArcSwap<Catalog>,
     writing: Mutex<()>,
     changes: watch::Sender<u64>,
+    /// How far the state was followed, whether or not that shows.
+    index: watch::Sender<u64>,
 }
 
 impl Default for CatalogHandle {
@@ -47,10 +49,12 @@ impl Default for CatalogHandle {
 impl CatalogHandle {
     /// Starts from a catalog.
     pub fn new(catalog: Catalog) -> Self {
+        let index = watch::Sender::new(catalog.index());
         let shared = Shared {
             current: ArcSwap::from_pointee(catalog),
             writing: Mutex::new(()),
             changes: watch::Sender::new(0),
+            index,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -90,6 +94,12 @@ impl CatalogHandle {
         self.load()
     }
 
+    /// Waits until the newest catalog is a view of the state at `index` or later; for as long as whoever asks waits.
+    pub async fn reaches(&self, index: u64) {
+        // The sender is ours, so that this does not fail.
+        let _ = self.shared.index.subscribe().wait_for(|followed| *followed >= index).await;
+    }
+
     /// Follows one change. Costs what the change touches; a rebuild costs the whole state.
     pub fn follow(&self, change: &Change) {
         match change {
@@ -118,7 +128,9 @@ impl CatalogHandle {
         let _one_at_a_time = self.shared.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Catalog::clone(&self.peek());
         let shows = change(&mut next);
+        let index = next.index();
         self.shared.current.store(Arc::new(next));
+        self.shared.index.send_replace(index);
         if shows {
             self.shared.changes.send_modify(|count| *count = count.wrapping_add(1));
         }

@@ -170,7 +170,7 @@ impl Mirror {
     }
 
     /// Commits that the mirror holds with everything they need.
-    fn followed(&self) -> Vec<Oid> {
+    pub(super) fn followed(&self) -> Vec<Oid> {
         match self.repo.references_glob(&format!("{FOLLOWED}*")) {
             Ok(all) => all.filter_map(|reference| reference.ok()?.target()).collect(),
             Err(_) => Vec::new(),

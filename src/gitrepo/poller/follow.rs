@@ -16,6 +16,7 @@ use super::{Ask, QUEUE};
 use crate::config::RepoConfig;
 use crate::error::{FetchError, ReadError};
 use crate::mirror::{Mirror, Refreshed};
+use crate::pack::{Given, TakeError};
 
 /// The longest wait after which whoever hands out turns is asked again, unless the interval is shorter.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
@@ -78,13 +79,8 @@ pub(super) async fn run(mut follower: Follower, mut asked: mpsc::Receiver<Ask>) 
             // A caller that no longer waits is no concern of ours.
             drop(answer.send(result.clone()));
         }
-        if is_news(last.as_ref(), &result) {
-            let repo = follower.config.name.clone();
-            let observation = Observation { repo, at: now(), result: result.clone() };
-            let sent = stop.run_until_cancelled(follower.events.send(observation)).await;
-            if !matches!(sent, Some(Ok(()))) {
-                break;
-            }
+        if is_news(last.as_ref(), &result) && !follower.tell(result.clone()).await {
+            break;
         }
         last = Some(result);
         let rest = Rest { history, alone: not_before };
@@ -139,6 +135,19 @@ impl Follower {
                     Ask::Check(answer) => waiting.push(answer),
                     Ask::Resolve(revision, answer) => {
                         drop(answer.send(self.resolve(mirror, &revision)));
+                    }
+                    // What the remote itself says counts, where it says something.
+                    Ask::Take(_, answer) if rest.history.failures == 0 => {
+                        drop(answer.send(Err(TakeError::Readable)));
+                    }
+                    Ask::Take(given, answer) => {
+                        let taken = self.take(mirror, &given);
+                        if let Ok(head) = &taken
+                            && !self.tell(Ok(head.clone())).await
+                        {
+                            return false;
+                        }
+                        drop(answer.send(taken));
                     }
                 }
             }
@@ -196,6 +205,27 @@ impl Follower {
         revision: &str,
     ) -> Result<model::CommitId, ReadError> {
         self.open(mirror)?.resolve(revision, &self.stop)
+    }
+
+    /// `false` when it is time to end.
+    async fn tell(&self, result: Result<Head, FetchError>) -> bool {
+        let observation = Observation { repo: self.config.name.clone(), at: now(), result };
+        let sent = self.stop.run_until_cancelled(self.events.send(observation)).await;
+        matches!(sent, Some(Ok(())))
+    }
+
+    fn take(&self, mirror: &mut Option<Mirror>, given: &Given) -> Result<Head, TakeError> {
+        let opened =
+            self.open(mirror).map_err(|error| TakeError::Mirror { detail: error.to_string() })?;
+        let Refreshed { commit, branch, .. } = opened.take(given, &self.stop)?;
+        let head = Head { commit, branch };
+        self.status.send_modify(|status| {
+            status.fetches += 1;
+            (status.head, status.branch) = (Some(head.commit.clone()), Some(head.branch.clone()));
+        });
+        let (repository, commit) = (self.config.name.as_str(), head.commit.id.short());
+        tracing::info!(repository, commit, "the branch moved, as another agent's mirror has it");
+        Ok(head)
     }
 
     fn note(&self, result: &Looked, failures: u32, wait: Duration) {

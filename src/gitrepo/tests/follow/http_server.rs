@@ -1,7 +1,7 @@
-//! `git http-backend` behind a few lines of HTTP on the loopback interface.
+//! `git http-backend` behind a few lines of HTTP on an address of this machine.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -27,9 +27,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves the repositories beneath a folder.
+    /// Serves the repositories beneath a folder, to this machine alone.
     pub(crate) fn start(root: &Path, mood: Mood) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::start_on(Ipv4Addr::LOCALHOST.into(), root, mood)
+    }
+
+    /// The same on another of this machine's addresses.
+    pub(crate) fn start_on(address: IpAddr, root: &Path, mood: Mood) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let server = Self { port, mood: Arc::new(Mutex::new(mood)), asked: Arc::default() };
         let (mood, asked) = (Arc::clone(&server.mood), Arc::clone(&server.asked));

@@ -1,6 +1,7 @@
 //! Mirrors and followers against real repositories, made with the `git` program in temporary folders.
 
 mod fixture;
+mod given;
 mod http;
 mod http_server;
 mod local;
