@@ -13,6 +13,10 @@ use state::{Command, Plan, State, StopAlloc};
 /// That one is unknown is: its node, which can be reached after all, is to say what became of it.
 type Wanted = BTreeMap<AllocId, (DesiredStatus, u64, Option<DeploymentId>, bool, bool)>;
 
+/// A log that goes on so far behind where it was is another one: it was restored from a backup, and what the node said
+/// since may be forgotten.
+const LEAP: u64 = 1 << 31;
+
 /// The server in this process.
 pub(crate) struct InProcess {
     server: Server,
@@ -79,7 +83,8 @@ impl Upstream for InProcess {
         loop {
             index.borrow_and_update();
             let state = self.server.state();
-            if self.is_news(&state, node) || after == 0 {
+            let leapt = state.index().saturating_sub(after) > LEAP;
+            if self.is_news(&state, node) || after == 0 || leapt {
                 let list = assignments(&state, node).inspect_err(|_| self.forget())?;
                 return Ok((state.index().max(1), list));
             }

@@ -17,8 +17,7 @@ use driver::{Driver, Progress};
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use model::{
-    AllocId, Allocation, ClientStatus, DesiredStatus, Group, JobVersion, TaskRunState, Timestamp,
-    Update,
+    AllocId, Allocation, DesiredStatus, Group, JobVersion, TaskRunState, Timestamp, Update,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -347,8 +346,10 @@ impl Runner {
             return;
         };
         self.gone = false;
-        if alloc.client == ClientStatus::Unknown {
-            // They could not reach this node, and wait to hear what became of it.
+        let job = self.record.job.clone();
+        let own = rules(&self.record, &job).map(|rules| self.record.lifecycle.status(rules));
+        if own != Some(alloc.client) {
+            // They could not reach this node, or have forgotten what it said: they were restored from a backup.
             self.reported = None;
         }
         if alloc.desired != DesiredStatus::Run {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use model::{AllocId, DeploymentId, DesiredStatus, NodeId, TaskRunState};
+use model::{AllocId, Allocation, DeploymentId, DesiredStatus, NodeId, TaskRunState};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -184,6 +184,13 @@ impl Gist {
     }
 }
 
+/// Whether the servers hold that something runs of which they were told that it is over: they were restored from a backup,
+/// or what they were told is on its way still.
+fn forgot(shared: &Shared, alloc: &Allocation) -> bool {
+    let over = |report: AllocReport| report.client.is_terminal();
+    !alloc.client.is_terminal() && shared.reports.of(alloc.id).is_some_and(over)
+}
+
 /// Hands assignments to runners.
 struct Dispatcher {
     shared: Arc<Shared>,
@@ -340,7 +347,7 @@ impl Dispatcher {
             match self.entries.get_mut(&id) {
                 Some(entry) => {
                     let gist = Some(Gist::of(&assignment));
-                    if entry.told != gist {
+                    if entry.told != gist || forgot(&self.shared, &assignment.alloc) {
                         entry.told = gist;
                         entry.desired = assignment.alloc.desired;
                         entry.wanted.send_replace(Wanted::Assigned(assignment));

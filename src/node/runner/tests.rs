@@ -165,6 +165,26 @@ async fn servers_that_could_not_reach_the_node_are_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn servers_that_forgot_that_it_is_over_are_told_again() {
+    let mut stage = Stage::new();
+    let assigned = assignment(JobType::Service, group(vec![task("web")]));
+    stage.assign(vec![assigned.clone()]).await;
+    stage.newest(ClientStatus::Running).await;
+    stage.assign(vec![stopped(&assigned)]).await;
+    stage.newest(ClientStatus::Complete).await;
+    let told = |seen: &[AllocReport]| {
+        seen.iter().filter(|report| report.client == ClientStatus::Complete).count()
+    };
+    let before = told(&stage.upstream.seen());
+    // As a backup has it that was made before they heard of it.
+    let running = changed(&stopped(&assigned), |alloc| alloc.client = ClientStatus::Running);
+    stage.assign(vec![running]).await;
+    stage.upstream.until(|seen| told(seen) > before).await;
+    assert!(stage.world.running().is_empty(), "nothing is started again");
+    stage.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_that_ends_is_started_again_and_then_fails() {
     let mut stage = Stage::new();
     stage.assign(vec![service()]).await;
