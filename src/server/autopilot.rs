@@ -113,6 +113,8 @@ struct Group<'a> {
     voters: Vec<Member>,
     learners: Vec<Member>,
     candidates: BTreeMap<NodeId, &'a Candidate>,
+    /// Whether fewer fit voters are there than are to vote. Found once: it takes a look at every node.
+    missing: bool,
 }
 
 impl<'a> Group<'a> {
@@ -121,7 +123,9 @@ impl<'a> Group<'a> {
         all.sort_by_key(|member| member.node);
         let (voters, learners) = all.into_iter().partition(|member| member.votes);
         let candidates = candidates.iter().map(|one| (one.node, one)).collect();
-        Self { options, voters, learners, candidates }
+        let mut group = Self { options, voters, learners, candidates, missing: false };
+        group.missing = group.fit() < group.wanted();
+        group
     }
 
     fn next(&self) -> Option<Action> {
@@ -197,14 +201,13 @@ impl<'a> Group<'a> {
 
     /// Lets go of learners that nobody needs.
     fn tidy(&self) -> Option<Action> {
-        let missing = self.fit() < self.wanted();
         // While a voter is silent, nobody knows yet who will be needed.
         let calm = self.voters.iter().all(|member| self.lives(member));
         self.learners
             .iter()
             .find(|member| {
                 let dead = member.silent_for > self.options.dead_after;
-                let useless = calm && !missing && !self.spreads_better(member.node);
+                let useless = calm && !self.missing && !self.spreads_better(member.node);
                 dead || useless || !self.may_serve(member.node)
             })
             .map(|member| Action::Remove(member.node))
@@ -226,8 +229,7 @@ impl<'a> Group<'a> {
 
     /// Whether a node's vote would be of use: one is missing or to be replaced, or it would stand better.
     fn is_needed(&self, node: NodeId) -> bool {
-        let missing = self.fit() < self.wanted();
-        self.may_serve(node) && (missing || (self.is_whole() && self.spreads_better(node)))
+        self.may_serve(node) && (self.missing || (self.is_whole() && self.spreads_better(node)))
     }
 
     fn fit(&self) -> usize {
