@@ -23,6 +23,8 @@ pub(crate) struct Agent {
     dir: PathBuf,
     /// Those it is started with each time.
     flags: Vec<String>,
+    /// What it is started with: the binary under test, or one of another version.
+    pub(crate) binary: PathBuf,
     child: Option<Child>,
 }
 
@@ -38,7 +40,7 @@ pub(crate) struct Raft {
 impl Agent {
     pub(crate) fn new(name: &str, machine: Machine, dir: PathBuf, flags: Vec<String>) -> Self {
         std::fs::create_dir_all(&dir).expect("a directory");
-        Self { name: name.to_owned(), machine, dir, flags, child: None }
+        Self { name: name.to_owned(), machine, dir, flags, binary: HERDER.into(), child: None }
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -78,7 +80,7 @@ impl Agent {
             .expect("a log");
         let child = self
             .machine
-            .command(HERDER)
+            .command(&self.binary)
             .args(["agent", "--log-level=debug", "--name", &self.name, "--bind"])
             .arg(self.machine.address.to_string())
             .arg("--data-dir")

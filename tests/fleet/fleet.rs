@@ -95,6 +95,8 @@ pub(crate) struct Fleet {
     /// Where agents find the repository, and how often they look.
     url: String,
     interval: &'static str,
+    /// What new agents are started with.
+    binary: PathBuf,
     pub(crate) network: Network,
     dir: tempfile::TempDir,
 }
@@ -109,6 +111,18 @@ impl Fleet {
     /// Three servers with `count` example servers on them. None where networks cannot be made.
     pub(crate) fn start(count: usize) -> Option<Self> {
         let mut fleet = Self::bare(|_| {})?;
+        fleet.grow(count);
+        Some(fleet)
+    }
+
+    /// The same, of agents of another version.
+    pub(crate) fn start_by(binary: PathBuf, count: usize) -> Option<Self> {
+        if !network::available() {
+            return None;
+        }
+        let mut fleet = Self::empty();
+        fleet.binary = binary;
+        fleet.begin(|_| {});
         fleet.grow(count);
         Some(fleet)
     }
@@ -135,11 +149,15 @@ impl Fleet {
             return None;
         }
         let mut fleet = Self::with(interval, serve);
-        fleet.add("a", &["--bootstrap"]);
-        prepare(&fleet.agents[0]);
-        fleet.agents[0].launch();
-        fleet.wait_for("the first agent", |fleet| fleet.agents[0].is_ready().then_some(()));
+        fleet.begin(prepare);
         Some(fleet)
+    }
+
+    fn begin(&mut self, prepare: impl FnOnce(&Agent)) {
+        self.add("a", &["--bootstrap"]);
+        prepare(&self.agents[0]);
+        self.agents[0].launch();
+        self.wait_for("the first agent", |fleet| fleet.agents[0].is_ready().then_some(()));
     }
 
     /// A network and a repository, and nobody who follows it.
@@ -155,6 +173,7 @@ impl Fleet {
             jobs: BTreeMap::new(),
             url: serve(&network, &repo),
             interval,
+            binary: crate::agent::HERDER.into(),
             repo,
             network,
             dir: tempfile::tempdir().expect("a directory"),
@@ -235,7 +254,9 @@ impl Fleet {
         all.extend(own);
         all.push(self.url.clone());
         all.push(format!("--config={}", config.display()));
-        self.agents.push(Agent::new(name, machine, dir, all));
+        let mut agent = Agent::new(name, machine, dir, all);
+        agent.binary.clone_from(&self.binary);
+        self.agents.push(agent);
         self.agents.len() - 1
     }
 
