@@ -1,5 +1,6 @@
 //! Three servers and many simulated nodes on one machine: `cargo bench --bench fleet -- --nodes 200 --allocations 1000`
-//! rolls a job out, and `-- --nodes 5000 --allocations 0` lets the nodes rest; then some of them fall silent.
+//! rolls a job out, and `-- --nodes 5000 --allocations 0 --calm 130` lets the nodes rest until the connections that they
+//! registered by are closed; then some of them fall silent.
 //!
 //! The servers are agents as anybody starts them. The nodes live in this process, each with a key, a certificate and a
 //! connection of its own over loopback, and do all that an agent's node does but run tasks. What an agent follows the
@@ -46,6 +47,8 @@ struct Arguments {
     allocations: usize,
     copies: usize,
     silent: usize,
+    /// Seconds before the fleet counts as being at rest. Connections that nobody uses are closed after 120.
+    calm: usize,
 }
 
 fn arguments() -> Arguments {
@@ -60,6 +63,7 @@ fn arguments() -> Arguments {
         allocations: value("--allocations", 1_000),
         copies: value("--copies", 4).clamp(1, nodes.max(1)),
         silent: value("--silent", 5),
+        calm: value("--calm", 3),
     }
 }
 
@@ -130,6 +134,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.allocations > 0 {
         roll_out(arguments, &repo, &nodes, &copies, (&servers, &leads)).await?;
     }
+    tokio::time::sleep(Duration::from_secs(arguments.calm as u64)).await;
     rest(&servers, &leads, nodes.len()).await?;
     fall_silent(arguments, &nodes, copy, &mut beats).await?;
     println!("load after: {}", cost::load());
@@ -301,7 +306,6 @@ async fn rest(
     leads: &watch::Receiver<String>,
     nodes: usize,
 ) -> anyhow::Result<()> {
-    tokio::time::sleep(Duration::from_secs(3)).await;
     let pid = servers.pid(&leads.borrow())?;
     let (begun, used) = (Instant::now(), cost::cpu(pid));
     tokio::time::sleep(REST).await;
