@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
 use identity::{ClientTls, Clock, ClusterId, JoinToken};
 use model::{NodeId, NodeRole};
-use rpc::{CallError, Class, Client};
+use rpc::{CallError, Class, Client, Method};
+use serde::de::DeserializeOwned;
 
 use super::messages::{JOIN, JoinAnswer, JoinRequest, decode, encode};
 use super::papers::{Membership, Papers, number_of};
@@ -60,7 +62,7 @@ pub(crate) async fn join(
         version: newcomer.version.to_owned(),
         addresses: newcomer.addresses.to_vec(),
     };
-    let answer = ask(&client, servers, &request).await?;
+    let answer: JoinAnswer = ask_any(&client, servers, JOIN, &encode(&request)).await?;
     if answer.cluster != parsed.cluster() {
         bail!("the server belongs to another cluster than the token");
     }
@@ -74,18 +76,22 @@ pub(crate) async fn join(
     Ok(membership)
 }
 
-async fn ask(
+/// Asks these servers, one after the other and again, until one answers.
+///
+/// # Errors
+/// When one says no, or none can be reached for a minute.
+pub(super) async fn ask_any<T: DeserializeOwned>(
     client: &Client,
     servers: &[String],
-    request: &JoinRequest,
-) -> anyhow::Result<JoinAnswer> {
+    method: Method,
+    body: &Bytes,
+) -> anyhow::Result<T> {
     let deadline = tokio::time::Instant::now() + REACH_LIMIT;
     let mut told = false;
     loop {
         let mut last = None;
         for server in servers {
-            let body = encode(request);
-            match client.call(server, Class::Control, JOIN, body, ANSWER_LIMIT).await {
+            match client.call(server, Class::Control, method, body.clone(), ANSWER_LIMIT).await {
                 Ok(body) => {
                     return decode(&body)
                         .map_err(anyhow::Error::msg)

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
 use identity::{ClientTls, Clock, Credentials, NodeKey, Peer, Trust};
 use model::NodeId;
-use rpc::{CallError, Class, Client};
+use rpc::Client;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::messages::{WHO, WhoAnswer, decode};
+use super::joining::ask_any;
+use super::messages::{WHO, WhoAnswer};
 use crate::config::OwnCertificates;
 
 /// How often it is looked whether the files changed.
@@ -24,12 +26,6 @@ const LIMIT: u64 = 64 * 1024;
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How often.
 const AGAIN: Duration = Duration::from_secs(24 * 3600);
-/// How long one server may take to say who the cluster is.
-const ANSWER_LIMIT: Duration = Duration::from_secs(20);
-/// How long is tried in all while no server can be reached.
-const REACH_LIMIT: Duration = Duration::from_secs(60);
-/// The wait between two rounds.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// The files, and what they held last.
 #[derive(Clone, Debug)]
@@ -207,35 +203,7 @@ pub(crate) async fn find_cluster(
     clock: &Clock,
 ) -> anyhow::Result<WhoAnswer> {
     let client = Client::new(ClientTls::new(credentials, clock.clone())?);
-    let deadline = tokio::time::Instant::now() + REACH_LIMIT;
-    let mut told = false;
-    loop {
-        let mut last = None;
-        for server in servers {
-            let asked = client.call(server, Class::Control, WHO, bytes::Bytes::new(), ANSWER_LIMIT);
-            match asked.await {
-                Ok(body) => {
-                    return decode(&body)
-                        .map_err(anyhow::Error::msg)
-                        .with_context(|| format!("the answer of {server}"));
-                }
-                Err(CallError::Refused { refused, .. })
-                    if refused.code.0 >= rpc::Code::FIRST_OF_HANDLERS.0 =>
-                {
-                    bail!("{server} does not let this machine join: {}", refused.words);
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        let Some(error) = last else { bail!("no server to join was named") };
-        if tokio::time::Instant::now() >= deadline {
-            return Err(error).context("no server could be asked to join");
-        }
-        if !std::mem::replace(&mut told, true) {
-            tracing::warn!("waiting for a server to join: {error}");
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+    ask_any(&client, servers, WHO, &Bytes::new()).await
 }
 
 #[cfg(test)]
