@@ -76,6 +76,8 @@ pub(crate) struct Fleet {
     servers: watch::Sender<Vec<String>>,
     listener: TcpListener,
     founds: bool,
+    /// Whether it belonged to the cluster before this start.
+    returns: bool,
     addresses: Vec<IpAddr>,
 }
 
@@ -112,6 +114,7 @@ pub(crate) async fn enter(
     let address = SocketAddr::new(advertised(settings), listener.local_addr()?.port());
     let addresses = reached_at(settings, address.ip());
     let mut founds = false;
+    let returns = known.is_some();
     let node = match (&known, was_alone, &fleet.beginning) {
         // Where all but the papers is gone, they still say which node this is.
         (Some(_), ..) => match papers.node()? {
@@ -204,6 +207,7 @@ pub(crate) async fn enter(
         servers,
         listener,
         founds,
+        returns,
         addresses,
     }))
 }
@@ -348,11 +352,12 @@ impl Fleet {
         let server = rpc::Server::new(tls, desk.clone(), admit, ServerLimits::default());
         let (listener, stopping) = (self.listener, stop.clone());
         tasks.spawn(async move { server.run(listener, stopping).await });
-        // One that opened no log and holds what servers alone hold has had one.
+        // One that was here before, opened no log and holds what servers alone hold has had one. Who is new may have a
+        // server's certificate of an authority of the operator's own.
         let has_log = settings.data_dir.join("raft/log.redb").exists();
         let was_server = self.credentials.peer().is_some_and(|peer| peer.role == Role::Server)
             || self.papers.authority()?.is_some();
-        let memory = match was_server && !has_log {
+        let memory = match self.returns && was_server && !has_log {
             true => Memory::Lost { caught_up: false },
             false => Memory::Whole,
         };
