@@ -24,11 +24,11 @@ mod restart;
 mod worker;
 
 #[path = "../../src/gitrepo/tests/follow/http_server.rs"]
-#[allow(dead_code, reason = "shared with the tests of mirrors")]
+#[expect(dead_code, reason = "shared with the tests of mirrors")]
 mod http_server;
 #[path = "../end_to_end/load.rs"]
-#[allow(dead_code, reason = "shared with the end-to-end tests of one agent")]
+#[expect(dead_code, reason = "shared with the end-to-end tests of one agent")]
 mod load;
 #[path = "../end_to_end/repository.rs"]
-#[allow(dead_code, reason = "shared with the end-to-end tests of one agent")]
+#[expect(dead_code, reason = "shared with the end-to-end tests of one agent")]
 mod repository;

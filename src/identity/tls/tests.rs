@@ -63,10 +63,11 @@ impl World {
     }
 }
 
-/// A handshake in memory: whom the server sees, or the first error of either side.
-fn handshake(client: &ClientTls, server: &ServerTls) -> Result<Option<Peer>, rustls::Error> {
-    let mut caller = ClientConnection::new(client.config(), ClientTls::server_name())?;
-    let mut called = ServerConnection::new(server.config())?;
+/// All of a handshake, in memory, up to the first error of either side.
+fn shake_hands(
+    caller: &mut ClientConnection,
+    called: &mut ServerConnection,
+) -> Result<(), rustls::Error> {
     while caller.is_handshaking() || called.is_handshaking() {
         let mut bytes = Vec::new();
         while caller.wants_write() {
@@ -81,6 +82,14 @@ fn handshake(client: &ClientTls, server: &ServerTls) -> Result<Option<Peer>, rus
         feed(&bytes, |rest| caller.read_tls(rest));
         caller.process_new_packets()?;
     }
+    Ok(())
+}
+
+/// A handshake in memory: whom the server sees, or the first error of either side.
+fn handshake(client: &ClientTls, server: &ServerTls) -> Result<Option<Peer>, rustls::Error> {
+    let mut caller = ClientConnection::new(client.config(), ClientTls::server_name())?;
+    let mut called = ServerConnection::new(server.config())?;
+    shake_hands(&mut caller, &mut called)?;
     assert_eq!(called.alpn_protocol(), Some(ALPN));
     Ok(server.peer(called.peer_certificates()).expect("verified already"))
 }
@@ -282,20 +291,7 @@ fn ask_over_https(
     let name = name.to_owned().try_into().expect("a name");
     let mut caller = ClientConnection::new(Arc::new(config), name)?;
     let mut called = ServerConnection::new(web.config())?;
-    while caller.is_handshaking() || called.is_handshaking() {
-        let mut bytes = Vec::new();
-        while caller.wants_write() {
-            caller.write_tls(&mut bytes).expect("memory");
-        }
-        feed(&bytes, |rest| called.read_tls(rest));
-        called.process_new_packets()?;
-        let mut bytes = Vec::new();
-        while called.wants_write() {
-            called.write_tls(&mut bytes).expect("memory");
-        }
-        feed(&bytes, |rest| caller.read_tls(rest));
-        caller.process_new_packets()?;
-    }
+    shake_hands(&mut caller, &mut called)?;
     Ok(caller.peer_certificates().expect("shown")[0].to_vec())
 }
 
