@@ -38,8 +38,7 @@ impl InProcess {
             .map(|alloc| StopAlloc {
                 alloc: alloc.id,
                 description: "the agent stopped and took its tasks with it".to_owned(),
-                client: None,
-                next: None,
+                ..StopAlloc::default()
             })
             .collect();
         if stop.is_empty() {

@@ -64,8 +64,8 @@ fn node() -> Node {
             disk_mb: 50_000,
             min_dynamic_port: 20_000,
             max_dynamic_port: 32_000,
-            host_networks: Vec::new(),
             reserved_ports: vec![22],
+            ..NodeResources::default()
         },
         ..Node::default()
     }
@@ -171,6 +171,7 @@ fn allocation() -> Allocation {
             memory_mb: 300,
             disk_mb: 300,
             ports: vec![port("admin", 9_000, 9_000), port("http", 20_123, 80)],
+            ..AllocResources::default()
         },
         created_at: at(5),
         modified_at: at(5),

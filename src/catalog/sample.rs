@@ -130,7 +130,7 @@ impl World {
     }
 
     pub(crate) fn stop(&mut self, alloc: AllocId) -> state::Applied {
-        let stop = StopAlloc { alloc, description: String::new(), client: None, next: None };
+        let stop = StopAlloc { alloc, ..StopAlloc::default() };
         let basis = self.state.index();
         self.apply(&Command::ApplyPlan(Box::new(Plan {
             basis,

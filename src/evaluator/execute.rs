@@ -420,7 +420,7 @@ impl<'a> Pass<'a, '_> {
                 alloc: alloc.id,
                 description: description.to_owned(),
                 client,
-                next: None,
+                ..StopAlloc::default()
             });
         }
         at

@@ -308,8 +308,13 @@ impl Fleet {
         let ports = request.group.network().map_or_else(Vec::new, |network| {
             room.ports.assign(&node, &network, seed ^ tie_break(0, node.id))
         });
-        let resources =
-            AllocResources { cpu: need.cpu, memory_mb: need.memory, disk_mb: need.disk, ports };
+        let resources = AllocResources {
+            cpu: need.cpu,
+            memory_mb: need.memory,
+            disk_mb: need.disk,
+            ports,
+            ..AllocResources::default()
+        };
         room.hold(&resources);
         room.writers.enter(request.group, request.index);
         Ok(Spot {

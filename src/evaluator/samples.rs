@@ -93,7 +93,7 @@ pub(crate) fn node(n: u32) -> Node {
             min_dynamic_port: 20_000,
             max_dynamic_port: 32_000,
             reserved_ports: vec![22],
-            host_networks: Vec::new(),
+            ..NodeResources::default()
         },
         host_volumes: [("shared".to_owned(), model::HostVolume::default())].into(),
         status: model::NodeStatus::Ready,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluation::Explanation;
 use crate::revision::Origin;
-use crate::{AllocId, DeploymentId, EvalId, JobId, NodeId, Timestamp};
+use crate::{AllocId, DeploymentId, EvalId, JobId, NodeId, TaskGrant, Timestamp};
 
 /// What the servers want of an allocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +94,9 @@ pub struct AllocResources {
     pub disk_mb: u64,
     /// Ports, in the order the group names them.
     pub ports: Vec<PortAssignment>,
+    /// What single tasks have for themselves alone, by task.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tasks: BTreeMap<String, TaskGrant>,
 }
 
 /// Where a task stands.
@@ -293,6 +296,9 @@ pub struct Allocation {
     pub previous: Option<AllocId>,
     /// The allocation that replaces this one.
     pub next: Option<AllocId>,
+    /// The allocation that took its room, if it was evicted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preempted_by: Option<AllocId>,
     /// Earlier replacements in the chain, oldest first; at most five are kept.
     pub reschedules: Vec<RescheduleEvent>,
     /// Why it exists and why it is where it is.

@@ -25,6 +25,10 @@ pub enum EvalTrigger {
     QueuedAllocs,
     /// A wait was over.
     Scheduled,
+    /// It lost its room to something more important.
+    Preemption,
+    /// Its time to run had come.
+    PeriodicJob,
 }
 
 /// How a pass ended.

@@ -7,6 +7,7 @@
 mod allocation;
 mod catalog;
 mod deployment;
+mod device;
 mod diagnostic;
 mod drain;
 mod environment;
@@ -23,6 +24,7 @@ mod placement;
 mod policy;
 mod quantity;
 mod revision;
+mod scheduling;
 pub mod secret;
 mod service;
 mod snapshot_file;
@@ -38,6 +40,7 @@ pub use allocation::{
 };
 pub use catalog::{Instance, InstanceCheck};
 pub use deployment::{Deployment, DeploymentGroup, DeploymentStatus};
+pub use device::{DeviceGrant, DeviceInstance, NodeDevice, TaskGrant};
 pub use diagnostic::{Diagnostic, Related, Severity};
 pub use drain::{DrainStatus, DrainStrategy, LastDrain};
 pub use environment::{TaskPaths, combined_meta, environment, lookup};
@@ -64,6 +67,7 @@ pub use quantity::{
     DurationError, Timestamp, format_duration, nanos, optional_nanos, parse_duration,
 };
 pub use revision::{FileChange, FileChangeKind, Origin, Revision, RevisionOutcome};
+pub use scheduling::{PlacementAlgorithm, Preemption, SchedulerConfig};
 pub use service::{Check, CheckRestart, CheckType, OnUpdate, Service, Weights};
 pub use snapshot_file::{SnapshotFileError, read_snapshot, write_snapshot};
 pub use spec::{JobStatus, JobVersion};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DrainStrategy, HostVolume, LastDrain, NodeId, Timestamp};
+use crate::{DrainStrategy, HostVolume, LastDrain, NodeDevice, NodeId, Timestamp};
 
 /// Whether a node answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +111,12 @@ pub struct NodeResources {
     /// Further addresses of the node, by names that job files use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub host_networks: Vec<HostNetwork>,
+    /// Cores that a task can have for itself alone, by number. Each is an equal share of `cpu`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cores: Vec<u16>,
+    /// Devices.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<NodeDevice>,
 }
 
 /// An address of a node that ports can be asked for at.

@@ -287,6 +287,7 @@ fn assemble(
             max_dynamic_port: settings.dynamic_ports.1,
             reserved_ports: settings.reserved_ports.clone(),
             host_networks: addresses::host_networks(&settings.host_networks, &machine.addresses),
+            ..NodeResources::default()
         },
         ..Node::default()
     }

@@ -232,8 +232,7 @@ impl Server {
         let stop = vec![StopAlloc {
             alloc: id,
             description: "alloc was stopped on request".to_owned(),
-            client: None,
-            next: None,
+            ..StopAlloc::default()
         }];
         let plan = Plan { basis: state.index(), at: self.now(), stop, ..Plan::default() };
         Ok(Command::ApplyPlan(Box::new(plan)))

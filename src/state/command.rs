@@ -284,7 +284,8 @@ pub struct TakeRevision {
 }
 
 /// An allocation to stop.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StopAlloc {
     /// Which.
     pub alloc: AllocId,
@@ -294,6 +295,9 @@ pub struct StopAlloc {
     pub client: Option<ClientStatus>,
     /// What replaces it.
     pub next: Option<AllocId>,
+    /// What takes its room, if it is stopped for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evicted_by: Option<AllocId>,
 }
 
 /// An allocation that takes on a newer version without a restart.

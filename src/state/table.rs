@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use model::{
     AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, JobId, JobStatus,
-    JobVersion, Node, NodeId, Revision,
+    JobVersion, Node, NodeId, Revision, SchedulerConfig,
 };
 
 use crate::record::{ClusterRecord, JobRecord, JoinToken, RemovedNode, RepoRecord};
@@ -29,6 +29,7 @@ pub struct State {
     pub(crate) cluster: Option<Arc<ClusterRecord>>,
     pub(crate) join_tokens: OrdMap<String, Arc<JoinToken>>,
     pub(crate) removed_nodes: OrdMap<NodeId, RemovedNode>,
+    pub(crate) scheduler: SchedulerConfig,
     pub(crate) indexes: Indexes,
 }
 
@@ -210,6 +211,11 @@ impl State {
     /// Whether a node is not let in again, whatever its certificate says.
     pub fn is_removed(&self, id: NodeId) -> bool {
         self.removed_nodes.contains_key(&id)
+    }
+
+    /// How placement chooses.
+    pub fn scheduler_config(&self) -> &SchedulerConfig {
+        &self.scheduler
     }
 
     /// The nodes that are being emptied, by ID.

@@ -42,7 +42,11 @@ impl State {
             let Ok(alloc) = self.alloc_or_reject(stop.alloc) else { continue };
             let mut alloc = Allocation::clone(alloc);
             if alloc.desired == DesiredStatus::Run {
-                alloc.desired = DesiredStatus::Stop;
+                alloc.desired = match stop.evicted_by {
+                    None => DesiredStatus::Stop,
+                    Some(_) => DesiredStatus::Evict,
+                };
+                alloc.preempted_by = stop.evicted_by;
                 alloc.desired_description.clone_from(&stop.description);
             }
             if let Some(client) = stop.client

@@ -191,8 +191,7 @@ fn a_stopped_allocation_is_no_longer_counted_as_healthy() {
     world.take("r", "c1", &[("a", file("a", 1))]);
     world.place(1, "a", 0, Some(1));
     world.report(1, ClientStatus::Running, Some(true));
-    let stop =
-        StopAlloc { alloc: alloc_id(1), description: String::new(), client: None, next: None };
+    let stop = StopAlloc { alloc: alloc_id(1), ..StopAlloc::default() };
     world.plan(Plan { stop: vec![stop], ..Plan::default() });
     let deployment = world.state.deployment(deployment_id(1)).expect("is known");
     assert_eq!(deployment.groups["g"].healthy, 0);

@@ -188,6 +188,7 @@ fn command(state: &State, step: &Step) -> Command {
                 description: "enough".into(),
                 client: (id % 4 == 0).then_some(ClientStatus::Lost),
                 next: (id % 2 == 0).then(|| alloc_id(id + 1)),
+                evicted_by: (id % 5 == 0).then(|| alloc_id(id + 2)),
             });
             let update = update.iter().map(|(id, version)| InPlaceUpdate {
                 alloc: alloc_id(*id),
