@@ -88,7 +88,7 @@ fn evaluate_job(
     for alloc in state.allocs_of_job(&record.id).filter(|alloc| !alloc.terminal()) {
         presence.enter(alloc.node, &alloc.group);
     }
-    let saved = (version.job.all_at_once && !record.stopped).then(|| fleet.clone());
+    let saved = (version.job.all_at_once && !record.stopped).then(|| fleet.saved());
     let mut pass = Pass {
         scene: &scene,
         fleet,
@@ -178,7 +178,7 @@ fn reconcile_groups<'a>(scene: &Scene<'a>, pass: &mut Pass<'a, '_>) -> Vec<Group
             let allocs = by_group.remove(group.name.as_str()).unwrap_or_default();
             let candidates = pass.candidates(scene.version, &group.name);
             let feasible = if scene.version.job.kind.per_node() {
-                candidates.nodes(pass.fleet)
+                pass.fleet.feasible(&candidates)
             } else {
                 Vec::new()
             };

@@ -16,8 +16,7 @@ use model::{
 use state::{Disconnected, InPlaceUpdate, StopAlloc};
 
 use crate::batches::{Ahead, sizes};
-use crate::feasible::Demands;
-use crate::place::{Candidates, Fleet, Presence, Request, Spot, alloc_id};
+use crate::place::{Candidates, Claim, Eviction, Fleet, Presence, Request, Spot, alloc_id};
 use crate::reconcile::{Gate, GroupWork, Replaced, Scene, Stop, Want, reschedule};
 
 /// What a job's pass adds to the plan.
@@ -88,7 +87,7 @@ impl<'a> Pass<'a, '_> {
         Rc::clone(entry.or_insert_with(|| {
             let none = model::Group::default();
             let group = version.job.group(group).unwrap_or(&none);
-            Rc::new(Candidates::new(Demands::of(&version.job, group)))
+            Rc::new(Candidates::new(&version.job, group))
         }))
     }
 
@@ -179,6 +178,9 @@ impl<'a> Pass<'a, '_> {
             } else {
                 self.find(work, want)
             };
+            if spot.is_err() {
+                self.evict(work, want, &mut tally.updates, &mut tally.reasons);
+            }
             let gap = want.rescheduled.is_none() && !want.canary;
             match spot {
                 Ok(_) if alone && self.runs_on(want) => {
@@ -283,14 +285,9 @@ impl<'a> Pass<'a, '_> {
         let Some(group) = want.version.job.group(&work.name) else {
             return Err(PlacementFailure { unplaced: 1, ..PlacementFailure::default() });
         };
-        let mut avoid: Vec<NodeId> = Vec::new();
-        if let (Some((previous, _)), Some(_)) = (want.previous, want.rescheduled) {
-            avoid.extend(previous.reschedules.iter().map(|event| event.node));
-            avoid.push(previous.node);
-        }
+        let avoid = avoided(want);
         let mut request = Request {
             id: self.next_id(want.version, &work.name),
-            group,
             index: want.index,
             group_name: &work.name,
             desired: work.desired,
@@ -305,8 +302,8 @@ impl<'a> Pass<'a, '_> {
                 Ok(spot) => return Ok(spot),
                 Err(mut failure) if bond == Bond::Volume => {
                     let reason = format!("sticky host volume is on node {}", previous.node_name);
-                    let others = failure.nodes_evaluated.saturating_sub(1);
-                    failure.filtered.insert(reason, others);
+                    failure.nodes_evaluated = self.fleet.ready();
+                    failure.filtered.insert(reason, failure.nodes_evaluated.saturating_sub(1));
                     return Err(failure);
                 }
                 // Its data is there: the place that it leaves is worth the wait.
@@ -315,6 +312,49 @@ impl<'a> Pass<'a, '_> {
             }
         }
         self.fleet.place(&candidates, &self.presence, &request)
+    }
+
+    /// Lets less important jobs make room, where the type of job may ask for it. What is placed there comes with the pass
+    /// after they have gone.
+    fn evict(
+        &mut self,
+        work: &GroupWork<'a>,
+        want: &Want<'a>,
+        updates: &mut DesiredUpdates,
+        reasons: &mut BTreeMap<String, u32>,
+    ) {
+        let (scene, job) = (self.scene, &want.version.job);
+        if !scene.state.scheduler_config().preemption.allows(job.kind) {
+            return;
+        }
+        let candidates = self.candidates(want.version, &work.name);
+        let avoid = avoided(want);
+        let request = Request {
+            id: self.next_id(want.version, &work.name),
+            index: want.index,
+            group_name: &work.name,
+            desired: work.desired,
+            avoid: &avoid,
+            only: want.only,
+        };
+        let claim = Claim { job: &scene.record.id, priority: job.priority };
+        let eviction = self.fleet.make_room(&candidates, &self.presence, &request, &claim);
+        let Eviction::Of(victims) = eviction else { return };
+        for victim in victims {
+            let words = format!(
+                "alloc was evicted: job {} of priority {} needs its room",
+                scene.record.id, job.priority
+            );
+            let reason = format!("evict: {} of job {}", victim.name, victim.job);
+            *reasons.entry(reason).or_default() += 1;
+            updates.preemptions += 1;
+            self.out.stop.push(StopAlloc {
+                alloc: victim.id,
+                description: words,
+                evicted_for: Some(scene.record.id.clone()),
+                ..StopAlloc::default()
+            });
+        }
     }
 
     /// Whether what it takes the place of may run still.
@@ -361,9 +401,10 @@ impl<'a> Pass<'a, '_> {
             origin: Arc::clone(&want.version.origin),
             resources: spot.resources,
             explanation: Some(Arc::new(Explanation {
-                reason: want.reason.clone(),
+                reason: want.reason.as_str().into(),
                 filtered: spot.refused,
-                scores: spot.scores,
+                scores: vec![spot.score],
+                best: spot.best,
             })),
             created_at: scene.now,
             modified_at: scene.now,
@@ -402,9 +443,8 @@ impl<'a> Pass<'a, '_> {
     fn makes_room(&mut self, work: &GroupWork<'a>, alloc: &Allocation, index: u32) -> bool {
         let candidates = self.candidates(self.scene.version, &work.name);
         !alloc.client.is_terminal()
-            && work
-                .group
-                .is_some_and(|group| self.fleet.fits_after(&candidates, group, index, alloc))
+            && work.group.is_some()
+            && self.fleet.fits_after(&candidates, index, alloc)
     }
 
     /// Adds an entry unless there is one; returns where it is.
@@ -416,6 +456,7 @@ impl<'a> Pass<'a, '_> {
     ) -> usize {
         let at = *self.out.stopped.entry(alloc.id).or_insert(self.out.stop.len());
         if at == self.out.stop.len() {
+            self.fleet.stops(alloc.id);
             self.out.stop.push(StopAlloc {
                 alloc: alloc.id,
                 description: description.to_owned(),
@@ -447,6 +488,14 @@ impl<'a> Pass<'a, '_> {
             self.ordinal,
         )
     }
+}
+
+/// The nodes where what a failed one replaces, and what that one replaced, have failed.
+fn avoided(want: &Want<'_>) -> Vec<NodeId> {
+    let (Some((previous, _)), Some(_)) = (want.previous, want.rescheduled) else {
+        return Vec::new();
+    };
+    previous.reschedules.iter().map(|event| event.node).chain([previous.node]).collect()
 }
 
 /// What ties a replacement to the node of what it replaces.

@@ -1,12 +1,16 @@
 //! Which nodes may run a group at all, whatever room they have.
 
+mod affinity;
 mod constraint;
+mod device;
 mod network;
 mod version;
 
 use model::{Group, Job, Node, VolumeRequest};
 
-use constraint::Compiled;
+pub(crate) use affinity::Affinities;
+pub(crate) use constraint::{Compiled, resolve};
+pub(crate) use device::{Devices, grants};
 
 use crate::volumes;
 
@@ -23,6 +27,8 @@ pub(crate) struct Demands {
     pub(crate) distinct_hosts: Option<Distinct>,
     /// The limits of `distinct_property`.
     pub(crate) distinct_properties: Vec<DistinctProperty>,
+    /// Whether something that is asked for is unique to each node, so that nodes of one class may differ in it.
+    escapes: bool,
 }
 
 /// Over which allocations something is distinct.
@@ -42,13 +48,6 @@ pub(crate) struct DistinctProperty {
     pub(crate) text: String,
 }
 
-impl DistinctProperty {
-    /// The node's value of the attribute.
-    pub(crate) fn value(&self, node: &Node) -> Option<String> {
-        constraint::resolve(&self.attribute, node).map(std::borrow::Cow::into_owned)
-    }
-}
-
 impl Demands {
     pub(crate) fn of(job: &Job, group: &Group) -> Self {
         let mut drivers: Vec<String> = group.tasks.iter().map(|task| task.driver.clone()).collect();
@@ -63,6 +62,7 @@ impl Demands {
             volumes: volumes::of_host(group).filter(|volume| !volume.per_alloc).cloned().collect(),
             distinct_hosts: None,
             distinct_properties: Vec::new(),
+            escapes: false,
         };
         let of_job = job.constraints.iter().map(|constraint| (Distinct::Job, constraint));
         let of_group = group
@@ -82,10 +82,19 @@ impl Demands {
                     limit: constraint.value.trim().parse().unwrap_or(1),
                     text: constraint.to_string(),
                 }),
-                _ => demands.constraints.push(Compiled::from(constraint)),
+                _ => {
+                    let sides = [&constraint.attribute, &constraint.value];
+                    demands.escapes |= sides.iter().any(|side| is_unique(side));
+                    demands.constraints.push(Compiled::from(constraint));
+                }
             }
         }
         demands
+    }
+
+    /// Whether nodes of one class may answer differently.
+    pub(crate) const fn escapes_class(&self) -> bool {
+        self.escapes
     }
 
     /// Whether the node lies where the job wants to be.
@@ -126,6 +135,11 @@ impl Demands {
         self.suits(node)?;
         self.volumes.iter().try_for_each(|volume| volumes::offered(volume, 0, node))
     }
+}
+
+/// Whether a text refers to what is unique to each node.
+pub(crate) fn is_unique(text: &str) -> bool {
+    text.contains("unique.")
 }
 
 /// `*` stands for any run of characters, `?` for one.

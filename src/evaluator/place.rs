@@ -1,179 +1,69 @@
 //! Finds a node for an allocation.
 //!
-//! Everything that knows how nodes are looked at is behind [`Fleet::place`]: candidates, room, ports and scores. All
-//! feasible nodes are considered. What an allocation holds counts until its node says that it is over, even when it is
-//! told to stop, so that a node is never over-committed while something is still ending.
+//! Everything that knows how nodes are looked at is behind [`Fleet::place`]: who will do, room, ports and scores. The
+//! best of all nodes that will do is found, not of a sample. What an allocation holds counts until its node says that it
+//! is over, even when it is told to stop, so that a node is never over-committed while something is still ending.
 
-use std::cell::OnceCell;
+mod asked;
+mod columns;
+mod evict;
+mod own;
+mod ranking;
+mod spread;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    AllocId, AllocResources, Allocation, Group, LifecycleHook, Node, NodeId, NodeScore,
-    PlacementFailure, seeded_uuid,
+    AllocId, AllocResources, Allocation, Group, Job, NodeId, NodeScore, PlacementFailure,
+    SchedulerConfig, seeded_uuid,
 };
 use state::State;
 
-use crate::feasible::{Demands, Distinct};
+use crate::feasible::{Demands, grants};
 use crate::ports::Ports;
 use crate::rank::{Standing, mix, tie_break};
-use crate::volumes::{Writers, of_host, offered};
+use crate::volumes::{of_host, offered};
+use asked::Asked;
+use columns::{Columns, choose_cores, fits_load};
+pub(crate) use evict::{Claim, Eviction};
+use own::Own;
+pub(crate) use own::Presence;
+use ranking::{Entry, Ranking, verdict};
 
 /// The best nodes that an explanation names.
 const EXPLAINED: usize = 5;
+/// Rankings that are kept at once: each is as long as there are nodes.
+const RANKINGS: usize = 64;
 
-/// A node with what is given away of it.
-#[derive(Clone)]
-struct Room {
-    node: Arc<Node>,
-    cpu: u64,
-    memory: u64,
-    disk: u64,
-    ports: Ports,
-    writers: Writers,
-}
-
-impl Room {
-    fn hold(&mut self, held: &AllocResources) {
-        self.cpu += held.cpu;
-        self.memory += held.memory_mb;
-        self.disk += held.disk_mb;
-        self.ports.take(&self.node, &held.ports);
-    }
-
-    /// Whether `need` fits; otherwise the dimension that is short.
-    fn fits(&self, need: &Need<'_>) -> Result<(), String> {
-        let all = &self.node.resources;
-        for (name, used, asked, there) in [
-            ("cpu", self.cpu, need.cpu, all.cpu),
-            ("memory", self.memory, need.memory, all.memory_mb),
-            ("disk", self.disk, need.disk, all.disk_mb),
-        ] {
-            if used.saturating_add(asked) > there {
-                return Err(name.to_owned());
-            }
-        }
-        self.writers.admit(need.group, need.index)?;
-        need.group.network().map_or(Ok(()), |network| self.ports.fits(&self.node, &network))
-    }
-}
-
-/// What one allocation of a group takes.
-pub(crate) struct Need<'a> {
-    group: &'a Group,
-    index: u32,
-    cpu: u64,
-    memory: u64,
-    disk: u64,
-}
-
-impl<'a> Need<'a> {
-    /// Tasks that never run at the same time share: the most that runs at once counts.
-    pub(crate) fn of(group: &'a Group, index: u32) -> Self {
-        let (mut main, mut before, mut after) = ((0, 0), (0, 0), (0, 0));
-        for task in &group.tasks {
-            let sum = match &task.lifecycle {
-                None => &mut main,
-                Some(lifecycle) => match lifecycle.hook {
-                    LifecycleHook::Prestart if lifecycle.sidecar => &mut main,
-                    LifecycleHook::Prestart => &mut before,
-                    LifecycleHook::Poststart => &mut main,
-                    LifecycleHook::Poststop => &mut after,
-                },
-            };
-            sum.0 += task.resources.cpu;
-            sum.1 += task.resources.memory_mb;
-        }
-        Self {
-            group,
-            index,
-            cpu: main.0.max(before.0).max(after.0),
-            memory: main.1.max(before.1).max(after.1),
-            disk: group.ephemeral_disk.size_mb,
-        }
-    }
-}
-
-/// Where the job's allocations are that count against being distinct or apart.
-#[derive(Clone, Default)]
-pub(crate) struct Presence {
-    by_node: BTreeMap<NodeId, BTreeMap<Arc<str>, u32>>,
-}
-
-impl Presence {
-    pub(crate) fn enter(&mut self, node: NodeId, group: &Arc<str>) {
-        *self.by_node.entry(node).or_default().entry(Arc::clone(group)).or_default() += 1;
-    }
-
-    pub(crate) fn leave(&mut self, node: NodeId, group: &str) {
-        if let Some(count) = self.by_node.get_mut(&node).and_then(|groups| groups.get_mut(group)) {
-            *count = count.saturating_sub(1);
-        }
-    }
-
-    fn count(&self, node: NodeId, over: Distinct, group: &str) -> u32 {
-        let Some(groups) = self.by_node.get(&node) else { return 0 };
-        match over {
-            Distinct::Job => groups.values().sum(),
-            Distinct::Group => groups.get(group).copied().unwrap_or(0),
-        }
-    }
-}
-
-/// The nodes that may run a group, found once for all its placements in a pass.
+/// What a group asks for, and where its job is already, for all its placements in a pass.
 pub(crate) struct Candidates {
-    pub(crate) demands: Demands,
-    found: OnceCell<Found>,
-}
-
-struct Found {
-    rooms: Vec<usize>,
-    refused: PlacementFailure,
+    asked: Arc<Asked>,
+    own: RefCell<Option<Own>>,
 }
 
 impl Candidates {
-    pub(crate) fn new(demands: Demands) -> Self {
-        Self { demands, found: OnceCell::new() }
+    pub(crate) fn new(job: &Job, group: &Group) -> Self {
+        Self { asked: Arc::new(Asked::of(job, group)), own: RefCell::new(None) }
     }
 
-    /// Their IDs, in order.
-    pub(crate) fn nodes(&self, fleet: &mut Fleet) -> Vec<NodeId> {
-        fleet.fill();
-        self.found(&fleet.rooms)
-            .rooms
-            .iter()
-            .filter_map(|at| fleet.rooms.get(*at))
-            .map(|room| room.node.id)
-            .collect()
-    }
-
-    fn found(&self, rooms: &[Room]) -> &Found {
-        self.found.get_or_init(|| {
-            let mut found = Found { rooms: Vec::new(), refused: PlacementFailure::default() };
-            for (at, room) in rooms.iter().enumerate() {
-                if !room.node.is_ready() {
-                    continue;
-                }
-                found.refused.nodes_evaluated += 1;
-                match self.demands.check(&room.node) {
-                    Ok(()) => found.rooms.push(at),
-                    Err(reason) => *found.refused.filtered.entry(reason).or_default() += 1,
-                }
-            }
-            found
-        })
+    /// What nodes must be, whatever room they have.
+    pub(crate) fn demands(&self) -> &Demands {
+        &self.asked.demands
     }
 }
 
 /// One allocation that needs a node.
 pub(crate) struct Request<'a> {
     pub(crate) id: AllocId,
-    pub(crate) group: &'a Group,
     /// Its index in the group, which names volumes of its own.
     pub(crate) index: u32,
     pub(crate) group_name: &'a Arc<str>,
-    /// Allocations wanted of the group, for anti-affinity.
+    /// Allocations wanted of the group, for anti-affinity and spread.
     pub(crate) desired: u32,
     /// Nodes where earlier attempts failed.
     pub(crate) avoid: &'a [NodeId],
@@ -186,8 +76,28 @@ pub(crate) struct Spot {
     pub(crate) node: NodeId,
     pub(crate) node_name: Arc<str>,
     pub(crate) resources: AllocResources,
-    pub(crate) refused: PlacementFailure,
-    pub(crate) scores: Vec<NodeScore>,
+    pub(crate) refused: Arc<PlacementFailure>,
+    pub(crate) score: NodeScore,
+    pub(crate) best: Option<Arc<Vec<NodeScore>>>,
+}
+
+/// A node that may be chosen, by what makes it better than others.
+#[derive(Clone, Copy)]
+struct Choice {
+    total: f64,
+    own: f64,
+    tie: u64,
+    at: usize,
+}
+
+impl Choice {
+    fn better(self, than: Option<Self>) -> bool {
+        than.is_none_or(|other| {
+            let order = self.total.total_cmp(&other.total);
+            order.then(self.own.total_cmp(&other.own)).then(other.tie.cmp(&self.tie))
+                == Ordering::Greater
+        })
+    }
 }
 
 /// All nodes and what is free on them, as a plan grows. Looked up when the first allocation needs a node: most passes
@@ -195,45 +105,87 @@ pub(crate) struct Spot {
 #[derive(Clone)]
 pub(crate) struct Fleet {
     state: State,
-    /// By node ID; empty until needed.
-    rooms: Vec<Room>,
+    config: SchedulerConfig,
+    /// Empty until needed.
+    columns: Columns,
     filled: bool,
+    rankings: BTreeMap<Arc<[u8]>, Ranking>,
+    /// How many groups were looked at.
+    serial: u64,
+    /// What each node bears once all that was told to stop is gone, and what was promised its room is there.
+    after: BTreeMap<usize, state::NodeLoad>,
+    /// What this pass tells to stop.
+    stopping: BTreeSet<AllocId>,
+    /// Nodes on which something was told to stop before, once somebody has asked.
+    leaving: Option<BTreeSet<usize>>,
 }
 
 impl Fleet {
     pub(crate) fn of(state: &State) -> Self {
-        Self { state: state.clone(), rooms: Vec::new(), filled: false }
+        Self {
+            state: state.clone(),
+            config: *state.scheduler_config(),
+            columns: Columns::default(),
+            filled: false,
+            rankings: BTreeMap::new(),
+            serial: 0,
+            after: BTreeMap::new(),
+            stopping: BTreeSet::new(),
+            leaving: None,
+        }
     }
 
     fn fill(&mut self) {
-        if std::mem::replace(&mut self.filled, true) {
-            return;
+        if !std::mem::replace(&mut self.filled, true) {
+            self.columns = Columns::of(&self.state);
         }
-        let rooms = self.state.nodes().map(|node| {
-            let mut room = Room {
-                node: Arc::clone(node),
-                cpu: 0,
-                memory: 0,
-                disk: 0,
-                ports: Ports::default(),
-                writers: Writers::default(),
-            };
-            for alloc in self.state.allocs_on_node(node.id) {
-                if alloc.client.is_terminal() {
-                    room.ports.wear(node, &alloc.resources.ports);
-                } else {
-                    room.hold(&alloc.resources);
-                    // Mostly a node offers nothing, and nobody has to look which job an allocation is of.
-                    if !node.host_volumes.is_empty()
-                        && let Some(group) = group_of(&self.state, alloc)
-                    {
-                        room.writers.enter(group, alloc.index);
-                    }
-                }
-            }
-            room
-        });
-        self.rooms = rooms.collect();
+    }
+
+    /// A copy to go back to. What can be worked out again is left out.
+    pub(crate) fn saved(&self) -> Self {
+        let mut saved = Self {
+            config: self.config,
+            columns: self.columns.clone(),
+            filled: self.filled,
+            serial: self.serial,
+            after: self.after.clone(),
+            stopping: self.stopping.clone(),
+            ..Self::of(&self.state)
+        };
+        saved.columns.touched.clear();
+        saved
+    }
+
+    /// Notes that an allocation is told to stop.
+    pub(crate) fn stops(&mut self, alloc: AllocId) {
+        self.stopping.insert(alloc);
+    }
+
+    /// Takes the ranking of what is asked for out, made or up to date.
+    fn ranking(&mut self, asked: &Arc<Asked>) -> Ranking {
+        self.fill();
+        if asked.writes {
+            self.columns.note_writers(&self.state);
+        }
+        if let Some(known) = self.rankings.remove(&*asked.key) {
+            return known;
+        }
+        Ranking::of(&self.columns, asked, self.config.algorithm)
+    }
+
+    fn put_back(&mut self, asked: &Asked, ranking: Ranking) {
+        if self.rankings.len() >= RANKINGS {
+            self.rankings.pop_first();
+        }
+        self.rankings.insert(asked.key.as_slice().into(), ranking);
+    }
+
+    /// The nodes that will do for a group, in order of ID.
+    pub(crate) fn feasible(&mut self, candidates: &Candidates) -> Vec<NodeId> {
+        let ranking = self.ranking(&candidates.asked);
+        let nodes = ranking.feasible().filter_map(|at| self.columns.ids.get(at).copied()).collect();
+        self.put_back(&candidates.asked, ranking);
+        nodes
     }
 
     /// Finds the best node and takes the room; or says why there is none.
@@ -243,145 +195,335 @@ impl Fleet {
         presence: &Presence,
         request: &Request<'_>,
     ) -> Result<Spot, PlacementFailure> {
-        self.fill();
-        let need = Need::of(request.group, request.index);
-        let found = candidates.found(&self.rooms);
+        let asked = &candidates.asked;
+        let mut ranking = self.ranking(asked);
+        let mut kept = candidates.own.borrow_mut();
+        let own = self.own(&mut kept, asked, &ranking, request);
+        ranking.catch_up(&self.columns, own.serial);
+        own.catch_up(&self.columns, &mut ranking, presence, request.group_name);
+        own.avoided = self.numbers(request.avoid);
+
+        let found = match request.only.map(|only| self.columns.find(only)) {
+            Some(Some(at)) => {
+                let verdict = refusal(&self.columns, &ranking, own, asked, request, at);
+                verdict.map(|()| at).map_err(|refusal| {
+                    Box::new(PlacementFailure {
+                        unplaced: 1,
+                        nodes_evaluated: 1,
+                        ..refusal.counted()
+                    })
+                })
+            }
+            Some(None) => Err(Box::default()),
+            None => {
+                let found = if asked.each_its_own {
+                    scan(&self.columns, &ranking, own, asked, request, ranking.feasible())
+                } else {
+                    pick(&self.columns, &mut ranking, own, asked, request)
+                };
+                found.ok_or_else(|| {
+                    Box::new(failure(&self.columns, &mut ranking, own, asked, request))
+                })
+            }
+        };
+        if found.is_ok() && own.best.is_none() && request.only.is_none() {
+            let best = best(&self.columns, &mut ranking, own);
+            own.best = Some(Arc::new(best));
+        }
+        let found = found.map(|at| {
+            let standing = own.standing(&self.columns, &ranking, at);
+            (at, standing, own.best.clone().filter(|_| request.only.is_none()))
+        });
+        let refused = ranking.refused();
+        for avoided in std::mem::take(&mut own.avoided) {
+            self.columns.touch(avoided as usize);
+        }
+        drop(kept);
+        self.put_back(asked, ranking);
+        let (at, standing, best) = found.map_err(|failure| *failure)?;
+        let (node, node_name, resources) = self.take(asked, request, at)?;
+        Ok(Spot { node, node_name, resources, refused, score: standing.explained(node), best })
+    }
+
+    fn own<'k>(
+        &mut self,
+        kept: &'k mut Option<Own>,
+        asked: &Asked,
+        ranking: &Ranking,
+        request: &Request<'_>,
+    ) -> &'k mut Own {
+        if kept.as_ref().is_some_and(|own| own.desired() != request.desired) {
+            *kept = None;
+        }
+        kept.get_or_insert_with(|| {
+            self.serial += 1;
+            Own::new(self.serial, &self.columns, asked, ranking, request.desired)
+        })
+    }
+
+    fn numbers(&self, nodes: &[NodeId]) -> Vec<u32> {
+        nodes.iter().filter_map(|node| Some(self.columns.find(*node)? as u32)).collect()
+    }
+
+    /// Gives an allocation what it asks for on a node that has it.
+    fn take(
+        &mut self,
+        asked: &Asked,
+        request: &Request<'_>,
+        at: usize,
+    ) -> Result<(NodeId, Arc<str>, AllocResources), PlacementFailure> {
+        let there = self.columns.nodes.get(at).cloned().zip(self.columns.load(at));
+        let Some((node, load)) = there else {
+            return Err(PlacementFailure { unplaced: 1, ..PlacementFailure::default() });
+        };
         let bits = request.id.uuid().as_u128();
         let seed = mix(bits as u64 ^ (bits >> 64) as u64);
-        let mut refused = found.refused.clone();
-        let property_counts = self.property_counts(candidates, presence, request);
-        // Best first; a handful, so that insertion beats sorting all.
-        let mut best: Vec<(f64, u64, usize, Standing)> = Vec::with_capacity(EXPLAINED + 1);
-        for &at in &found.rooms {
-            let Some(room) = self.rooms.get(at) else { continue };
-            if request.only.is_some_and(|only| only != room.node.id) {
-                continue;
-            }
-            if let Err(reason) =
-                distinct(candidates, presence, request, &room.node, &property_counts)
-            {
-                *refused.filtered.entry(reason).or_default() += 1;
-                continue;
-            }
-            let mut own = of_host(request.group).filter(|volume| volume.per_alloc);
-            if let Err(reason) =
-                own.try_for_each(|volume| offered(volume, request.index, &room.node))
-            {
-                *refused.filtered.entry(reason).or_default() += 1;
-                continue;
-            }
-            if let Err(dimension) = room.fits(&need) {
-                *refused.exhausted.entry(dimension).or_default() += 1;
-                continue;
-            }
-            let standing = Standing {
-                cpu: (room.cpu + need.cpu, room.node.resources.cpu),
-                memory: (room.memory + need.memory, room.node.resources.memory_mb),
-                collisions: presence.count(room.node.id, Distinct::Group, request.group_name),
-                desired: request.desired,
-                penalised: request.avoid.contains(&room.node.id),
-            };
-            let score = standing.total();
-            let tie = tie_break(seed, room.node.id);
-            let position = best
-                .iter()
-                .position(|(other, other_tie, ..)| {
-                    score.total_cmp(other).then(other_tie.cmp(&tie)) == Ordering::Greater
-                })
-                .unwrap_or(best.len());
-            if position < EXPLAINED {
-                best.insert(position, (score, tie, at, standing));
-                best.truncate(EXPLAINED);
-            }
-        }
-        let scores = best
-            .iter()
-            .filter_map(|(_, _, at, standing)| {
-                Some(standing.explained(self.rooms.get(*at)?.node.id))
-            })
-            .collect();
-        let Some(room) = best.first().and_then(|(_, _, at, _)| self.rooms.get_mut(*at)) else {
-            refused.unplaced = 1;
-            return Err(refused);
-        };
-        let node = Arc::clone(&room.node);
-        let ports = request.group.network().map_or_else(Vec::new, |network| {
-            room.ports.assign(&node, &network, seed ^ tie_break(0, node.id))
+        let ports = asked.network.as_ref().map_or_else(Vec::new, |network| {
+            Ports { node: &node, load }.choose(network, seed ^ tie_break(node.id))
         });
+        let devices = asked.devices.as_ref().and_then(|devices| devices.choose(&node, load).ok());
+        let devices = devices.map(|(given, _)| given).unwrap_or_default();
         let resources = AllocResources {
-            cpu: need.cpu,
-            memory_mb: need.memory,
-            disk_mb: need.disk,
+            cpu: asked.cpu_on(&node),
+            memory_mb: asked.memory_mb,
+            disk_mb: asked.disk_mb,
             ports,
-            ..AllocResources::default()
+            tasks: grants(choose_cores(&node, load, asked), devices),
         };
-        room.hold(&resources);
-        room.writers.enter(request.group, request.index);
-        Ok(Spot {
-            node: node.id,
-            node_name: Arc::from(node.name.as_str()),
-            resources,
-            refused,
-            scores,
-        })
+        self.columns.hold(at, &resources);
+        self.columns.write(at, &asked.group, request.index);
+        if let Some(after) = self.after.get_mut(&at) {
+            after.hold(&resources);
+        }
+        Ok((node.id, self.name(at), resources))
+    }
+
+    fn name(&self, at: usize) -> Arc<str> {
+        self.columns.names.get(at).cloned().unwrap_or_default()
     }
 
     /// Whether the group would fit on the node of `leaving` if that one were gone already.
     pub(crate) fn fits_after(
         &mut self,
         candidates: &Candidates,
-        group: &Group,
         index: u32,
         leaving: &Allocation,
     ) -> bool {
-        self.fill();
-        let Ok(at) = self.rooms.binary_search_by_key(&leaving.node, |room| room.node.id) else {
+        let asked = &candidates.asked;
+        let ranking = self.ranking(asked);
+        let at = self.columns.find(leaving.node).filter(|at| ranking.is_feasible(*at));
+        self.put_back(asked, ranking);
+        let Some((at, node)) = at.and_then(|at| Some((at, self.columns.nodes.get(at)?))) else {
             return false;
         };
-        if candidates.found(&self.rooms).rooms.binary_search(&at).is_err() {
-            return false;
-        }
-        let Some(room) = self.rooms.get(at) else { return false };
-        let mut room = room.clone();
-        room.cpu = room.cpu.saturating_sub(leaving.resources.cpu);
-        room.memory = room.memory.saturating_sub(leaving.resources.memory_mb);
-        room.disk = room.disk.saturating_sub(leaving.resources.disk_mb);
-        room.ports = room.ports.without(&room.node, &leaving.resources.ports);
+        let Some(load) = self.columns.load(at) else { return false };
+        let mut load = load.clone();
+        load.release(&leaving.resources);
+        let mut writers = self.columns.writers(at).cloned().unwrap_or_default();
         if let Some(group) = group_of(&self.state, leaving) {
-            room.writers.leave(group, leaving.index);
+            writers.leave(group, leaving.index);
         }
-        let mut own = of_host(group).filter(|volume| volume.per_alloc);
-        own.all(|volume| offered(volume, index, &room.node).is_ok())
-            && room.fits(&Need::of(group, index)).is_ok()
+        let mut own = of_host(&asked.group).filter(|volume| volume.per_alloc);
+        own.all(|volume| offered(volume, index, node).is_ok())
+            && writers.admit(&asked.group, index).is_ok()
+            && fits_load(node, &load, asked).is_ok()
     }
 
-    /// For each `distinct_property`, how many allocations have each value.
-    fn property_counts(
-        &self,
-        candidates: &Candidates,
-        presence: &Presence,
-        request: &Request<'_>,
-    ) -> Vec<BTreeMap<String, u32>> {
-        candidates
-            .demands
-            .distinct_properties
-            .iter()
-            .map(|property| {
-                let mut counts = BTreeMap::new();
-                for node in presence.by_node.keys() {
-                    let Ok(at) = self.rooms.binary_search_by_key(node, |room| room.node.id) else {
-                        continue;
-                    };
-                    let Some(room) = self.rooms.get(at) else { continue };
-                    if let Some(value) = property.value(&room.node) {
-                        let count = presence.count(*node, property.over, request.group_name);
-                        *counts.entry(value).or_default() += count;
-                    }
-                }
-                counts
-            })
-            .collect()
+    /// How many nodes can take anything.
+    pub(crate) fn ready(&mut self) -> u32 {
+        self.fill();
+        self.columns.ready.iter().filter(|ready| **ready).count() as u32
     }
+}
+
+/// The best node, by the tops of all cells.
+fn pick(
+    columns: &Columns,
+    ranking: &mut Ranking,
+    own: &mut Own,
+    asked: &Asked,
+    request: &Request<'_>,
+) -> Option<usize> {
+    let mut best: Option<Choice> = None;
+    let asked_parts = Standing {
+        affinity: asked.affinities.as_ref().map(|_| 0.0),
+        devices: asked.devices.as_ref().filter(|devices| devices.have_affinities()).map(|_| 0.0),
+        ..Standing::default()
+    };
+    for cell in 0..ranking.cells.len() {
+        let Some(domains) = ranking.cells.get(cell).map(|cell| &cell.domains) else { continue };
+        if own.limit_reached(domains).is_some() {
+            continue;
+        }
+        let spread = own.spread(domains);
+        let choice = |entry: Entry, collides: bool| {
+            let anti_affinity = collides.then_some(0.0);
+            let parts = Standing { packing: entry.sum, spread, anti_affinity, ..asked_parts };
+            Choice { total: parts.total(), own: entry.sum, tie: entry.tie, at: entry.node as usize }
+        };
+        let free = ranking.top(columns, cell, |node| own.is_apart(node));
+        let shared = own.top(columns, cell);
+        for choice in [free.map(|top| choice(top, false)), shared.map(|top| choice(top, true))]
+            .into_iter()
+            .flatten()
+        {
+            if choice.better(best) {
+                best = Some(choice);
+            }
+        }
+    }
+    let avoided: Vec<usize> = own.avoided.iter().map(|at| *at as usize).collect();
+    let last_resort = scan_choice(columns, ranking, own, asked, request, avoided.into_iter());
+    match last_resort {
+        Some(choice) if choice.better(best) => Some(choice.at),
+        _ => best.map(|choice| choice.at),
+    }
+}
+
+/// The best of some nodes, each looked at for itself.
+fn scan(
+    columns: &Columns,
+    ranking: &Ranking,
+    own: &Own,
+    asked: &Asked,
+    request: &Request<'_>,
+    nodes: impl Iterator<Item = usize>,
+) -> Option<usize> {
+    scan_choice(columns, ranking, own, asked, request, nodes).map(|choice| choice.at)
+}
+
+fn scan_choice(
+    columns: &Columns,
+    ranking: &Ranking,
+    own: &Own,
+    asked: &Asked,
+    request: &Request<'_>,
+    nodes: impl Iterator<Item = usize>,
+) -> Option<Choice> {
+    let mut best = None;
+    for at in nodes {
+        if refusal(columns, ranking, own, asked, request, at).is_err() {
+            continue;
+        }
+        let standing = own.standing(columns, ranking, at);
+        let choice = Choice {
+            total: standing.total(),
+            own: standing.base() + standing.anti_affinity.unwrap_or(0.0),
+            tie: columns.tie.get(at).copied().unwrap_or_default(),
+            at,
+        };
+        if choice.better(best) {
+            best = Some(choice);
+        }
+    }
+    best
+}
+
+/// The best nodes as they stand, for people: at most five.
+fn best(columns: &Columns, ranking: &mut Ranking, own: &mut Own) -> Vec<NodeScore> {
+    // Of few cells the best of each are looked at, of many the best one.
+    let depth = if ranking.cells.len() <= EXPLAINED { EXPLAINED } else { 1 };
+    let mut nodes: Vec<usize> = Vec::new();
+    for cell in 0..ranking.cells.len() {
+        let mut taken = Vec::with_capacity(depth);
+        while taken.len() < depth
+            && let Some(top) = ranking.top(columns, cell, |node| own.is_apart(node))
+        {
+            taken.push(top);
+            if let Some(cell) = ranking.cells.get_mut(cell) {
+                cell.heap.pop();
+            }
+        }
+        nodes.extend(taken.iter().map(|entry| entry.node as usize));
+        if let Some(cell) = ranking.cells.get_mut(cell) {
+            cell.heap.extend(taken);
+        }
+        nodes.extend(own.top(columns, cell).map(|entry| entry.node as usize));
+    }
+    let mut scores: Vec<(f64, u64, NodeScore)> = nodes
+        .into_iter()
+        .filter_map(|at| {
+            let standing = own.standing(columns, ranking, at);
+            let tie = columns.tie.get(at).copied()?;
+            Some((standing.total(), tie, standing.explained(*columns.ids.get(at)?)))
+        })
+        .collect();
+    scores.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    scores.into_iter().take(EXPLAINED).map(|(_, _, score)| score).collect()
+}
+
+/// Why a node will not do.
+enum Refusal {
+    /// It must not.
+    Filtered(String),
+    /// It has no room.
+    Exhausted(String),
+}
+
+impl Refusal {
+    fn counted(self) -> PlacementFailure {
+        let mut failure = PlacementFailure::default();
+        match self {
+            Self::Filtered(reason) => failure.filtered.insert(reason, 1),
+            Self::Exhausted(reason) => failure.exhausted.insert(reason, 1),
+        };
+        failure
+    }
+}
+
+/// Whether one node would do now, and why not.
+fn refusal(
+    columns: &Columns,
+    ranking: &Ranking,
+    own: &Own,
+    asked: &Asked,
+    request: &Request<'_>,
+    at: usize,
+) -> Result<(), Refusal> {
+    let Some(node) = columns.nodes.get(at) else {
+        return Err(Refusal::Filtered("the node is gone".to_owned()));
+    };
+    if !ranking.is_feasible(at) {
+        let reason = match verdict(asked, node) {
+            Err(reason) => reason,
+            Ok(()) => "the node takes nothing".to_owned(),
+        };
+        return Err(Refusal::Filtered(reason));
+    }
+    if own.is_taken(at) {
+        return Err(Refusal::Filtered("distinct_hosts".to_owned()));
+    }
+    if let Some(limit) = own.limit_reached(ranking.domains(at)) {
+        let property = asked.demands.distinct_properties.get(limit);
+        return Err(Refusal::Filtered(property.map_or_else(String::new, |p| p.text.clone())));
+    }
+    let mut volumes = of_host(&asked.group).filter(|volume| volume.per_alloc);
+    volumes
+        .try_for_each(|volume| offered(volume, request.index, node))
+        .map_err(Refusal::Filtered)?;
+    let short = columns.fits(at, asked, request.index);
+    short.map_err(|short| Refusal::Exhausted(short.as_str().to_owned()))
+}
+
+/// Why no node will do, counted over all.
+fn failure(
+    columns: &Columns,
+    ranking: &mut Ranking,
+    own: &Own,
+    asked: &Asked,
+    request: &Request<'_>,
+) -> PlacementFailure {
+    let mut failure = PlacementFailure::clone(&ranking.refused());
+    failure.exhausted.clear();
+    failure.unplaced = 1;
+    for at in ranking.feasible() {
+        match refusal(columns, ranking, own, asked, request, at) {
+            Err(Refusal::Filtered(reason)) => *failure.filtered.entry(reason).or_default() += 1,
+            Err(Refusal::Exhausted(short)) => *failure.exhausted.entry(short).or_default() += 1,
+            Ok(()) => {}
+        }
+    }
+    failure
 }
 
 /// What an allocation was placed as.
@@ -389,29 +531,6 @@ fn group_of<'a>(state: &'a State, alloc: &Allocation) -> Option<&'a Group> {
     let record = state.job(&alloc.job)?;
     let version = record.version(alloc.job_version).or_else(|| record.current())?;
     version.job.group(&alloc.group)
-}
-
-fn distinct(
-    candidates: &Candidates,
-    presence: &Presence,
-    request: &Request<'_>,
-    node: &Node,
-    property_counts: &[BTreeMap<String, u32>],
-) -> Result<(), String> {
-    if let Some(over) = candidates.demands.distinct_hosts
-        && presence.count(node.id, over, request.group_name) > 0
-    {
-        return Err("distinct_hosts".to_owned());
-    }
-    for (property, counts) in candidates.demands.distinct_properties.iter().zip(property_counts) {
-        let room = property
-            .value(node)
-            .is_some_and(|value| counts.get(&value).copied().unwrap_or(0) < property.limit);
-        if !room {
-            return Err(property.text.clone());
-        }
-    }
-    Ok(())
 }
 
 /// An allocation's ID: it follows from the job, its version, the group, and the state that the plan is made from.
@@ -425,6 +544,3 @@ pub(crate) fn alloc_id(job: &str, version: u64, group: &str, basis: u64, ordinal
         &ordinal.to_be_bytes(),
     ]))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,30 +1,14 @@
 //! Ports of a node: fixed ones, and dynamic ones that are spread over the node's range.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use model::{Network, Node, PortAssignment};
+use state::{NodeLoad, PortUse};
 
 use crate::rank::mix;
 
 /// Nomad's range, for nodes that name none.
 const DEFAULT_RANGE: (u16, u16) = (20_000, 32_000);
-
-/// The ports of a node that are given away. Each of its addresses has its own.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ports {
-    /// At the node's own address, which is nearly all there are.
-    own: Given,
-    /// At its host networks' addresses.
-    elsewhere: BTreeMap<Box<str>, Given>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Given {
-    taken: BTreeSet<u16>,
-    /// Held until lately. Given away again only when nothing else is left: a client may still believe that the old
-    /// instance is there.
-    worn: BTreeSet<u16>,
-}
 
 /// One address of a node, and what is kept there for others.
 struct At<'a> {
@@ -55,48 +39,46 @@ impl At<'_> {
     }
 }
 
-impl Ports {
-    pub(crate) fn take(&mut self, node: &Node, ports: &[PortAssignment]) {
-        for port in ports {
-            self.holder(node, port).taken.insert(port.value);
-        }
+/// The ports of a node, and those of them that are given away.
+#[derive(Clone, Copy)]
+pub(crate) struct Ports<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) load: &'a NodeLoad,
+}
+
+/// What is given away at one address. The node's own may have a second name.
+struct Given<'a>([Option<&'a PortUse>; 2]);
+
+impl Given<'_> {
+    fn holds(&self, port: u16) -> bool {
+        self.0.iter().flatten().any(|ports| ports.taken.binary_search(&port).is_ok())
     }
 
-    pub(crate) fn wear(&mut self, node: &Node, ports: &[PortAssignment]) {
-        for port in ports {
-            self.holder(node, port).worn.insert(port.value);
-        }
+    /// Held until lately. Given away again only when nothing else is left: a client may still believe that the old
+    /// instance is there.
+    fn wears(&self, port: u16) -> bool {
+        self.0.iter().flatten().any(|ports| ports.worn.binary_search(&port).is_ok())
     }
 
-    /// The same without what `ports` hold.
-    pub(crate) fn without(&self, node: &Node, ports: &[PortAssignment]) -> Self {
-        let mut rest = self.clone();
-        for port in ports {
-            rest.holder(node, port).taken.remove(&port.value);
-        }
-        rest
+    fn taken(&self) -> impl Iterator<Item = u16> {
+        self.0.iter().flatten().flat_map(|ports| ports.taken.iter().copied())
     }
+}
 
-    /// Where an assigned port counts.
-    fn holder(&mut self, node: &Node, port: &PortAssignment) -> &mut Given {
-        if port.host_network.is_none() || port.host_ip == node.address {
-            &mut self.own
-        } else {
-            self.elsewhere.entry(port.host_ip.as_str().into()).or_default()
-        }
-    }
-
-    fn at(&self, at: &At<'_>) -> Option<&Given> {
-        if at.own { Some(&self.own) } else { self.elsewhere.get(at.address) }
+impl<'a> Ports<'a> {
+    fn given(&self, at: &At<'_>) -> Given<'a> {
+        let load = self.load;
+        Given([at.own.then_some(&load.ports), load.elsewhere.get(at.address)])
     }
 
     /// Whether all ports that `network` asks for could be had; otherwise what is missing.
-    pub(crate) fn fits(&self, node: &Node, network: &Network) -> Result<(), String> {
+    pub(crate) fn fits(&self, network: &Network) -> Result<(), String> {
+        let node = self.node;
         let missing = |name: &str| format!("network: no host network {name}");
         for port in &network.reserved_ports {
             let name = port.network();
             let at = At::of(node, name).ok_or_else(|| missing(name.unwrap_or_default()))?;
-            let held = self.at(&at).is_some_and(|given| given.taken.contains(&port.value));
+            let held = self.given(&at).holds(port.value);
             if at.is_reserved(port.value) || held && !port.ignore_collision {
                 return Err(format!("network: port {} is taken", port.value));
             }
@@ -116,32 +98,25 @@ impl Ports {
                 port.network() != name
                     && At::of(node, port.network()).is_some_and(|other| other.address == at.address)
             });
-            self.has_room(node, network, &at, count + others.count())?;
+            self.has_room(network, &at, count + others.count())?;
         }
         Ok(())
     }
 
     /// Whether `count` dynamic ports are left at an address.
-    fn has_room(
-        &self,
-        node: &Node,
-        network: &Network,
-        at: &At<'_>,
-        count: usize,
-    ) -> Result<(), String> {
-        let (first, last) = range(node);
-        let none = Given::default();
-        let given = self.at(at).unwrap_or(&none);
+    fn has_room(&self, network: &Network, at: &At<'_>, count: usize) -> Result<(), String> {
+        let (first, last) = range(self.node);
+        let given = self.given(at);
         let reserved = at.reserved.iter().map(|ports| ports.len()).sum::<usize>();
         // Mostly the range is far from full, and nobody has to look which ports lie in it.
-        let most = given.taken.len() + reserved + network.reserved_ports.len() + count;
-        if most <= usize::from(last - first) {
+        let taken: usize = given.0.iter().flatten().map(|ports| ports.taken.len()).sum();
+        if taken + reserved + network.reserved_ports.len() + count <= usize::from(last - first) {
             return Ok(());
         }
         let inside = |port: &u16| (first..=last).contains(port);
         let mut blocked: BTreeSet<u16> =
             at.reserved.iter().flat_map(|ports| ports.iter()).copied().filter(inside).collect();
-        blocked.extend(given.taken.range(first..=last));
+        blocked.extend(given.taken().filter(inside));
         blocked.extend(network.reserved_ports.iter().map(|port| port.value).filter(inside));
         let all = usize::from(last - first) + 1;
         if all - blocked.len() < count {
@@ -150,44 +125,39 @@ impl Ports {
         Ok(())
     }
 
-    /// Gives ports for `network`, which must fit. The search starts at a point that follows from the seed.
-    pub(crate) fn assign(
-        &mut self,
-        node: &Node,
-        network: &Network,
-        seed: u64,
-    ) -> Vec<PortAssignment> {
-        let (first, last) = range(node);
+    /// Chooses ports for `network`, which must fit. The search starts at a point that follows from the seed.
+    pub(crate) fn choose(&self, network: &Network, seed: u64) -> Vec<PortAssignment> {
+        let (first, last) = range(self.node);
         let span = u64::from(last - first) + 1;
-        let fixed: BTreeSet<u16> = network.reserved_ports.iter().map(|port| port.value).collect();
-        let none = Given::default();
-        let mut out = Vec::new();
+        let mut out: Vec<PortAssignment> = Vec::with_capacity(network.ports().count());
         for (index, port) in network.ports().enumerate() {
-            let Some(at) = At::of(node, port.network()) else { continue };
+            let Some(at) = At::of(self.node, port.network()) else { continue };
             let value = if index < network.reserved_ports.len() {
                 port.value
             } else {
-                let given = self.at(&at).unwrap_or(&none);
+                let given = self.given(&at);
                 let start = mix(seed ^ mix(index as u64)) % span;
+                let chosen = |port: u16| {
+                    out.iter().any(|known| known.value == port && known.host_ip == at.address)
+                        || network.reserved_ports.iter().any(|fixed| fixed.value == port)
+                };
                 let candidates = || {
                     (0..span)
                         .map(|step| first + ((start + step) % span) as u16)
-                        .filter(|port| !given.taken.contains(port) && !fixed.contains(port))
-                        .filter(|port| !at.is_reserved(*port))
+                        .filter(|port| !given.holds(*port) && !at.is_reserved(*port))
+                        .filter(|port| !chosen(*port))
                 };
-                let fresh = candidates().find(|port| !given.worn.contains(port));
+                let fresh = candidates().find(|port| !given.wears(*port));
                 let Some(value) = fresh.or_else(|| candidates().next()) else { continue };
                 value
             };
-            let assigned = PortAssignment {
+            out.push(PortAssignment {
                 label: port.label.clone(),
                 value,
                 to: port.inner().unwrap_or(value),
                 host_ip: at.address.to_owned(),
                 host_network: port.network().map(Into::into),
-            };
-            self.holder(node, &assigned).taken.insert(value);
-            out.push(assigned);
+            });
         }
         out
     }
@@ -201,7 +171,29 @@ fn range(node: &Node) -> (u16, u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::Port;
+    use model::{AllocResources, Port};
+
+    /// A load that grows as ports are given away.
+    #[derive(Default)]
+    struct Held(NodeLoad);
+
+    impl Held {
+        fn fits(&self, node: &Node, network: &Network) -> Result<(), String> {
+            Ports { node, load: &self.0 }.fits(network)
+        }
+
+        fn assign(&mut self, node: &Node, network: &Network, seed: u64) -> Vec<PortAssignment> {
+            let ports = Ports { node, load: &self.0 }.choose(network, seed);
+            self.0.hold(&AllocResources { ports: ports.clone(), ..AllocResources::default() });
+            ports
+        }
+
+        fn without(&self, ports: &[PortAssignment]) -> Self {
+            let mut load = self.0.clone();
+            load.release(&AllocResources { ports: ports.to_vec(), ..AllocResources::default() });
+            Self(load)
+        }
+    }
 
     fn network(fixed: &[u16], dynamic: usize) -> Network {
         let port = |value: u16| Port { label: format!("p{value}"), value, ..Port::default() };
@@ -225,7 +217,7 @@ mod tests {
     #[test]
     fn dynamic_ports_skip_what_is_held() {
         let node = narrow();
-        let mut ports = Ports::default();
+        let mut ports = Held::default();
         let given = ports.assign(&node, &network(&[101], 2), 7);
         let mut values: Vec<u16> = given.iter().map(|port| port.value).collect();
         values.sort_unstable();
@@ -237,16 +229,15 @@ mod tests {
             ports.fits(&node, &network(&[22], 0)),
             Err("network: port 22 is taken".to_owned())
         );
-        assert!(ports.without(&node, &given).fits(&node, &network(&[101], 2)).is_ok());
+        assert!(ports.without(&given).fits(&node, &network(&[101], 2)).is_ok());
     }
 
     #[test]
     fn worn_ports_come_last() {
         let node = narrow();
         for seed in 0..20 {
-            let mut ports = Ports::default();
-            let worn = |value| PortAssignment { value, ..PortAssignment::default() };
-            ports.wear(&node, &[worn(101), worn(102)]);
+            let mut ports = Held::default();
+            ports.0.ports.worn = vec![101, 102];
             assert_eq!(ports.assign(&node, &network(&[], 1), seed)[0].value, 103, "seed {seed}");
             assert_eq!(ports.assign(&node, &network(&[], 1), seed).len(), 1, "a worn one is left");
         }
@@ -277,7 +268,7 @@ mod tests {
             dynamic_ports: ports.iter().filter(|port| port.value == 0).cloned().collect(),
             ..Network::default()
         };
-        let mut ports = Ports::default();
+        let mut ports = Held::default();
         let both = asked(&[at("", "own", 80), at("public", "out", 80)]);
         assert_eq!(ports.fits(&node, &both), Ok(()));
         let given = ports.assign(&node, &both, 1);
@@ -315,7 +306,7 @@ mod tests {
             ports.fits(&node, &dynamic("same", 3)),
             Err("network: dynamic ports".to_owned())
         );
-        assert!(ports.without(&node, &given).fits(&node, &both).is_ok());
+        assert!(ports.without(&given).fits(&node, &both).is_ok());
     }
 
     proptest::proptest! {
@@ -328,7 +319,7 @@ mod tests {
             seed in proptest::num::u64::ANY,
         ) {
             let node = two_addresses();
-            let mut ports = Ports::default();
+            let mut ports = Held::default();
             let mut given = BTreeSet::new();
             for ask in asks {
                 let named: Vec<Port> = ask
@@ -364,7 +355,7 @@ mod tests {
     fn seeds_spread_the_choice() {
         let node = Node::default();
         let chosen: BTreeSet<u16> = (0..50)
-            .map(|seed| Ports::default().assign(&node, &network(&[], 1), seed)[0].value)
+            .map(|seed| Held::default().assign(&node, &network(&[], 1), seed)[0].value)
             .collect();
         assert!(chosen.len() > 40, "{chosen:?}");
     }

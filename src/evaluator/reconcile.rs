@@ -222,7 +222,7 @@ impl<'a> Scene<'a> {
             return change;
         }
         if let Some(Err(reason)) =
-            self.state.node(alloc.node).map(|node| candidates.demands.suits(node))
+            self.state.node(alloc.node).map(|node| candidates.demands().suits(node))
         {
             return Change::Destructive(format!("constraint {reason}"));
         }

@@ -296,9 +296,9 @@ pub struct Allocation {
     pub previous: Option<AllocId>,
     /// The allocation that replaces this one.
     pub next: Option<AllocId>,
-    /// The allocation that took its room, if it was evicted.
+    /// The job that takes its room, if it was evicted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub preempted_by: Option<AllocId>,
+    pub evicted_for: Option<JobId>,
     /// Earlier replacements in the chain, oldest first; at most five are kept.
     pub reschedules: Vec<RescheduleEvent>,
     /// Why it exists and why it is where it is.

@@ -1,10 +1,11 @@
 //! One pass of the evaluator over one job, and why it decided as it did (law 8).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeploymentId, EvalId, JobId, NodeId, Timestamp};
+use crate::{DeploymentId, EvalId, JobId, NodeScore, Timestamp};
 
 /// What made a pass necessary. Nomad's names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,8 @@ pub struct DesiredUpdates {
     pub destructive_update: u32,
     /// New canaries.
     pub canary: u32,
+    /// Allocations of other jobs that make room.
+    pub preemptions: u32,
 }
 
 impl DesiredUpdates {
@@ -85,32 +88,29 @@ pub struct PlacementFailure {
     pub unplaced: u32,
 }
 
-/// A node's score for a placement.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct NodeScore {
-    /// The node.
-    #[serde(rename = "NodeID")]
-    pub node: NodeId,
-    /// The mean of the parts.
-    #[serde(rename = "NormScore")]
-    pub total: f64,
-    /// The parts, by name.
-    #[serde(rename = "Scores")]
-    pub parts: BTreeMap<String, f64>,
-}
-
 /// Why an allocation exists and why it is on its node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Explanation {
     /// Why it exists, in words: `new`, `replaces 1a2b3c4d: task "web" config.args changed` …
-    pub reason: String,
-    /// Nodes refused, and by what.
-    pub filtered: PlacementFailure,
-    /// The best nodes, best first; at most five.
+    pub reason: Arc<str>,
+    /// Nodes refused, and by what. Shared with what was placed beside it.
+    pub filtered: Arc<PlacementFailure>,
+    /// The score of its node.
     #[serde(rename = "ScoreMetaData")]
     pub scores: Vec<NodeScore>,
+    /// The best nodes when the first of what was placed beside it was, best first; at most five. Shared with those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<Arc<Vec<NodeScore>>>,
+}
+
+impl Explanation {
+    /// The score of its node, then those of the best others; at most five.
+    pub fn all_scores(&self) -> impl Iterator<Item = &NodeScore> {
+        let own = self.scores.first().map(|score| score.node);
+        let others = self.best.iter().flat_map(|best| best.iter());
+        self.scores.iter().chain(others.filter(move |score| Some(score.node) != own)).take(5)
+    }
 }
 
 /// One pass of the evaluator over one job.

@@ -25,6 +25,7 @@ mod policy;
 mod quantity;
 mod revision;
 mod scheduling;
+mod score;
 pub mod secret;
 mod service;
 mod snapshot_file;
@@ -45,7 +46,7 @@ pub use diagnostic::{Diagnostic, Related, Severity};
 pub use drain::{DrainStatus, DrainStrategy, LastDrain};
 pub use environment::{TaskPaths, combined_meta, environment, lookup};
 pub use evaluation::{
-    DesiredUpdates, EvalStatus, EvalTrigger, Evaluation, Explanation, NodeScore, PlacementFailure,
+    DesiredUpdates, EvalStatus, EvalTrigger, Evaluation, Explanation, PlacementFailure,
 };
 pub use identity::{Consul, Secret, Vault, WorkloadIdentity};
 pub use ids::{
@@ -68,6 +69,7 @@ pub use quantity::{
 };
 pub use revision::{FileChange, FileChangeKind, Origin, Revision, RevisionOutcome};
 pub use scheduling::{PlacementAlgorithm, Preemption, SchedulerConfig};
+pub use score::{NodeScore, ScorePart, ScoreParts};
 pub use service::{Check, CheckRestart, CheckType, OnUpdate, Service, Weights};
 pub use snapshot_file::{SnapshotFileError, read_snapshot, write_snapshot};
 pub use spec::{JobStatus, JobVersion};

@@ -94,7 +94,9 @@ impl State {
             evaluate,
         });
         self.indexes.allocs = self.index;
-        self.allocs.insert(alloc.id, Arc::new(alloc));
+        let (id, alloc) = (alloc.id, Arc::new(alloc));
+        let before = self.allocs.insert(id, Arc::clone(&alloc));
+        self.shift_load(before.as_deref(), Some(&alloc));
     }
 
     fn put_evaluation(&mut self, mut evaluation: Evaluation, events: &mut Vec<Event>) {

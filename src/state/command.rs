@@ -295,9 +295,9 @@ pub struct StopAlloc {
     pub client: Option<ClientStatus>,
     /// What replaces it.
     pub next: Option<AllocId>,
-    /// What takes its room, if it is stopped for that.
+    /// The job that takes its room, if it is stopped for that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub evicted_by: Option<AllocId>,
+    pub evicted_for: Option<JobId>,
 }
 
 /// An allocation that takes on a newer version without a restart.

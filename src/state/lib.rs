@@ -11,6 +11,7 @@ mod apply;
 mod command;
 mod encoding;
 mod event;
+mod load;
 mod outcome;
 mod record;
 mod snapshot;
@@ -22,6 +23,7 @@ pub use command::{
     JobSubmission, Plan, Revert, StopAlloc, TakeRevision,
 };
 pub use event::{Applied, Event, Rejection};
+pub use load::{NodeLoad, PortUse, device_make};
 pub use outcome::RevisionReport;
 pub use record::{
     ClusterRecord, FileRecord, JobRecord, JoinToken, RemovedNode, RepoRecord, SecretHash,

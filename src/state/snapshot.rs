@@ -101,6 +101,7 @@ impl State {
         for alloc in stored.allocs {
             state.allocs_by_job.entry(alloc.job.clone()).or_default().insert(alloc.id);
             state.allocs_by_node.entry(alloc.node).or_default().insert(alloc.id);
+            state.shift_load(None, Some(&alloc));
             state.allocs.insert(alloc.id, alloc);
         }
         for deployment in stored.deployments {
@@ -118,6 +119,9 @@ impl State {
                 .or_default()
                 .insert((evaluation.create_index, evaluation.id));
             state.evaluations.insert(evaluation.id, evaluation);
+        }
+        for node in &stored.nodes {
+            state.classify(node);
         }
         state.nodes = stored.nodes.into_iter().map(|node| (node.id, node)).collect();
         state.jobs = stored.jobs.into_iter().map(|job| (job.id.clone(), job)).collect();

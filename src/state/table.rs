@@ -8,6 +8,7 @@ use model::{
     JobVersion, Node, NodeId, Revision, SchedulerConfig,
 };
 
+use crate::load::NodeLoad;
 use crate::record::{ClusterRecord, JobRecord, JoinToken, RemovedNode, RepoRecord};
 
 /// Everything the servers agree on. Cloning it is a snapshot and costs nothing.
@@ -20,6 +21,8 @@ pub struct State {
     pub(crate) allocs: OrdMap<AllocId, Arc<Allocation>>,
     pub(crate) allocs_by_job: OrdMap<JobId, OrdSet<AllocId>>,
     pub(crate) allocs_by_node: OrdMap<NodeId, OrdSet<AllocId>>,
+    pub(crate) loads: OrdMap<NodeId, Arc<NodeLoad>>,
+    pub(crate) classes: OrdMap<NodeId, u128>,
     pub(crate) deployments: OrdMap<DeploymentId, Arc<Deployment>>,
     pub(crate) deployments_by_job: OrdMap<JobId, OrdSet<(u64, DeploymentId)>>,
     pub(crate) evaluations: OrdMap<EvalId, Arc<Evaluation>>,

@@ -20,6 +20,10 @@ pub(crate) struct Compiled {
 enum Test {
     Equal,
     NotEqual,
+    /// Equal as quantities, however they are written.
+    Same,
+    /// Not so.
+    Differs,
     Order(fn(Ordering) -> bool),
     Matches(Option<Regex>),
     Meets(Option<Requirement>),
@@ -60,14 +64,36 @@ impl From<&Constraint> for Compiled {
 }
 
 impl Compiled {
+    /// The same for values that have units: `1 GiB` is `1024 MiB`.
+    pub(super) fn of_quantities(mut self) -> Self {
+        self.test = match self.test {
+            Test::Equal => Test::Same,
+            Test::NotEqual => Test::Differs,
+            other => other,
+        };
+        self
+    }
+
     pub(crate) fn holds(&self, node: &Node) -> bool {
-        let left = resolve(&self.attribute, node);
-        let right = resolve(&self.value, node);
+        self.holds_where(|name| node.attribute(name), order)
+    }
+
+    /// Whether it holds where `lookup` says what references mean, and `order` how values compare.
+    pub(super) fn holds_where<'a>(
+        &'a self,
+        lookup: impl Fn(&str) -> Option<Cow<'a, str>>,
+        order: fn(&str, &str) -> Ordering,
+    ) -> bool {
+        let left = resolve_where(&self.attribute, &lookup);
+        let right = resolve_where(&self.value, &lookup);
         let both = left.as_deref().zip(right.as_deref());
+        let same = |left: &str, right: &str| left == right || order(left, right).is_eq();
         match &self.test {
             Test::Equal => both.is_some_and(|(left, right)| left == right),
             // An attribute that is not there differs from every value.
             Test::NotEqual => left != right,
+            Test::Same => both.is_some_and(|(left, right)| same(left, right)),
+            Test::Differs => !both.is_some_and(|(left, right)| same(left, right)),
             Test::Order(wanted) => both.is_some_and(|(left, right)| wanted(order(left, right))),
             Test::Matches(pattern) => left
                 .as_deref()
@@ -92,20 +118,27 @@ impl Compiled {
 
 /// What a side of a constraint means on a node: a reference its attribute, anything else itself.
 pub(crate) fn resolve<'a>(text: &'a str, node: &'a Node) -> Option<Cow<'a, str>> {
+    resolve_where(text, |name| node.attribute(name))
+}
+
+fn resolve_where<'a>(
+    text: &'a str,
+    lookup: impl Fn(&str) -> Option<Cow<'a, str>>,
+) -> Option<Cow<'a, str>> {
     if let Some(reference) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'))
         && !reference.contains('{')
     {
-        return node.attribute(reference.trim());
+        return lookup(reference.trim());
     }
     if text.contains("${") {
-        let found = interpolate(text, |name| node.attribute(name).map(Cow::into_owned));
+        let found = interpolate(text, |name| lookup(name).map(Cow::into_owned));
         return Some(Cow::Owned(found));
     }
     Some(Cow::Borrowed(text))
 }
 
 /// Whole numbers and decimals order as numbers, everything else as text.
-fn order(left: &str, right: &str) -> Ordering {
+pub(super) fn order(left: &str, right: &str) -> Ordering {
     if let (Ok(left), Ok(right)) = (left.parse::<i64>(), right.parse::<i64>()) {
         return left.cmp(&right);
     }

@@ -1,4 +1,6 @@
-use model::{AllocResources, JobId, JobType, PortAssignment, Task};
+mod best;
+
+use model::{AllocResources, JobId, JobType, LifecycleHook, Node, PortAssignment, Task};
 
 use super::*;
 use crate::samples::{node, service};
@@ -23,13 +25,12 @@ fn place_all(
 ) -> Vec<Result<Spot, PlacementFailure>> {
     let group = &job.task_groups[0];
     let name: Arc<str> = Arc::from(group.name.as_str());
-    let candidates = Candidates::new(Demands::of(job, group));
+    let candidates = Candidates::new(job, group);
     let mut presence = Presence::default();
     (0..count)
         .map(|ordinal| {
             let request = Request {
                 id: alloc_id(job.id.as_str(), 0, &name, 1, ordinal),
-                group,
                 index: ordinal,
                 group_name: &name,
                 desired: count,
@@ -67,9 +68,12 @@ fn instances_stay_apart_and_are_explained() {
     nodes.dedup();
     assert_eq!(nodes.len(), 3, "anti-affinity spreads them");
     let last = spots[2].as_ref().expect("is placed");
-    assert_eq!(last.scores.len(), 3);
-    assert!(last.scores[0].total >= last.scores[1].total);
-    assert!(last.scores[2].parts.contains_key("job-anti-affinity"));
+    assert!(last.score.parts.get(model::ScorePart::Binpack).is_some());
+    assert!(last.score.parts.get(model::ScorePart::JobAntiAffinity).is_none());
+    let best = last.best.as_ref().expect("others are named");
+    assert_eq!(best.len(), 3);
+    assert_eq!(best[0].node, spots[0].as_ref().expect("is placed").node);
+    assert!(best.is_sorted_by(|a, b| a.total >= b.total));
 }
 
 #[test]
@@ -127,9 +131,10 @@ fn tasks_that_never_overlap_share_their_room() {
         task(50, LifecycleHook::Prestart, true),
         task(70, LifecycleHook::Poststop, false),
     ]);
-    assert_eq!(Need::of(&job.task_groups[0], 0).cpu, 500);
+    let cpu = |job: &Job| Asked::of(job, &job.task_groups[0]).cpu;
+    assert_eq!(cpu(&job), 500);
     job.task_groups[0].tasks[0].resources.cpu = 1000;
-    assert_eq!(Need::of(&job.task_groups[0], 0).cpu, 1050);
+    assert_eq!(cpu(&job), 1050);
 }
 
 #[test]
@@ -167,9 +172,8 @@ fn what_is_told_to_stop_holds_its_room_until_it_is_over() {
         vec![model::Port { label: "p".into(), value: 1001, ..model::Port::default() }];
     let spots = place_all(&mut fleet, &job, 1);
     assert_eq!(spots[0].as_ref().err().expect("is full").exhausted["cpu"], 1);
-    let group = &job.task_groups[0];
-    let candidates = Candidates::new(Demands::of(&job, group));
-    assert!(fleet.fits_after(&candidates, group, 0, &stopping));
+    let candidates = Candidates::new(&job, &job.task_groups[0]);
+    assert!(fleet.fits_after(&candidates, 0, &stopping));
 }
 
 #[test]
@@ -180,4 +184,96 @@ fn a_volume_for_one_writer_is_given_once_per_node() {
     assert!(spots[0].is_ok() && spots[1].is_ok());
     let failure = spots[2].as_ref().err().expect("each node has its writer");
     assert_eq!(failure.exhausted["host volume shared has a writer"], 2);
+}
+
+#[test]
+fn cores_are_given_to_one_task_each() {
+    let mut host = node(1);
+    host.resources.cores = vec![0, 1, 2, 3];
+    let mut fleet = fleet([host]);
+    let mut job = service("a", 3);
+    job.task_groups[0].tasks[0].resources =
+        model::Resources { cpu: 0, cores: 2, memory_mb: 10, ..model::Resources::default() };
+    let spots = place_all(&mut fleet, &job, 3);
+    let cores = |n: usize| {
+        let resources = &spots[n].as_ref().expect("is placed").resources;
+        (resources.tasks["web"].cores.clone(), resources.cpu)
+    };
+    assert_eq!((cores(0), cores(1)), ((vec![0, 1], 2000), (vec![2, 3], 2000)));
+    let failure = spots[2].as_ref().err().expect("no core is left");
+    assert!(failure.exhausted.contains_key("cpu") || failure.exhausted.contains_key("cores"));
+}
+
+#[test]
+fn the_spread_algorithm_takes_the_emptiest() {
+    let mut state = State::default();
+    for n in 1..=3 {
+        let mut host = node(n);
+        host.resources.cpu = 4000 * u64::from(n);
+        let at = model::Timestamp::from_secs(1);
+        state.apply(n.into(), &state::Command::RegisterNode { node: Box::new(host), at });
+    }
+    for (algorithm, cpu) in
+        [(model::PlacementAlgorithm::Binpack, 4000), (model::PlacementAlgorithm::Spread, 12_000)]
+    {
+        let mut fleet = Fleet::of(&state);
+        fleet.config.algorithm = algorithm;
+        let spots = place_all(&mut fleet, &service("a", 1), 1);
+        let chosen = state.node(spots[0].as_ref().expect("is placed").node).expect("is known");
+        assert_eq!(chosen.resources.cpu, cpu);
+    }
+}
+
+#[test]
+fn affinities_draw_and_repel() {
+    let nodes = (1..=4).map(|n| {
+        let mut host = node(n);
+        host.class = if n == 3 { "big".into() } else { "small".into() };
+        host
+    });
+    let nodes: Vec<Node> = nodes.collect();
+    let affinity = |weight| model::Affinity {
+        attribute: "${node.class}".into(),
+        value: "big".into(),
+        weight,
+        ..model::Affinity::default()
+    };
+    let mut job = service("a", 2);
+    job.affinities = vec![affinity(80)];
+    let spots = place_all(&mut fleet(nodes.clone()), &job, 1);
+    let spot = spots[0].as_ref().expect("is placed");
+    assert_eq!(spot.node, nodes[2].id);
+    assert_eq!(spot.score.parts.get(model::ScorePart::NodeAffinity), Some(1.0));
+    job.affinities = vec![affinity(-80)];
+    let spots = place_all(&mut fleet(nodes.clone()), &job, 3);
+    assert!(spots.iter().flatten().all(|spot| spot.node != nodes[2].id));
+}
+
+#[test]
+fn spreads_fill_racks_evenly_or_by_target() {
+    let racks = |n: u32| {
+        let mut host = node(n);
+        // Ten nodes in r0, two in r1, one in r2.
+        host.meta.insert(
+            "rack".into(),
+            ["r0", "r1", "r2"][usize::from(n > 10) + usize::from(n > 12)].into(),
+        );
+        host
+    };
+    let nodes: Vec<Node> = (1..=13).map(racks).collect();
+    let count = |spots: &[Result<Spot, PlacementFailure>]| {
+        let mut counts = BTreeMap::new();
+        for spot in spots.iter().flatten() {
+            let host = nodes.iter().find(|node| node.id == spot.node).expect("is known");
+            *counts.entry(host.meta["rack"].clone()).or_insert(0) += 1;
+        }
+        counts.into_values().collect::<Vec<i32>>()
+    };
+    let mut job = service("a", 12);
+    job.spreads =
+        vec![model::Spread { attribute: "${meta.rack}".into(), ..model::Spread::default() }];
+    assert_eq!(count(&place_all(&mut fleet(nodes.clone()), &job, 12)), [4, 4, 4]);
+    let target = |value: &str, percent| model::SpreadTarget { value: value.into(), percent };
+    job.spreads[0].targets = vec![target("r0", 50), target("r1", 25)];
+    assert_eq!(count(&place_all(&mut fleet(nodes.clone()), &job, 12)), [6, 3, 3]);
 }

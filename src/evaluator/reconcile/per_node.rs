@@ -103,7 +103,7 @@ fn sort_out<'a>(
         let outside = scene
             .state
             .node(alloc.node)
-            .is_some_and(|node| candidates.demands.located(node).is_err());
+            .is_some_and(|node| candidates.demands().located(node).is_err());
         if fate == Fate::Lost {
             work.stop_lost(alloc);
         } else if alloc.server_terminal() {

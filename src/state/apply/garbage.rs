@@ -19,6 +19,7 @@ impl State {
                 continue;
             };
             self.allocs.remove(id);
+            self.shift_load(Some(&alloc), None);
             if let Some(ids) = self.allocs_by_job.get_mut(&alloc.job) {
                 ids.remove(id);
             }

@@ -132,6 +132,7 @@ impl State {
         }
         self.removed_nodes.insert(id, RemovedNode { id, removed_at: at, until });
         self.nodes.remove(&id);
+        self.classes.remove(&id);
         self.indexes.nodes = self.index;
         events.push(Event::Node(id));
         events.push(Event::Cluster);
@@ -146,6 +147,7 @@ impl State {
         node.modify_index = self.index;
         events.push(Event::Node(node.id));
         self.indexes.nodes = self.index;
+        self.classify(&node);
         self.nodes.insert(node.id, Arc::new(node));
     }
 }

@@ -42,11 +42,11 @@ impl State {
             let Ok(alloc) = self.alloc_or_reject(stop.alloc) else { continue };
             let mut alloc = Allocation::clone(alloc);
             if alloc.desired == DesiredStatus::Run {
-                alloc.desired = match stop.evicted_by {
+                alloc.desired = match &stop.evicted_for {
                     None => DesiredStatus::Stop,
                     Some(_) => DesiredStatus::Evict,
                 };
-                alloc.preempted_by = stop.evicted_by;
+                alloc.evicted_for.clone_from(&stop.evicted_for);
                 alloc.desired_description.clone_from(&stop.description);
             }
             if let Some(client) = stop.client

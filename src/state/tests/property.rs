@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
-    AllocHealth, AllocId, AllocReport, Allocation, ClientStatus, Deployment, DeploymentGroup,
-    DeploymentId, DeploymentStatus, DesiredStatus, Diagnostic, EvalId, Evaluation, Job, JobId,
-    Node, NodeId, NodeStatus, Timestamp, seeded_uuid,
+    AllocHealth, AllocId, AllocReport, AllocResources, Allocation, ClientStatus, Deployment,
+    DeploymentGroup, DeploymentId, DeploymentStatus, DesiredStatus, Diagnostic, EvalId, Evaluation,
+    Job, JobId, Node, NodeId, NodeStatus, PortAssignment, TaskGrant, Timestamp, seeded_uuid,
 };
 use proptest::prelude::*;
 use state::{
-    Applied, Command, DeploymentChange, FileOutcome, Garbage, InPlaceUpdate, JobSubmission, Plan,
-    Revert, State, StopAlloc, TakeRevision,
+    Applied, Command, DeploymentChange, FileOutcome, Garbage, InPlaceUpdate, JobSubmission,
+    NodeLoad, Plan, Revert, State, StopAlloc, TakeRevision,
 };
 
 /// A command in small numbers, so that commands meet each other.
@@ -181,6 +181,7 @@ fn command(state: &State, step: &Step) -> Command {
                 node: node_id(*node),
                 deployment: (owner == job).then(|| deployment_id(*job)),
                 canary: id % 3 == 0,
+                resources: resources(*id),
                 ..Allocation::default()
             });
             let stop = stop.iter().map(|id| StopAlloc {
@@ -188,7 +189,7 @@ fn command(state: &State, step: &Step) -> Command {
                 description: "enough".into(),
                 client: (id % 4 == 0).then_some(ClientStatus::Lost),
                 next: (id % 2 == 0).then(|| alloc_id(id + 1)),
-                evicted_by: (id % 5 == 0).then(|| alloc_id(id + 2)),
+                evicted_for: (id % 5 == 0).then(|| job_id(1)),
             });
             let update = update.iter().map(|(id, version)| InPlaceUpdate {
                 alloc: alloc_id(*id),
@@ -274,6 +275,21 @@ fn command(state: &State, step: &Step) -> Command {
     }
 }
 
+fn resources(id: u8) -> AllocResources {
+    AllocResources {
+        cpu: u64::from(id) + 1,
+        memory_mb: 1,
+        disk_mb: 2,
+        ports: vec![PortAssignment {
+            value: u16::from(id % 3),
+            host_network: id.is_multiple_of(2).then(|| "lan".into()),
+            ..PortAssignment::default()
+        }],
+        tasks: [("t".to_owned(), TaskGrant { cores: vec![u16::from(id)], ..TaskGrant::default() })]
+            .into(),
+    }
+}
+
 fn bytes(state: &State) -> Vec<u8> {
     state.to_bytes().expect("a state has bytes")
 }
@@ -293,9 +309,11 @@ fn lookups(state: &State) -> impl PartialEq + std::fmt::Debug {
         .collect();
     let nodes: Vec<Vec<AllocId>> =
         (0..4).map(|n| state.allocs_on_node(node_id(n)).map(|alloc| alloc.id).collect()).collect();
+    let loads: Vec<_> = (0..4).map(|n| state.load(node_id(n)).cloned()).collect();
+    let classes: Vec<_> = (0..4).map(|n| state.node_class(node_id(n))).collect();
     let reports: Vec<_> =
         state.revisions().map(|revision| state.revision_report(revision)).collect();
-    (jobs, nodes, reports)
+    (jobs, nodes, loads, classes, reports)
 }
 
 /// What holds in every state.
@@ -305,6 +323,16 @@ fn check(state: &State) {
         found -= state.allocs_of_job(&job_id(n)).count();
     }
     assert_eq!(found, 0, "each allocation is found by its job");
+    for n in 0..4 {
+        let mut load = NodeLoad::default();
+        for alloc in state.allocs_on_node(node_id(n)).filter(|alloc| !alloc.client.is_terminal()) {
+            load.hold(&alloc.resources);
+        }
+        let known = state.load(node_id(n)).map(|load| NodeLoad::clone(load)).unwrap_or_default();
+        let numbers = |load: &NodeLoad| (load.allocs, load.cpu, load.memory_mb, load.disk_mb);
+        assert_eq!(numbers(&known), numbers(&load), "a load is what is there");
+        assert_eq!((known.ports.taken, known.cores), (load.ports.taken, load.cores));
+    }
     for deployment in state.deployments().filter(|deployment| deployment.status.is_active()) {
         for (name, group) in &deployment.groups {
             let healthy = state

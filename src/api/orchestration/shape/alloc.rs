@@ -105,8 +105,8 @@ pub(crate) fn alloc_view(state: &State, alloc: &Allocation) -> AllocationView {
 
 fn metric(explanation: &Explanation) -> AllocMetric {
     AllocMetric {
-        score_meta_data: explanation.scores.clone(),
-        reason: explanation.reason.clone(),
+        score_meta_data: explanation.all_scores().cloned().collect(),
+        reason: explanation.reason.to_string(),
         coalesced_failures: 0,
         ..failure_metric(&explanation.filtered)
     }

@@ -1,0 +1,261 @@
+//! All nodes as columns, with what is given away of each as a plan grows. A node is a number here: its place in the
+//! order of IDs.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::{AllocResources, Group, Node, NodeId};
+use state::{NodeLoad, State};
+
+use super::asked::Asked;
+use crate::ports::Ports;
+use crate::rank::tie_break;
+use crate::volumes::Writers;
+
+/// What a node is short of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Short {
+    Cpu,
+    Memory,
+    Disk,
+    Cores,
+    /// In words.
+    Other(String),
+}
+
+impl Short {
+    /// As it is shown to people and counted by.
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Cores => "cores",
+            Self::Other(words) => words,
+        }
+    }
+}
+
+/// The nodes.
+#[derive(Clone, Default)]
+pub(crate) struct Columns {
+    pub(super) ids: Vec<NodeId>,
+    pub(super) nodes: Vec<Arc<Node>>,
+    pub(super) names: Vec<Arc<str>>,
+    pub(super) ready: Vec<bool>,
+    /// Which nodes are equal but for what is unique to each.
+    pub(super) class: Vec<u32>,
+    pub(super) classes: usize,
+    pub(super) tie: Vec<u64>,
+    loads: Vec<Arc<NodeLoad>>,
+    /// Empty until somebody asks for a volume to write to.
+    writers: Vec<Writers>,
+    cpu: Vec<Amount>,
+    memory: Vec<Amount>,
+    disk: Vec<Amount>,
+    /// Goes up with each change of a node.
+    pub(super) stamp: Vec<u32>,
+    /// The nodes that changed, in order.
+    pub(super) touched: Vec<u32>,
+}
+
+/// What is used of something, and all there is.
+#[derive(Clone, Copy, Default)]
+struct Amount {
+    used: u64,
+    all: u64,
+}
+
+impl Amount {
+    const fn has_room(self, more: u64) -> bool {
+        self.used.saturating_add(more) <= self.all
+    }
+}
+
+/// What is free of a node's processor and memory once an allocation is there, each from 0 to 1.
+pub(super) struct Free {
+    pub(super) cpu: f64,
+    pub(super) memory: f64,
+}
+
+impl Columns {
+    pub(super) fn of(state: &State) -> Self {
+        let mut columns = Self::default();
+        let mut classes: BTreeMap<u128, u32> = BTreeMap::new();
+        let nothing = Arc::new(NodeLoad::default());
+        for node in state.nodes() {
+            let next = classes.len() as u32;
+            let class = state.node_class(node.id).unwrap_or_default();
+            let class = *classes.entry(class).or_insert(next);
+            let load = state.load(node.id).unwrap_or(&nothing);
+            columns.push(node, load, class);
+        }
+        columns.classes = classes.len();
+        columns
+    }
+
+    fn push(&mut self, node: &Arc<Node>, load: &Arc<NodeLoad>, class: u32) {
+        let all = &node.resources;
+        self.ids.push(node.id);
+        self.names.push(Arc::from(node.name.as_str()));
+        self.ready.push(node.is_ready());
+        self.class.push(class);
+        self.tie.push(tie_break(node.id));
+        self.cpu.push(Amount { used: load.cpu, all: all.cpu });
+        self.memory.push(Amount { used: load.memory_mb, all: all.memory_mb });
+        self.disk.push(Amount { used: load.disk_mb, all: all.disk_mb });
+        self.nodes.push(Arc::clone(node));
+        self.loads.push(Arc::clone(load));
+        self.stamp.push(0);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(super) fn find(&self, id: NodeId) -> Option<usize> {
+        self.ids.binary_search(&id).ok()
+    }
+
+    pub(super) fn load(&self, at: usize) -> Option<&NodeLoad> {
+        self.loads.get(at).map(AsRef::as_ref)
+    }
+
+    /// Says that whoever ranks nodes must look at this one again.
+    pub(super) fn touch(&mut self, at: usize) {
+        if let Some(stamp) = self.stamp.get_mut(at) {
+            *stamp = stamp.wrapping_add(1);
+            self.touched.push(at as u32);
+        }
+    }
+
+    /// Gives away what an allocation holds.
+    pub(super) fn hold(&mut self, at: usize, held: &AllocResources) {
+        let columns = [
+            (&mut self.cpu, held.cpu),
+            (&mut self.memory, held.memory_mb),
+            (&mut self.disk, held.disk_mb),
+        ];
+        for (column, more) in columns {
+            if let Some(amount) = column.get_mut(at) {
+                amount.used = amount.used.saturating_add(more);
+            }
+        }
+        if let Some(load) = self.loads.get_mut(at) {
+            Arc::make_mut(load).hold(held);
+        }
+        self.touch(at);
+    }
+
+    /// Learns who writes to the volumes of nodes that offer some.
+    pub(super) fn note_writers(&mut self, state: &State) {
+        if !self.writers.is_empty() {
+            return;
+        }
+        let of = |node: &Arc<Node>| {
+            let mut writers = Writers::default();
+            if node.host_volumes.is_empty() {
+                return writers;
+            }
+            let there = state.allocs_on_node(node.id).filter(|alloc| !alloc.client.is_terminal());
+            for alloc in there {
+                if let Some(group) = super::group_of(state, alloc) {
+                    writers.enter(group, alloc.index);
+                }
+            }
+            writers
+        };
+        self.writers = self.nodes.iter().map(of).collect();
+    }
+
+    pub(super) fn writers(&self, at: usize) -> Option<&Writers> {
+        self.writers.get(at)
+    }
+
+    /// Counts an allocation of a group among those that write.
+    pub(super) fn write(&mut self, at: usize, group: &Group, index: u32) {
+        if let Some(writers) = self.writers.get_mut(at) {
+            writers.enter(group, index);
+        }
+    }
+
+    /// Whether what an allocation of this index asks for fits beside what is there.
+    pub(super) fn fits(&self, at: usize, asked: &Asked, index: u32) -> Result<(), Short> {
+        let (Some(node), Some(load)) = (self.nodes.get(at), self.loads.get(at)) else {
+            return Err(Short::Other("the node is gone".to_owned()));
+        };
+        let room = |column: &[Amount], more: u64| column.get(at).is_some_and(|a| a.has_room(more));
+        if !room(&self.cpu, asked.cpu_on(node)) {
+            return Err(Short::Cpu);
+        }
+        if !room(&self.memory, asked.memory_mb) {
+            return Err(Short::Memory);
+        }
+        if !room(&self.disk, asked.disk_mb) {
+            return Err(Short::Disk);
+        }
+        if asked.writes
+            && let Some(writers) = self.writers(at)
+        {
+            writers.admit(&asked.group, index).map_err(Short::Other)?;
+        }
+        fits_beside(node, load, asked)
+    }
+
+    /// What is free once it is there.
+    pub(super) fn free_after(&self, at: usize, asked: &Asked) -> Free {
+        let free = |column: &[Amount], more: u64| {
+            let amount = column.get(at).copied().unwrap_or_default();
+            crate::rank::free(amount.used.saturating_add(more), amount.all)
+        };
+        let cpu = self.nodes.get(at).map_or(asked.cpu, |node| asked.cpu_on(node));
+        Free { cpu: free(&self.cpu, cpu), memory: free(&self.memory, asked.memory_mb) }
+    }
+}
+
+/// Whether all but processor, memory and disk fits beside a load.
+fn fits_beside(node: &Node, load: &NodeLoad, asked: &Asked) -> Result<(), Short> {
+    if !asked.cores.is_empty() {
+        let free = node.resources.cores.len().saturating_sub(load.cores.len());
+        if asked.whole_cores() > free as u64 {
+            return Err(Short::Cores);
+        }
+    }
+    if let Some(devices) = &asked.devices {
+        devices.choose(node, load).map_err(Short::Other)?;
+    }
+    match &asked.network {
+        Some(network) => Ports { node, load }.fits(network).map_err(Short::Other),
+        None => Ok(()),
+    }
+}
+
+/// Whether all of it fits on a node that bears a load.
+pub(super) fn fits_load(node: &Node, load: &NodeLoad, asked: &Asked) -> Result<(), Short> {
+    let all = &node.resources;
+    let dimensions = [
+        (Short::Cpu, load.cpu, asked.cpu_on(node), all.cpu),
+        (Short::Memory, load.memory_mb, asked.memory_mb, all.memory_mb),
+        (Short::Disk, load.disk_mb, asked.disk_mb, all.disk_mb),
+    ];
+    for (short, used, more, all) in dimensions {
+        if used.saturating_add(more) > all {
+            return Err(short);
+        }
+    }
+    fits_beside(node, load, asked)
+}
+
+/// The cores that each task gets: the lowest free ones.
+pub(super) fn choose_cores(node: &Node, load: &NodeLoad, asked: &Asked) -> Vec<(String, Vec<u16>)> {
+    let mut all: Cow<'_, [u16]> = Cow::Borrowed(&node.resources.cores);
+    if !all.is_sorted() {
+        all.to_mut().sort_unstable();
+    }
+    let mut free = all.iter().copied().filter(|core| load.cores.binary_search(core).is_err());
+    let of = |(task, cores): &(String, u64)| {
+        (task.clone(), free.by_ref().take(usize::try_from(*cores).unwrap_or(usize::MAX)).collect())
+    };
+    asked.cores.iter().map(of).collect()
+}

@@ -1,0 +1,244 @@
+//! Where one job's group is already, as far as it makes nodes better or worse, or closes them.
+//!
+//! Nodes that bear allocations of the group have heaps of their own here: what they are worth to this job is nobody
+//! else's business.
+
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+
+use model::{NodeId, NodeScore};
+
+use super::asked::Asked;
+use super::columns::Columns;
+use super::ranking::{Entry, Ranking};
+use super::spread::{Domain, MISSING, Spreading};
+use crate::feasible::{Distinct, DistinctProperty};
+use crate::rank::{Part, Standing, anti_affinity};
+
+/// Where a job's allocations come and go during a pass.
+#[derive(Clone, Default)]
+pub(crate) struct Presence {
+    log: Vec<Move>,
+}
+
+#[derive(Clone)]
+struct Move {
+    node: NodeId,
+    group: Arc<str>,
+    comes: bool,
+}
+
+impl Presence {
+    pub(crate) fn enter(&mut self, node: NodeId, group: &Arc<str>) {
+        self.log.push(Move { node, group: Arc::clone(group), comes: true });
+    }
+
+    pub(crate) fn leave(&mut self, node: NodeId, group: &Arc<str>) {
+        self.log.push(Move { node, group: Arc::clone(group), comes: false });
+    }
+}
+
+/// A limit to how many may share a value.
+struct Limit {
+    over: Distinct,
+    limit: u32,
+    counts: BTreeMap<Domain, u32>,
+}
+
+pub(super) struct Own {
+    /// Tells it from other jobs' and groups'.
+    pub(super) serial: u64,
+    desired: u32,
+    distinct_hosts: Option<Distinct>,
+    of_group: Vec<u32>,
+    of_job: Vec<u32>,
+    spreads: Vec<Spreading>,
+    limits: Vec<Limit>,
+    /// The nodes that bear allocations of the group, by cell.
+    heaps: BTreeMap<usize, BinaryHeap<Entry>>,
+    /// How much of the presence is known.
+    seen: usize,
+    /// How much of the columns' changes is known.
+    known: usize,
+    /// Nodes that are not looked at for now.
+    pub(super) avoided: Vec<u32>,
+    /// The best when the first of the group was placed.
+    pub(super) best: Option<Arc<Vec<NodeScore>>>,
+    /// Nodes on which room could be made, and at which price; worked out when the first is needed.
+    pub(super) offers: Option<super::evict::Offers>,
+}
+
+impl Own {
+    pub(super) fn new(
+        serial: u64,
+        columns: &Columns,
+        asked: &Asked,
+        ranking: &Ranking,
+        desired: u32,
+    ) -> Self {
+        let weights: f64 = asked.spreads.iter().map(|spread| f64::from(spread.weight)).sum();
+        let spreads = asked.spreads.iter().zip(&ranking.values).map(|(spread, values)| {
+            let share = f64::from(spread.weight) / weights;
+            Spreading::new(spread, share, desired, values.iter().map(AsRef::<str>::as_ref))
+        });
+        let limit = |property: &DistinctProperty| Limit {
+            over: property.over,
+            limit: property.limit,
+            counts: BTreeMap::new(),
+        };
+        Self {
+            serial,
+            desired,
+            distinct_hosts: asked.demands.distinct_hosts,
+            of_group: vec![0; columns.len()],
+            of_job: vec![0; columns.len()],
+            spreads: spreads.collect(),
+            limits: asked.demands.distinct_properties.iter().map(limit).collect(),
+            heaps: BTreeMap::new(),
+            seen: 0,
+            known: columns.touched.len(),
+            avoided: Vec::new(),
+            best: None,
+            offers: None,
+        }
+    }
+
+    pub(super) const fn desired(&self) -> u32 {
+        self.desired
+    }
+
+    /// Learns what has changed.
+    pub(super) fn catch_up(
+        &mut self,
+        columns: &Columns,
+        ranking: &mut Ranking,
+        presence: &Presence,
+        group: &str,
+    ) {
+        let (mut changed, mut left): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+        while let Some(moved) = presence.log.get(self.seen) {
+            self.seen += 1;
+            let Some(at) = columns.find(moved.node) else { continue };
+            let mine = *moved.group == *group;
+            let shift = |count: Option<&mut u32>| {
+                if let Some(count) = count {
+                    *count = if moved.comes { *count + 1 } else { count.saturating_sub(1) };
+                }
+            };
+            shift(self.of_job.get_mut(at));
+            if mine {
+                shift(self.of_group.get_mut(at));
+            }
+            let domains = ranking.domains(at);
+            if mine {
+                for (spread, domain) in self.spreads.iter_mut().zip(domains) {
+                    spread.shift(*domain, moved.comes);
+                }
+            }
+            for (limit, domain) in
+                self.limits.iter_mut().zip(domains.iter().skip(self.spreads.len()))
+            {
+                if (mine || limit.over == Distinct::Job) && *domain != MISSING {
+                    shift(Some(limit.counts.entry(*domain).or_default()));
+                }
+            }
+            if moved.comes { changed.push(at) } else { left.push(at) }
+        }
+        while let Some(at) = columns.touched.get(self.known) {
+            self.known += 1;
+            changed.push(*at as usize);
+        }
+        for at in &left {
+            if self.collisions(*at) == 0 {
+                // It may have been set aside for what has left it.
+                ranking.consider(columns, *at);
+            }
+        }
+        changed.append(&mut left);
+        changed.sort_unstable();
+        changed.dedup();
+        for at in changed {
+            if self.collisions(at) > 0 {
+                self.push(columns, ranking, at);
+            }
+        }
+    }
+
+    fn push(&mut self, columns: &Columns, ranking: &Ranking, at: usize) {
+        if self.is_taken(at) {
+            return;
+        }
+        if let Some(mut entry) = ranking.entry(columns, at) {
+            entry.count = self.collisions(at);
+            entry.sum += self.anti_affinity(at).unwrap_or(0.0);
+            self.heaps.entry(ranking.cell_of(at)).or_default().push(entry);
+        }
+    }
+
+    pub(super) fn collisions(&self, at: usize) -> u32 {
+        self.of_group.get(at).copied().unwrap_or_default()
+    }
+
+    fn anti_affinity(&self, at: usize) -> Part {
+        anti_affinity(self.collisions(at), self.desired)
+    }
+
+    /// Whether `distinct_hosts` closes a node.
+    pub(super) fn is_taken(&self, at: usize) -> bool {
+        match self.distinct_hosts {
+            None => false,
+            Some(Distinct::Job) => self.of_job.get(at).is_some_and(|count| *count > 0),
+            Some(Distinct::Group) => self.collisions(at) > 0,
+        }
+    }
+
+    /// Whether a node is not to be found among those where the job has nothing.
+    pub(super) fn is_apart(&self, node: u32) -> bool {
+        let at = node as usize;
+        self.collisions(at) > 0 || self.is_taken(at) || self.avoided.contains(&node)
+    }
+
+    /// The first `distinct_property` whose limit is reached by nodes with these values, by its number.
+    pub(super) fn limit_reached(&self, domains: &[Domain]) -> Option<usize> {
+        let of_limits = domains.iter().skip(self.spreads.len());
+        self.limits.iter().zip(of_limits).position(|(limit, domain)| {
+            limit.counts.get(domain).is_some_and(|count| *count >= limit.limit)
+        })
+    }
+
+    /// How much better the spread is with one more on a node with these values.
+    pub(super) fn spread(&self, domains: &[Domain]) -> Part {
+        if self.spreads.is_empty() {
+            return None;
+        }
+        Some(self.spreads.iter().zip(domains).map(|(spread, domain)| spread.boost(*domain)).sum())
+    }
+
+    /// The best node of a cell among those that bear allocations of the group.
+    pub(super) fn top(&mut self, columns: &Columns, cell: usize) -> Option<Entry> {
+        if self.distinct_hosts.is_some() {
+            return None;
+        }
+        loop {
+            let top = *self.heaps.get(&cell)?.peek()?;
+            let at = top.node as usize;
+            let fresh = columns.stamp.get(at) == Some(&top.stamp)
+                && self.collisions(at) == top.count
+                && !self.avoided.contains(&top.node);
+            if fresh {
+                return Some(top);
+            }
+            self.heaps.get_mut(&cell)?.pop();
+        }
+    }
+
+    /// What a node's score is made up of for this job.
+    pub(super) fn standing(&self, columns: &Columns, ranking: &Ranking, at: usize) -> Standing {
+        Standing {
+            anti_affinity: self.anti_affinity(at),
+            spread: self.spread(ranking.domains(at)),
+            penalty: self.avoided.contains(&(at as u32)).then_some(-1.0),
+            ..ranking.standing(columns, at)
+        }
+    }
+}
