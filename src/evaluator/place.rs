@@ -109,7 +109,9 @@ pub(crate) struct Fleet {
     /// Empty until needed.
     columns: Columns,
     filled: bool,
-    rankings: BTreeMap<Arc<[u8]>, Ranking>,
+    rankings: Vec<(Arc<Asked>, Option<Ranking>)>,
+    /// Where each is, by what is asked.
+    ranked: BTreeMap<Arc<[u8]>, usize>,
     /// How many groups were looked at.
     serial: u64,
     /// What each node bears once all that was told to stop is gone, and what was promised its room is there.
@@ -127,7 +129,8 @@ impl Fleet {
             config: *state.scheduler_config(),
             columns: Columns::default(),
             filled: false,
-            rankings: BTreeMap::new(),
+            rankings: Vec::new(),
+            ranked: BTreeMap::new(),
             serial: 0,
             after: BTreeMap::new(),
             stopping: BTreeSet::new(),
@@ -167,17 +170,33 @@ impl Fleet {
         if asked.writes {
             self.columns.note_writers(&self.state);
         }
-        if let Some(known) = self.rankings.remove(&*asked.key) {
+        if let Some(at) = self.place_of(asked)
+            && let Some(known) = self.rankings.get_mut(at).and_then(|(_, ranking)| ranking.take())
+        {
             return known;
         }
         Ranking::of(&self.columns, asked, self.config.algorithm)
     }
 
-    fn put_back(&mut self, asked: &Asked, ranking: Ranking) {
-        if self.rankings.len() >= RANKINGS {
-            self.rankings.pop_first();
+    /// Where the ranking of what is asked for is: mostly it is the last one.
+    fn place_of(&self, asked: &Asked) -> Option<usize> {
+        if self.rankings.last().is_some_and(|(known, _)| known.key == asked.key) {
+            return self.rankings.len().checked_sub(1);
         }
-        self.rankings.insert(asked.key.as_slice().into(), ranking);
+        self.ranked.get(&*asked.key).copied()
+    }
+
+    fn put_back(&mut self, asked: &Arc<Asked>, ranking: Ranking) {
+        if let Some((_, known)) = self.place_of(asked).and_then(|at| self.rankings.get_mut(at)) {
+            *known = Some(ranking);
+            return;
+        }
+        if self.rankings.len() >= RANKINGS {
+            self.rankings.clear();
+            self.ranked.clear();
+        }
+        self.ranked.insert(asked.key.as_slice().into(), self.rankings.len());
+        self.rankings.push((Arc::clone(asked), Some(ranking)));
     }
 
     /// The nodes that will do for a group, in order of ID.
@@ -440,16 +459,17 @@ fn best(columns: &Columns, ranking: &mut Ranking, own: &mut Own) -> Vec<NodeScor
         }
         nodes.extend(own.top(columns, cell).map(|entry| entry.node as usize));
     }
-    let mut scores: Vec<(f64, u64, NodeScore)> = nodes
+    let mut standings: Vec<(f64, u64, Standing, NodeId)> = nodes
         .into_iter()
         .filter_map(|at| {
             let standing = own.standing(columns, ranking, at);
-            let tie = columns.tie.get(at).copied()?;
-            Some((standing.total(), tie, standing.explained(*columns.ids.get(at)?)))
+            let (tie, node) = (columns.tie.get(at)?, columns.ids.get(at)?);
+            Some((standing.total(), *tie, standing, *node))
         })
         .collect();
-    scores.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    scores.into_iter().take(EXPLAINED).map(|(_, _, score)| score).collect()
+    standings.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let best = standings.into_iter().take(EXPLAINED);
+    best.map(|(_, _, standing, node)| standing.explained(node)).collect()
 }
 
 /// Why a node will not do.

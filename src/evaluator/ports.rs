@@ -74,6 +74,12 @@ impl<'a> Ports<'a> {
     /// Whether all ports that `network` asks for could be had; otherwise what is missing.
     pub(crate) fn fits(&self, network: &Network) -> Result<(), String> {
         let node = self.node;
+        if network.reserved_ports.is_empty()
+            && network.dynamic_ports.iter().all(|port| port.network().is_none())
+            && let Some(at) = At::of(node, None)
+        {
+            return self.has_room(network, &at, network.dynamic_ports.len());
+        }
         let missing = |name: &str| format!("network: no host network {name}");
         for port in &network.reserved_ports {
             let name = port.network();

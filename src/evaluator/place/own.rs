@@ -45,17 +45,51 @@ struct Limit {
     counts: BTreeMap<Domain, u32>,
 }
 
+/// How many there are by node. Mostly there are few nodes with any.
+#[derive(Default)]
+struct Counts {
+    some: Vec<u64>,
+    counts: BTreeMap<u32, u32>,
+}
+
+impl Counts {
+    fn of(nodes: usize) -> Self {
+        Self { some: vec![0; nodes.div_ceil(64)], counts: BTreeMap::new() }
+    }
+
+    fn any(&self, at: usize) -> bool {
+        self.some.get(at / 64).is_some_and(|bits| bits & (1 << (at % 64)) != 0)
+    }
+
+    fn get(&self, at: usize) -> u32 {
+        if self.any(at) { self.counts.get(&(at as u32)).copied().unwrap_or_default() } else { 0 }
+    }
+
+    fn shift(&mut self, at: usize, comes: bool) {
+        let Some(bits) = self.some.get_mut(at / 64) else { return };
+        let count = self.counts.entry(at as u32).or_default();
+        *count = if comes { *count + 1 } else { count.saturating_sub(1) };
+        if *count == 0 {
+            *bits &= !(1 << (at % 64));
+            self.counts.remove(&(at as u32));
+        } else {
+            *bits |= 1 << (at % 64);
+        }
+    }
+}
+
 pub(super) struct Own {
     /// Tells it from other jobs' and groups'.
     pub(super) serial: u64,
     desired: u32,
     distinct_hosts: Option<Distinct>,
-    of_group: Vec<u32>,
-    of_job: Vec<u32>,
+    /// Allocations of the group by node; those of the job where its hosts must be distinct.
+    of_group: Counts,
+    of_job: Counts,
     spreads: Vec<Spreading>,
     limits: Vec<Limit>,
     /// The nodes that bear allocations of the group, by cell.
-    heaps: BTreeMap<usize, BinaryHeap<Entry>>,
+    heaps: Vec<BinaryHeap<Entry>>,
     /// How much of the presence is known.
     seen: usize,
     /// How much of the columns' changes is known.
@@ -90,11 +124,14 @@ impl Own {
             serial,
             desired,
             distinct_hosts: asked.demands.distinct_hosts,
-            of_group: vec![0; columns.len()],
-            of_job: vec![0; columns.len()],
+            of_group: Counts::of(columns.len()),
+            of_job: match asked.demands.distinct_hosts {
+                Some(Distinct::Job) => Counts::of(columns.len()),
+                Some(Distinct::Group) | None => Counts::default(),
+            },
             spreads: spreads.collect(),
             limits: asked.demands.distinct_properties.iter().map(limit).collect(),
-            heaps: BTreeMap::new(),
+            heaps: Vec::new(),
             seen: 0,
             known: columns.touched.len(),
             avoided: Vec::new(),
@@ -120,14 +157,9 @@ impl Own {
             self.seen += 1;
             let Some(at) = columns.find(moved.node) else { continue };
             let mine = *moved.group == *group;
-            let shift = |count: Option<&mut u32>| {
-                if let Some(count) = count {
-                    *count = if moved.comes { *count + 1 } else { count.saturating_sub(1) };
-                }
-            };
-            shift(self.of_job.get_mut(at));
+            self.of_job.shift(at, moved.comes);
             if mine {
-                shift(self.of_group.get_mut(at));
+                self.of_group.shift(at, moved.comes);
             }
             let domains = ranking.domains(at);
             if mine {
@@ -139,7 +171,8 @@ impl Own {
                 self.limits.iter_mut().zip(domains.iter().skip(self.spreads.len()))
             {
                 if (mine || limit.over == Distinct::Job) && *domain != MISSING {
-                    shift(Some(limit.counts.entry(*domain).or_default()));
+                    let count = limit.counts.entry(*domain).or_default();
+                    *count = if moved.comes { *count + 1 } else { count.saturating_sub(1) };
                 }
             }
             if moved.comes { changed.push(at) } else { left.push(at) }
@@ -171,12 +204,15 @@ impl Own {
         if let Some(mut entry) = ranking.entry(columns, at) {
             entry.count = self.collisions(at);
             entry.sum += self.anti_affinity(at).unwrap_or(0.0);
-            self.heaps.entry(ranking.cell_of(at)).or_default().push(entry);
+            self.heaps.resize_with(ranking.cells.len(), BinaryHeap::new);
+            if let Some(heap) = self.heaps.get_mut(ranking.cell_of(at)) {
+                heap.push(entry);
+            }
         }
     }
 
     pub(super) fn collisions(&self, at: usize) -> u32 {
-        self.of_group.get(at).copied().unwrap_or_default()
+        self.of_group.get(at)
     }
 
     fn anti_affinity(&self, at: usize) -> Part {
@@ -187,15 +223,15 @@ impl Own {
     pub(super) fn is_taken(&self, at: usize) -> bool {
         match self.distinct_hosts {
             None => false,
-            Some(Distinct::Job) => self.of_job.get(at).is_some_and(|count| *count > 0),
-            Some(Distinct::Group) => self.collisions(at) > 0,
+            Some(Distinct::Job) => self.of_job.any(at),
+            Some(Distinct::Group) => self.of_group.any(at),
         }
     }
 
     /// Whether a node is not to be found among those where the job has nothing.
     pub(super) fn is_apart(&self, node: u32) -> bool {
         let at = node as usize;
-        self.collisions(at) > 0 || self.is_taken(at) || self.avoided.contains(&node)
+        self.of_group.any(at) || self.is_taken(at) || self.avoided.contains(&node)
     }
 
     /// The first `distinct_property` whose limit is reached by nodes with these values, by its number.
@@ -220,7 +256,7 @@ impl Own {
             return None;
         }
         loop {
-            let top = *self.heaps.get(&cell)?.peek()?;
+            let top = *self.heaps.get(cell)?.peek()?;
             let at = top.node as usize;
             let fresh = columns.stamp.get(at) == Some(&top.stamp)
                 && self.collisions(at) == top.count
@@ -228,7 +264,7 @@ impl Own {
             if fresh {
                 return Some(top);
             }
-            self.heaps.get_mut(&cell)?.pop();
+            self.heaps.get_mut(cell)?.pop();
         }
     }
 

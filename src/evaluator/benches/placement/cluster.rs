@@ -1,0 +1,273 @@
+//! A cluster to place in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use evaluator::evaluate;
+use model::{
+    Affinity, AllocResources, Allocation, BlobId, CommitId, Constraint, DriverInfo, EvalTrigger,
+    Group, Job, JobId, Network, Node, NodeId, NodeResources, NodeStatus, Port, PortAssignment,
+    Resources, Spread, Task, Timestamp, seeded_uuid,
+};
+use state::{Command, FileOutcome, JobSubmission, Plan, State, TakeRevision};
+
+use crate::meter::Meter;
+
+/// What a group asks for.
+#[derive(Clone, Copy)]
+pub(crate) enum Ask {
+    Plain,
+    Constraint,
+    Affinity,
+    Spread,
+    /// A constraint, a dynamic port and a spread.
+    Everything,
+    /// As in Nomad's benchmark.
+    Nomad {
+        spread: bool,
+        racks: u32,
+    },
+}
+
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    state: State,
+    dirty: BTreeMap<JobId, EvalTrigger>,
+    now: Timestamp,
+}
+
+impl Cluster {
+    /// Nodes in racks, of four classes, each with room for thousands.
+    pub(crate) fn new(nodes: u32, racks: u32) -> Self {
+        Self::of(nodes, racks, (400_000, 800_000, 4_000_000))
+    }
+
+    /// As in Nomad's benchmark.
+    pub(crate) fn nomad(nodes: u32, racks: u32) -> Self {
+        Self::of(nodes, racks, (32_000, 32_000, 100_000))
+    }
+
+    fn of(nodes: u32, racks: u32, room: (u64, u64, u64)) -> Self {
+        let mut cluster = Self {
+            state: State::default(),
+            dirty: BTreeMap::new(),
+            now: Timestamp::from_secs(1_000_000),
+        };
+        for n in 0..nodes {
+            let node = Box::new(node(n, racks, room));
+            cluster.apply(&Command::RegisterNode { node, at: cluster.now });
+        }
+        cluster
+    }
+
+    fn apply(&mut self, command: &Command) {
+        let applied = self.state.apply(self.state.index() + 1, command);
+        assert_eq!(applied.rejection, None);
+    }
+
+    /// The same with so many allocations of other jobs.
+    pub(crate) fn with_running(mut self, allocations: u32) -> Self {
+        let nodes: Vec<NodeId> = self.state.nodes().map(|node| node.id).collect();
+        let group: Arc<str> = Arc::from("web");
+        let mut made = 0;
+        while made < allocations {
+            let some = (allocations - made).min(50_000);
+            let of = |n: u32| {
+                let at = nodes.get(n as usize % nodes.len()).copied().unwrap_or_default();
+                let port = 20_000 + (n / nodes.len() as u32) as u16;
+                Allocation {
+                    id: model::AllocId::new(seeded_uuid(&[b"there", &n.to_be_bytes()])),
+                    job: JobId::from(format!("there-{}", n / 1_000)),
+                    group: Arc::clone(&group),
+                    node: at,
+                    resources: AllocResources {
+                        cpu: 20,
+                        memory_mb: 40,
+                        disk_mb: 10,
+                        ports: vec![PortAssignment { value: port, ..PortAssignment::default() }],
+                        ..AllocResources::default()
+                    },
+                    ..Allocation::default()
+                }
+            };
+            let place = (made..made + some).map(of).collect();
+            let plan = Plan { basis: self.state.index(), at: self.now, place, ..Plan::default() };
+            self.apply(&Command::ApplyPlan(Box::new(plan)));
+            made += some;
+        }
+        self
+    }
+
+    /// Adds jobs that ask for the same.
+    pub(crate) fn register(&mut self, name: &str, jobs: u32, count: u32, ask: Ask) {
+        let files = (0..jobs).map(|n| {
+            let job = job(&format!("{name}-{n}"), count, ask);
+            let path = format!("{}.hcl", job.id);
+            let submission = JobSubmission { job: Arc::new(job) };
+            let outcome =
+                FileOutcome::Job { blob: BlobId::default(), submission, problems: Vec::new() };
+            (path, outcome)
+        });
+        let revision = TakeRevision {
+            repo: "infra".into(),
+            branch: "main".into(),
+            commit: CommitId::from(format!("{:040}", 1)),
+            files: files.collect(),
+            at: self.now,
+            ..TakeRevision::default()
+        };
+        self.apply(&Command::TakeRevision(Box::new(revision)));
+        let ids = self.state.jobs().map(|record| record.id.clone());
+        self.dirty = ids.map(|id| (id, EvalTrigger::JobRegister)).collect();
+    }
+
+    pub(crate) fn evaluate(&self) -> Plan {
+        evaluate(&self.state, &self.dirty, self.now)
+    }
+
+    /// Microseconds for each placement of a pass that makes so many: the best of some passes.
+    pub(crate) fn measure(&self, placements: u32) -> f64 {
+        let (mut best, mut spent) = (f64::MAX, 0.0);
+        while spent < 100.0 || best == f64::MAX {
+            let meter = Meter::start();
+            let plan = self.evaluate();
+            let took = meter.ms();
+            assert_eq!(plan.place.len(), placements as usize, "all are placed");
+            best = best.min(took);
+            spent += took.max(0.1);
+        }
+        best * 1e3 / f64::from(placements)
+    }
+
+    /// Places all that is missing.
+    pub(crate) fn place_all(&mut self) {
+        let all = std::mem::take(&mut self.dirty);
+        let ids: Vec<JobId> = all.keys().cloned().collect();
+        for some in ids.chunks(50) {
+            let jobs = some.iter().map(|id| (id.clone(), EvalTrigger::JobRegister)).collect();
+            let plan = evaluate(&self.state, &jobs, self.now);
+            self.apply(&Command::ApplyPlan(Box::new(plan)));
+        }
+        self.dirty = all;
+    }
+
+    pub(crate) fn allocations(&self) -> usize {
+        self.state.allocs().count()
+    }
+
+    /// A rack's nodes die; how many jobs and allocations that concerns.
+    pub(crate) fn lose_rack(&mut self, rack: u32, trigger: EvalTrigger) -> (usize, usize) {
+        let name = format!("r{rack}");
+        let nodes: Vec<NodeId> = self
+            .state
+            .nodes()
+            .filter(|node| node.meta.get("rack") == Some(&name))
+            .map(|node| node.id)
+            .collect();
+        let (mut jobs, mut lost) = (BTreeMap::new(), 0);
+        for node in nodes {
+            let there = self.state.allocs_on_node(node);
+            for alloc in there {
+                jobs.insert(alloc.job.clone(), trigger);
+                lost += 1;
+            }
+            let at = self.now;
+            self.apply(&Command::SetNodeStatus { node, status: NodeStatus::Down, at });
+        }
+        let concerned = jobs.len();
+        self.dirty = jobs;
+        (concerned, lost)
+    }
+}
+
+fn node(n: u32, racks: u32, (cpu, memory_mb, disk_mb): (u64, u64, u64)) -> Node {
+    let healthy = DriverInfo { detected: true, healthy: true, ..DriverInfo::default() };
+    let attribute = |key: u32| (format!("attribute.{key}"), format!("value {key}"));
+    Node {
+        id: NodeId::new(seeded_uuid(&[b"node", &n.to_be_bytes()])),
+        name: format!("node-{n}"),
+        datacenter: format!("dc{}", n % 4),
+        pool: "default".into(),
+        class: format!("class-{}", n % 4),
+        address: format!("10.{}.{}.{}", n / 65_536, n / 256 % 256, n % 256),
+        attributes: (0..40)
+            .map(attribute)
+            .chain([
+                ("kernel.name".to_owned(), "linux".to_owned()),
+                ("unique.hostname".to_owned(), format!("node-{n}")),
+            ])
+            .collect(),
+        meta: [("rack".to_owned(), format!("r{}", n % racks))].into(),
+        drivers: [("docker".to_owned(), healthy)].into(),
+        resources: NodeResources {
+            cpu,
+            memory_mb,
+            disk_mb,
+            min_dynamic_port: 20_000,
+            max_dynamic_port: 32_000,
+            ..NodeResources::default()
+        },
+        status: NodeStatus::Ready,
+        ..Node::default()
+    }
+}
+
+fn job(id: &str, count: u32, ask: Ask) -> Job {
+    let constraint = |attribute: &str, operator: &str, value: &str| Constraint {
+        attribute: attribute.into(),
+        operator: operator.into(),
+        value: value.into(),
+    };
+    let mut job = Job {
+        id: JobId::from(id),
+        name: id.to_owned(),
+        datacenters: vec!["*".into()],
+        node_pool: "default".into(),
+        priority: 50,
+        task_groups: vec![Group {
+            name: "web".into(),
+            count,
+            tasks: vec![Task {
+                name: "web".into(),
+                driver: "docker".into(),
+                resources: Resources { cpu: 20, memory_mb: 40, ..Resources::default() },
+                ..Task::default()
+            }],
+            ..Group::default()
+        }],
+        ..Job::default()
+    };
+    let group = &mut job.task_groups[0];
+    group.ephemeral_disk.size_mb = 10;
+    let over_racks = Spread { attribute: "${meta.rack}".into(), ..Spread::default() };
+    let not_every_class = constraint("${node.class}", "!=", "class-3");
+    match ask {
+        Ask::Plain => {}
+        Ask::Constraint => group.constraints.push(not_every_class),
+        Ask::Affinity => group.affinities.push(Affinity {
+            attribute: "${node.class}".into(),
+            value: "class-1".into(),
+            ..Affinity::default()
+        }),
+        Ask::Spread => group.spreads.push(over_racks),
+        Ask::Everything => {
+            group.constraints.push(not_every_class);
+            group.constraints.push(constraint("${attr.kernel.name}", "=", "linux"));
+            group.spreads.push(over_racks);
+            group.networks.push(Network {
+                dynamic_ports: vec![Port { label: "http".into(), ..Port::default() }],
+                ..Network::default()
+            });
+        }
+        Ask::Nomad { spread, racks } => {
+            let half: Vec<String> = (0..racks / 2).map(|rack| format!("r{rack}")).collect();
+            group.constraints.push(constraint("${meta.rack}", "set_contains_any", &half.join(",")));
+            group.tasks[0].resources.cpu = 6_000;
+            group.tasks[0].resources.memory_mb = 6_000;
+            if spread {
+                group.spreads.push(over_racks);
+            }
+        }
+    }
+    job
+}
