@@ -13,6 +13,8 @@ mod keeping;
 mod kinds;
 #[path = "simulation/laws.rs"]
 mod laws;
+#[path = "simulation/preemption.rs"]
+mod preemption;
 #[path = "simulation/preview.rs"]
 mod preview;
 #[path = "simulation/property.rs"]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Allocation, ClientStatus, DeploymentStatus, JobId, NodeStatus};
+use model::{Allocation, ClientStatus, DeploymentStatus, DesiredStatus, JobId, NodeStatus};
 use state::{Plan, State};
 
 /// A plan by itself: never more than is asked for, nothing for what is stopped or failed.
@@ -162,8 +162,13 @@ pub(crate) fn check_step(before: &State, after: &State) {
             let (old, new) = (of_group(before), of_group(after));
             // What an operator gave no more time is gone by their doing.
             let driven_out = |alloc: &Allocation| {
-                let now = after.alloc(alloc.id).map(|alloc| alloc.desired_description.as_str());
-                now == Some("alloc is stopped: the time to empty its node is over")
+                let now = after.alloc(alloc.id);
+                // Whoever sets priorities says who goes without.
+                now.is_some_and(|now| {
+                    now.desired == DesiredStatus::Evict
+                        || now.desired_description
+                            == "alloc is stopped: the time to empty its node is over"
+                })
             };
             let served = |all: &[std::sync::Arc<Allocation>],
                           counts: &dyn Fn(&Allocation) -> bool| {
