@@ -35,9 +35,11 @@ pub(crate) fn evaluate_explained(
     let mut fleet = Fleet::of(state);
     let mut order: Vec<_> =
         jobs.iter().filter_map(|(id, trigger)| Some((state.job(id)?, *trigger))).collect();
-    // Where room is short, the more important job gets it.
-    order.sort_by_key(|(record, _)| {
-        (std::cmp::Reverse(record.job().map_or(0, |job| job.priority)), record.id.clone())
+    // Where room is short, the more important job gets it; of equal ones, whoever has waited longer.
+    order.sort_by_cached_key(|(record, _)| {
+        let priority = record.job().map_or(0, |job| job.priority);
+        let since = state.waiting_since(&record.id).unwrap_or(u64::MAX);
+        (std::cmp::Reverse(priority), since, record.id.clone())
     });
     for (record, trigger) in order {
         let report = evaluate_job(state, record, trigger, now, &mut fleet, &mut plan);
@@ -114,7 +116,15 @@ fn evaluate_job(
     for work in &works {
         let deployment =
             driven.filter(|(_, groups)| groups.contains_key(&*work.name)).map(|(id, _)| id);
-        report.insert(work.name.to_string(), pass.carry_out(work, deployment));
+        let group = pass.carry_out(work, deployment);
+        if group.failure.is_some() {
+            let candidates = pass.candidates(version, &work.name);
+            plan.blocked
+                .entry(record.id.clone())
+                .or_default()
+                .push(pass.fleet.unplaced(&candidates));
+        }
+        report.insert(work.name.to_string(), group);
         wake = wake.into_iter().chain(work.wake).min();
     }
     let mut out = pass.out;
@@ -300,7 +310,12 @@ impl Entry {
         if !self.acted && !news && !first_look(scene) {
             return;
         }
+        let waits = status == EvalStatus::Blocked;
+        let waiting_since = waits.then(|| {
+            scene.state.waiting_since(&scene.record.id).unwrap_or_else(|| scene.state.index())
+        });
         plan.evaluations.push(Evaluation {
+            waiting_since,
             id: self.eval,
             job: scene.record.id.clone(),
             job_version: scene.version.version,

@@ -22,7 +22,7 @@ use model::{
     AllocId, AllocResources, Allocation, Group, Job, NodeId, NodeScore, PlacementFailure,
     SchedulerConfig, seeded_uuid,
 };
-use state::State;
+use state::{State, Unplaced};
 
 use crate::feasible::{Demands, grants};
 use crate::ports::Ports;
@@ -346,6 +346,25 @@ impl Fleet {
         own.all(|volume| offered(volume, index, node).is_ok())
             && writers.admit(&asked.group, index).is_ok()
             && fits_load(node, &load, asked).is_ok()
+    }
+
+    /// What a group that found no room waits for.
+    pub(crate) fn unplaced(&mut self, candidates: &Candidates) -> Unplaced {
+        let asked = &candidates.asked;
+        let ranking = self.ranking(asked);
+        let mut hopeless: BTreeSet<u128> = BTreeSet::new();
+        if !asked.demands.escapes_class() {
+            let refused = |at: &usize| {
+                self.columns.ready.get(*at).copied().unwrap_or_default()
+                    && !ranking.is_feasible(*at)
+            };
+            let nodes = (0..self.columns.len()).filter(refused);
+            let classes = nodes.filter_map(|at| self.state.node_class(*self.columns.ids.get(at)?));
+            hopeless.extend(classes);
+        }
+        let (cpu, memory_mb, disk_mb) = (asked.cpu, asked.memory_mb, asked.disk_mb);
+        self.put_back(asked, ranking);
+        Unplaced { cpu, memory_mb, disk_mb, hopeless }
     }
 
     /// How many nodes can take anything.

@@ -139,6 +139,9 @@ pub struct Evaluation {
     pub updates: BTreeMap<String, DesiredUpdates>,
     /// What did not fit, by group.
     pub failures: BTreeMap<String, PlacementFailure>,
+    /// The state index since which something does not fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<u64>,
     /// When.
     pub created_at: Timestamp,
     /// State index of creation.

@@ -1,15 +1,21 @@
 //! Which jobs the evaluator must look at, and when. Pure: events in, jobs out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::{EvalStatus, EvalTrigger, JobId, Timestamp};
+use model::{DesiredStatus, EvalTrigger, JobId, NodeId, Timestamp};
 use state::{Event, Plan, State};
+
+use crate::blocked::Blocked;
 
 /// Jobs to look at now, and jobs to look at later.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Dirty {
     now: BTreeMap<JobId, EvalTrigger>,
     later: BTreeMap<JobId, Timestamp>,
+    by_time: BTreeSet<(Timestamp, JobId)>,
+    blocked: Blocked,
+    /// Jobs that run on every node that will do.
+    everywhere: BTreeSet<JobId>,
 }
 
 impl Dirty {
@@ -18,6 +24,7 @@ impl Dirty {
         let mut dirty = Self::default();
         for record in state.jobs() {
             dirty.mark(&record.id, EvalTrigger::JobRegister);
+            dirty.note_kind(state, &record.id);
         }
         dirty
     }
@@ -28,7 +35,9 @@ impl Dirty {
 
     /// Notes what `events` touch, in the state that they led to.
     pub(crate) fn note(&mut self, state: &State, events: &[Event]) {
-        let (mut capacity, mut nodes) = (false, false);
+        let mut nodes = false;
+        // Where room may have come.
+        let mut loosened: BTreeSet<NodeId> = BTreeSet::new();
         for event in events {
             match event {
                 Event::Job(job) => {
@@ -36,10 +45,16 @@ impl Dirty {
                     let trigger =
                         if stopped { EvalTrigger::JobDeregister } else { EvalTrigger::JobRegister };
                     self.mark(job, trigger);
+                    self.note_kind(state, job);
                 }
-                Event::Alloc { id, job, evaluate, .. } => {
-                    let over = state.alloc(*id).is_none_or(|alloc| alloc.client.is_terminal());
-                    capacity |= over;
+                Event::Alloc { id, node, job, evaluate } => {
+                    let alloc = state.alloc(*id);
+                    let over = alloc.is_none_or(|alloc| alloc.client.is_terminal());
+                    if over {
+                        loosened.insert(*node);
+                    } else if alloc.is_some_and(|alloc| alloc.desired == DesiredStatus::Evict) {
+                        self.mark(job, EvalTrigger::Preemption);
+                    }
                     if *evaluate {
                         let trigger = if over {
                             EvalTrigger::AllocFailure
@@ -52,6 +67,7 @@ impl Dirty {
                 Event::Deployment { job, .. } => self.mark(job, EvalTrigger::DeploymentWatcher),
                 Event::Node(id) => {
                     nodes = true;
+                    loosened.insert(*id);
                     for alloc in
                         state.allocs_on_node(*id).filter(|alloc| !alloc.client.is_terminal())
                     {
@@ -61,27 +77,38 @@ impl Dirty {
                 Event::Cluster | Event::Evaluation(_) | Event::Revision { .. } => {}
             }
         }
-        if capacity || nodes {
-            for record in state.jobs().filter(|record| !record.stopped) {
-                // One that runs everywhere runs on a new node as well.
-                if nodes && record.job().is_some_and(|job| job.kind.per_node()) {
-                    self.mark(&record.id, EvalTrigger::NodeUpdate);
-                }
-                let newest = state.evaluations_of_job(&record.id).next();
-                if newest.is_some_and(|evaluation| evaluation.status == EvalStatus::Blocked) {
-                    self.mark(&record.id, EvalTrigger::QueuedAllocs);
-                }
+        if nodes {
+            // One that runs everywhere runs on a new node as well.
+            for job in self.everywhere.clone() {
+                self.mark(&job, EvalTrigger::NodeUpdate);
             }
+        }
+        for node in loosened {
+            for job in self.blocked.helped_by(state, node) {
+                self.mark(&job, EvalTrigger::QueuedAllocs);
+            }
+        }
+    }
+
+    fn note_kind(&mut self, state: &State, id: &JobId) {
+        let record = state.job(id).filter(|record| !record.stopped);
+        if record.and_then(|record| record.job()).is_some_and(|job| job.kind.per_node()) {
+            self.everywhere.insert(id.clone());
+        } else {
+            self.everywhere.remove(id);
+        }
+        if record.is_none() {
+            self.blocked.set(id, None);
         }
     }
 
     /// Takes the jobs to look at now, with those whose wait is over.
     pub(crate) fn take(&mut self, now: Timestamp) -> BTreeMap<JobId, EvalTrigger> {
-        let due: Vec<JobId> =
-            self.later.iter().filter(|(_, at)| **at <= now).map(|(job, _)| job.clone()).collect();
-        for job in due {
-            self.later.remove(&job);
-            self.now.entry(job).or_insert(EvalTrigger::Scheduled);
+        while self.by_time.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, job)) = self.by_time.pop_first() {
+                self.later.remove(&job);
+                self.now.entry(job).or_insert(EvalTrigger::Scheduled);
+            }
         }
         std::mem::take(&mut self.now)
     }
@@ -96,14 +123,22 @@ impl Dirty {
     /// Notes when the jobs just looked at want to be looked at again.
     pub(crate) fn schedule(&mut self, jobs: &BTreeMap<JobId, EvalTrigger>, plan: &Plan) {
         for job in jobs.keys() {
-            self.later.remove(job);
+            if let Some(at) = self.later.remove(job) {
+                self.by_time.remove(&(at, job.clone()));
+            }
+            self.blocked.set(job, plan.blocked.get(job).cloned());
         }
-        self.later.extend(plan.wake.iter().map(|(job, at)| (job.clone(), *at)));
+        for (job, at) in &plan.wake {
+            self.delay(job, *at);
+        }
     }
 
     /// Looks at a job no sooner than then, unless something happens to it.
     pub(crate) fn delay(&mut self, job: &JobId, at: Timestamp) {
-        self.later.insert(job.clone(), at);
+        if let Some(before) = self.later.insert(job.clone(), at) {
+            self.by_time.remove(&(before, job.clone()));
+        }
+        self.by_time.insert((at, job.clone()));
     }
 
     /// Whether something is to be done now.
@@ -113,7 +148,7 @@ impl Dirty {
 
     /// When the next wait is over.
     pub(crate) fn next(&self) -> Option<Timestamp> {
-        self.later.values().min().copied()
+        self.by_time.first().map(|(at, _)| *at)
     }
 }
 

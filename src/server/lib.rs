@@ -6,6 +6,7 @@
 //! that waits, reads Git and proposes commands. Nothing here starts a process or speaks HTTP.
 
 mod autopilot;
+mod blocked;
 mod dirty;
 mod drainer;
 mod fleet;

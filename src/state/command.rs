@@ -379,6 +379,23 @@ pub struct Plan {
     pub evaluations: Vec<Evaluation>,
     /// For each job looked at, when it must be looked at again even if nothing happens (a deadline, a delay).
     pub wake: BTreeMap<JobId, Timestamp>,
+    /// For each job looked at of which something found no room, what it waits for. Not kept: whoever makes the next plan
+    /// finds it out again.
+    #[serde(skip)]
+    pub blocked: BTreeMap<JobId, Vec<Unplaced>>,
+}
+
+/// What an allocation that found no room asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unplaced {
+    /// MHz.
+    pub cpu: u64,
+    /// Megabytes of memory.
+    pub memory_mb: u64,
+    /// Megabytes of disk.
+    pub disk_mb: u64,
+    /// Classes of nodes ([`crate::State::node_class`]) of which none will ever do.
+    pub hopeless: BTreeSet<u128>,
 }
 
 impl Plan {

@@ -20,7 +20,7 @@ mod table;
 pub use apply::renamed_path;
 pub use command::{
     Command, DeploymentChange, Disconnected, FileOutcome, FileReading, Garbage, InPlaceUpdate,
-    JobSubmission, Plan, Revert, StopAlloc, TakeRevision,
+    JobSubmission, Plan, Revert, StopAlloc, TakeRevision, Unplaced,
 };
 pub use event::{Applied, Event, Rejection};
 pub use load::{NodeLoad, PortUse, device_make};

@@ -176,6 +176,11 @@ impl State {
             .filter_map(|(_, id)| self.evaluations.get(id))
     }
 
+    /// The state index since which something of a job finds no room; `None` if all of it has some.
+    pub fn waiting_since(&self, id: &JobId) -> Option<u64> {
+        self.evaluations_of_job(id).next()?.waiting_since
+    }
+
     /// All repositories, by name.
     pub fn repos(&self) -> impl Iterator<Item = &Arc<RepoRecord>> {
         self.repos.values()
