@@ -112,6 +112,8 @@ pub(crate) struct Fleet {
     rankings: Vec<(Arc<Asked>, Option<Ranking>)>,
     /// Where each is, by what is asked.
     ranked: BTreeMap<Arc<[u8]>, usize>,
+    /// The names of nodes that were chosen, so that what is placed there shares them.
+    names: BTreeMap<usize, Arc<str>>,
     /// How many groups were looked at.
     serial: u64,
     /// What each node bears once all that was told to stop is gone, and what was promised its room is there.
@@ -129,6 +131,7 @@ impl Fleet {
             config: *state.scheduler_config(),
             columns: Columns::default(),
             filled: false,
+            names: BTreeMap::new(),
             rankings: Vec::new(),
             ranked: BTreeMap::new(),
             serial: 0,
@@ -314,11 +317,8 @@ impl Fleet {
         if let Some(after) = self.after.get_mut(&at) {
             after.hold(&resources);
         }
-        Ok((node.id, self.name(at), resources))
-    }
-
-    fn name(&self, at: usize) -> Arc<str> {
-        self.columns.names.get(at).cloned().unwrap_or_default()
+        let name = self.names.entry(at).or_insert_with(|| node.name.as_str().into());
+        Ok((node.id, Arc::clone(name), resources))
     }
 
     /// Whether the group would fit on the node of `leaving` if that one were gone already.

@@ -71,6 +71,15 @@ impl<'a> Ports<'a> {
         Given([at.own.then_some(&load.ports), load.elsewhere.get(at.address)])
     }
 
+    /// How many dynamic ports are left at the node's own address, at least.
+    pub(crate) fn surely_left(&self) -> u32 {
+        let (first, last) = range(self.node);
+        let Some(at) = At::of(self.node, None) else { return 0 };
+        let taken: usize = self.given(&at).0.iter().flatten().map(|ports| ports.taken.len()).sum();
+        let reserved: usize = at.reserved.iter().map(|ports| ports.len()).sum();
+        (usize::from(last - first) + 1).saturating_sub(taken + reserved) as u32
+    }
+
     /// Whether all ports that `network` asks for could be had; otherwise what is missing.
     pub(crate) fn fits(&self, network: &Network) -> Result<(), String> {
         let node = self.node;

@@ -178,6 +178,22 @@ impl State {
         self.classes.get(&node).copied()
     }
 
+    /// All nodes, by ID, each with its class and what is given away of it.
+    pub fn nodes_with_loads(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<Node>, u128, Option<&Arc<NodeLoad>>)> {
+        // All three are in the same order, so that nothing has to be looked up.
+        let mut loads = self.loads.iter().peekable();
+        let mut classes = self.classes.iter().peekable();
+        self.nodes.iter().map(move |(id, node)| {
+            while loads.next_if(|(other, _)| *other < id).is_some() {}
+            while classes.next_if(|(other, _)| *other < id).is_some() {}
+            let load = loads.next_if(|(other, _)| *other == id).map(|(_, load)| load);
+            let class = classes.next_if(|(other, _)| *other == id).map(|(_, class)| *class);
+            (node, class.unwrap_or_default(), load)
+        })
+    }
+
     /// Keeps the loads up with an allocation that came, changed or went.
     pub(crate) fn shift_load(&mut self, before: Option<&Allocation>, after: Option<&Allocation>) {
         let over = |alloc: &Allocation| alloc.client.is_terminal();

@@ -15,6 +15,8 @@ pub(crate) struct Asked {
     pub(crate) spreads: Vec<Spread>,
     pub(crate) group: Group,
     pub(crate) network: Option<Network>,
+    /// How many dynamic ports at the node's own address, if nothing else is asked for that only a node knows.
+    pub(super) only_dynamic: Option<u32>,
     /// MHz, beside what whole cores come to on a node.
     pub(crate) cpu: u64,
     pub(crate) memory_mb: u64,
@@ -69,12 +71,24 @@ impl Asked {
             writes: of_host(group).any(model::VolumeRequest::writes),
             each_its_own: of_host(group).any(|volume| volume.per_alloc),
             group: group.clone(),
+            only_dynamic: None,
             key: Vec::new(),
             demands,
             spreads,
         };
         asked.key = asked.make_key(job);
+        asked.only_dynamic = asked.dynamic_ports();
         asked
+    }
+
+    fn dynamic_ports(&self) -> Option<u32> {
+        if !self.cores.is_empty() || self.devices.is_some() {
+            return None;
+        }
+        let Some(network) = &self.network else { return Some(0) };
+        let plain = network.reserved_ports.is_empty()
+            && network.dynamic_ports.iter().all(|port| port.network().is_none());
+        plain.then_some(network.dynamic_ports.len() as u32)
     }
 
     fn make_key(&self, job: &Job) -> Vec<u8> {

@@ -42,7 +42,6 @@ impl Short {
 pub(crate) struct Columns {
     pub(super) ids: Vec<NodeId>,
     pub(super) nodes: Vec<Arc<Node>>,
-    pub(super) names: Vec<Arc<str>>,
     pub(super) ready: Vec<bool>,
     /// Which nodes are equal but for what is unique to each.
     pub(super) class: Vec<u32>,
@@ -54,6 +53,8 @@ pub(crate) struct Columns {
     cpu: Vec<Amount>,
     memory: Vec<Amount>,
     disk: Vec<Amount>,
+    /// Dynamic ports that are left at the node's own address, at least.
+    dynamic_ports: Vec<u32>,
     /// Goes up with each change of a node.
     pub(super) stamp: Vec<u32>,
     /// The nodes that changed, in order.
@@ -84,21 +85,42 @@ impl Columns {
         let mut columns = Self::default();
         let mut classes: BTreeMap<u128, u32> = BTreeMap::new();
         let nothing = Arc::new(NodeLoad::default());
-        for node in state.nodes() {
-            let next = classes.len() as u32;
-            let class = state.node_class(node.id).unwrap_or_default();
-            let class = *classes.entry(class).or_insert(next);
-            let load = state.load(node.id).unwrap_or(&nothing);
-            columns.push(node, load, class);
+        columns.reserve(state.nodes_count());
+        // Most nodes are of the class of the one before.
+        let mut last: Option<(u128, u32)> = None;
+        for (node, class, load) in state.nodes_with_loads() {
+            let number = match last {
+                Some((known, number)) if known == class => number,
+                _ => {
+                    let next = classes.len() as u32;
+                    *classes.entry(class).or_insert(next)
+                }
+            };
+            last = Some((class, number));
+            columns.push(node, load.unwrap_or(&nothing), number);
         }
         columns.classes = classes.len();
         columns
     }
 
+    fn reserve(&mut self, nodes: usize) {
+        self.ids.reserve(nodes);
+        self.nodes.reserve(nodes);
+        self.loads.reserve(nodes);
+        self.ready.reserve(nodes);
+        self.class.reserve(nodes);
+        self.tie.reserve(nodes);
+        self.cpu.reserve(nodes);
+        self.memory.reserve(nodes);
+        self.disk.reserve(nodes);
+        self.dynamic_ports.reserve(nodes);
+        self.stamp.reserve(nodes);
+    }
+
     fn push(&mut self, node: &Arc<Node>, load: &Arc<NodeLoad>, class: u32) {
         let all = &node.resources;
         self.ids.push(node.id);
-        self.names.push(Arc::from(node.name.as_str()));
+        self.dynamic_ports.push(Ports { node, load }.surely_left());
         self.ready.push(node.is_ready());
         self.class.push(class);
         self.tie.push(tie_break(node.id));
@@ -142,6 +164,9 @@ impl Columns {
                 amount.used = amount.used.saturating_add(more);
             }
         }
+        if let Some(left) = self.dynamic_ports.get_mut(at) {
+            *left = left.saturating_sub(held.ports.len() as u32);
+        }
         if let Some(load) = self.loads.get_mut(at) {
             Arc::make_mut(load).hold(held);
         }
@@ -182,11 +207,13 @@ impl Columns {
 
     /// Whether what an allocation of this index asks for fits beside what is there.
     pub(super) fn fits(&self, at: usize, asked: &Asked, index: u32) -> Result<(), Short> {
-        let (Some(node), Some(load)) = (self.nodes.get(at), self.loads.get(at)) else {
-            return Err(Short::Other("the node is gone".to_owned()));
+        // What is asked for mostly is in the columns, and no node has to be looked at.
+        let cpu = match self.nodes.get(at).filter(|_| !asked.cores.is_empty()) {
+            Some(node) => asked.cpu_on(node),
+            None => asked.cpu,
         };
         let room = |column: &[Amount], more: u64| column.get(at).is_some_and(|a| a.has_room(more));
-        if !room(&self.cpu, asked.cpu_on(node)) {
+        if !room(&self.cpu, cpu) {
             return Err(Short::Cpu);
         }
         if !room(&self.memory, asked.memory_mb) {
@@ -195,6 +222,15 @@ impl Columns {
         if !room(&self.disk, asked.disk_mb) {
             return Err(Short::Disk);
         }
+        if let Some(ports) = asked.only_dynamic
+            && !asked.writes
+            && self.dynamic_ports.get(at).is_some_and(|left| *left >= ports)
+        {
+            return Ok(());
+        }
+        let (Some(node), Some(load)) = (self.nodes.get(at), self.loads.get(at)) else {
+            return Err(Short::Other("the node is gone".to_owned()));
+        };
         if asked.writes
             && let Some(writers) = self.writers(at)
         {
@@ -209,7 +245,10 @@ impl Columns {
             let amount = column.get(at).copied().unwrap_or_default();
             crate::rank::free(amount.used.saturating_add(more), amount.all)
         };
-        let cpu = self.nodes.get(at).map_or(asked.cpu, |node| asked.cpu_on(node));
+        let cpu = match self.nodes.get(at).filter(|_| !asked.cores.is_empty()) {
+            Some(node) => asked.cpu_on(node),
+            None => asked.cpu,
+        };
         Free { cpu: free(&self.cpu, cpu), memory: free(&self.memory, asked.memory_mb) }
     }
 }
