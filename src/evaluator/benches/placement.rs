@@ -3,6 +3,7 @@
 //! `cargo bench -p herder-evaluator --bench placement [-- PART…]`, where a part is one of
 //!
 //! - `budget`: the case that the design sets a goal for: 10,000 nodes, constraints, ports, a spread over racks;
+//! - `small`: the same for many jobs of one allocation each;
 //! - `grid`: nodes × allocations × what is asked for × what runs already;
 //! - `nomad`: the cases of Nomad's own scheduler benchmark, 120 of them;
 //! - `rack`: a pass after a rack of 200 nodes died under 100,000 allocations;
@@ -26,7 +27,10 @@ fn main() {
     let all = asked.is_empty();
     let wants = |part: &str| all || asked.iter().any(|known| known == part);
     if wants("budget") {
-        budget();
+        budget(&[(1, 1_000), (10, 1_000), (1, 10_000), (100, 100)]);
+    }
+    if wants("small") {
+        budget(&[(1_000, 1)]);
     }
     if wants("grid") {
         grid(all);
@@ -43,12 +47,12 @@ fn main() {
 }
 
 /// Jobs of 1,000 on 10,000 nodes with everything asked for at once.
-fn budget() {
+fn budget(shapes: &[(u32, u32)]) {
     println!(
         "\n10,000 nodes; constraint, port and spread over 75 racks in each group; placements/s"
     );
     println!("{:>10} {:>12} {:>14} {:>10}", "jobs", "count each", "placements/s", "µs each");
-    for (jobs, count) in [(1, 1_000), (10, 1_000), (1, 10_000), (100, 100), (1_000, 1)] {
+    for (jobs, count) in shapes.iter().copied() {
         let mut cluster = Cluster::new(10_000, 75);
         cluster.register("job", jobs, count, Ask::Everything);
         let each = cluster.measure(jobs * count);
