@@ -243,10 +243,10 @@ impl<'a> Scene<'a> {
                 return Phase::Free;
             }
             // It is about to be created.
+            // Where no two may ever run at once, a canary has no room beside what it is to replace.
+            let beside = !self.version.job.kind.per_node() && !group.is_alone();
             return match update.canary {
-                canaries if canaries > 0 && destructive && !self.version.job.kind.per_node() => {
-                    Phase::Canarying(canaries)
-                }
+                canaries if canaries > 0 && destructive && beside => Phase::Canarying(canaries),
                 _ => Phase::Rolling,
             };
         };

@@ -167,8 +167,9 @@ struct Gist {
     job_version: u64,
     version_index: u64,
     deployment: Option<DeploymentId>,
-    /// Whether the servers could not reach this node: then they are told again.
-    unknown: bool,
+    /// Which time the servers could not reach this node: then they are told again, each time. What they are told while
+    /// they hold it for cut off still, they take back.
+    unknown: Option<u64>,
 }
 
 impl Gist {
@@ -179,7 +180,7 @@ impl Gist {
             job_version: alloc.job_version,
             version_index: version.create_index,
             deployment: alloc.deployment,
-            unknown: alloc.client == model::ClientStatus::Unknown,
+            unknown: (alloc.client == model::ClientStatus::Unknown).then_some(alloc.modify_index),
         }
     }
 }

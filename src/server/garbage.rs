@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{Allocation, ClientStatus, Timestamp};
+use model::{Allocation, ClientStatus, NodeStatus, Timestamp};
 use state::{Garbage, JobRecord, State};
 
 /// How long what is over is kept. Nomad's figures are shorter for jobs, whose history it loses after four hours; here
@@ -44,6 +44,7 @@ pub(crate) fn collect(state: &State, keep: Keep, now: Timestamp) -> Garbage {
             over.iter()
                 .skip(kept)
                 .filter(|alloc| now.since(alloc.modified_at) > keep.allocs)
+                .filter(|alloc| !may_run_still(state, alloc, keep, now))
                 .map(|alloc| alloc.id),
         );
         let ended = state
@@ -88,6 +89,15 @@ fn is_past(record: &JobRecord, alloc: &Allocation) -> bool {
     record.stopped || alloc.server_terminal() || alloc.next.is_some() || done_for_another_version
 }
 
+/// Whether it was given up with its node and may run there still. Until the node is back and had its time to hear that it
+/// is to stop, it stays in the list: a node whose list is empty lets run what it runs.
+fn may_run_still(state: &State, alloc: &Allocation, keep: Keep, now: Timestamp) -> bool {
+    alloc.client == ClientStatus::Lost
+        && state.node(alloc.node).is_some_and(|node| {
+            node.status != NodeStatus::Ready || now.since(node.status_at) <= keep.allocs
+        })
+}
+
 /// Whether there is nothing to collect.
 pub(crate) fn is_empty(garbage: &Garbage) -> bool {
     *garbage == Garbage::default()
@@ -97,7 +107,7 @@ pub(crate) fn is_empty(garbage: &Garbage) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use model::{AllocId, DesiredStatus, Job, JobType, seeded_uuid};
+    use model::{AllocId, DesiredStatus, Job, JobType, NodeId, seeded_uuid};
     use state::{Command, FileOutcome, JobSubmission, Plan, TakeRevision};
 
     use super::*;
@@ -176,6 +186,38 @@ mod tests {
         apply(&mut state, &Command::CollectGarbage(garbage));
         assert!(is_empty(&collect(&state, Keep::default(), Timestamp::from_secs(DAY))));
         assert_eq!(state.jobs().count(), 0);
+    }
+
+    #[test]
+    fn what_was_lost_with_its_node_is_kept_until_the_node_has_heard() {
+        let mut state = State::default();
+        let node = model::Node { id: NodeId::new(seeded_uuid(&[b"n"])), ..model::Node::default() };
+        let set = |status, at| Command::SetNodeStatuses {
+            nodes: vec![(node.id, status)],
+            at,
+            reason: String::new(),
+        };
+        let at = Timestamp::ZERO;
+        apply(&mut state, &Command::RegisterNode { node: Box::new(node.clone()), at });
+        take(&mut state, file(JobType::Service, 1));
+        let alloc = Allocation {
+            id: id(1),
+            job: "a".into(),
+            node: node.id,
+            client: ClientStatus::Lost,
+            desired: DesiredStatus::Stop,
+            ..Allocation::default()
+        };
+        let plan = Plan { basis: state.index(), place: vec![alloc], ..Plan::default() };
+        apply(&mut state, &Command::ApplyPlan(Box::new(plan)));
+        take(&mut state, FileOutcome::Removed);
+        apply(&mut state, &set(NodeStatus::Down, at));
+        assert!(collected(&state).is_empty(), "it may run there still");
+        apply(&mut state, &set(NodeStatus::Ready, Timestamp::from_secs(DAY - 60)));
+        assert!(collected(&state).is_empty(), "its node is just back");
+        apply(&mut state, &set(NodeStatus::Down, at));
+        apply(&mut state, &set(NodeStatus::Ready, Timestamp::from_secs(60)));
+        assert_eq!(collected(&state), [id(1)]);
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod split;
 
 pub(crate) use around::Overlay;
 pub use decide::Budget;
+#[cfg(test)]
+pub(crate) use decide::{Ancestry, Head, ReadFile, Reading};
 pub(crate) use decide::{DECLARED_ELSEWHERE, Others, plan_revision};
 pub(crate) use read::{Reader, read_files, read_head};
 pub(crate) use split::split;

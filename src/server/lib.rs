@@ -21,6 +21,8 @@ mod polling;
 mod reconciler;
 mod request;
 mod server;
+#[cfg(test)]
+mod simulation;
 mod source;
 mod tokens;
 mod worker;

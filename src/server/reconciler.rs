@@ -41,7 +41,7 @@ struct Pace {
     rejected: u32,
 }
 
-type Jobs = BTreeMap<JobId, EvalTrigger>;
+pub(crate) type Jobs = BTreeMap<JobId, EvalTrigger>;
 
 impl Reconciler {
     pub(crate) const fn new(consensus: Consensus, clock: Clock, worker: Arc<Worker>) -> Self {
@@ -180,7 +180,7 @@ impl Reconciler {
 
 /// Splits a plan that starts a great many allocations. The first part holds everything else; each part is a plan of its
 /// own, so one that is refused leaves a gap that the next pass fills.
-fn in_parts(mut plan: Plan, limit: usize) -> Vec<Plan> {
+pub(crate) fn in_parts(mut plan: Plan, limit: usize) -> Vec<Plan> {
     let mut rest = plan.place.split_off(limit.min(plan.place.len()));
     let at = plan.at;
     let mut parts = vec![plan];
@@ -193,7 +193,7 @@ fn in_parts(mut plan: Plan, limit: usize) -> Vec<Plan> {
 }
 
 /// The first `limit` jobs, the more important ones first, and the rest.
-fn first(state: &State, jobs: Jobs, limit: usize) -> (Jobs, Jobs) {
+pub(crate) fn first(state: &State, jobs: Jobs, limit: usize) -> (Jobs, Jobs) {
     if jobs.len() <= limit {
         return (jobs, Jobs::new());
     }

@@ -20,8 +20,9 @@ impl State {
         if plan.basis < self.last_plan {
             return Err(Rejection::StalePlan { basis: plan.basis, newer: self.last_plan });
         }
-        // A job that changed meanwhile may be stopped or of another version: nothing of what it was may start.
-        let jobs = touched(plan).filter_map(|job| Some(self.jobs.get(job)?.job_modify_index));
+        // A job that changed meanwhile may be stopped or of another version: nothing of what it was may start. Nor may
+        // anything stop for what it was: a job that was removed and is back at once goes on.
+        let jobs = self.touched(plan).filter_map(|job| Some(self.jobs.get(job)?.job_modify_index));
         // Nor does a plan know better than an operator who has ended a deployment.
         let deployments = plan
             .deployment_changes
@@ -155,11 +156,55 @@ impl State {
             );
         }
     }
+
+    /// The jobs of which something starts, stops, changes or goes back.
+    fn touched<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a JobId> {
+        let placed = plan.place.iter().map(|alloc| &alloc.job);
+        let deployed = plan.deployments.iter().map(|deployment| &deployment.job);
+        let stopped = plan.stop.iter().map(|stop| stop.alloc);
+        let known = stopped.chain(plan.update.iter().map(|update| update.alloc));
+        let known = known.filter_map(|id| Some(&self.allocs.get(&id)?.job));
+        placed.chain(deployed).chain(known).chain(plan.reverts.iter().map(|revert| &revert.job))
+    }
 }
 
-/// The jobs of which something starts, changes or goes back.
-fn touched(plan: &Plan) -> impl Iterator<Item = &JobId> {
-    let placed = plan.place.iter().map(|alloc| &alloc.job);
-    let deployed = plan.deployments.iter().map(|deployment| &deployment.job);
-    placed.chain(deployed).chain(plan.reverts.iter().map(|revert| &revert.job))
+#[cfg(test)]
+mod tests {
+    use model::{AllocId, Job, Timestamp, seeded_uuid};
+
+    use super::*;
+    use crate::{Command, FileOutcome, JobSubmission, StopAlloc, TakeRevision};
+
+    #[test]
+    fn nothing_stops_for_what_a_job_was() {
+        let mut state = State::default();
+        let id = AllocId::new(seeded_uuid(&[b"a"]));
+        let take = |state: &mut State, commit: &str, file: FileOutcome| {
+            let taken = TakeRevision {
+                expected_head: state.repo("").and_then(|record| record.head.clone()),
+                commit: commit.into(),
+                files: [("f".to_owned(), file)].into(),
+                at: Timestamp::from_secs(1),
+                ..TakeRevision::default()
+            };
+            let taken = Command::TakeRevision(Box::new(taken));
+            assert_eq!(state.apply(state.index() + 1, &taken).rejection, None);
+        };
+        let job = || FileOutcome::Job {
+            blob: "1".into(),
+            submission: JobSubmission { job: Arc::new(Job { id: "a".into(), ..Job::default() }) },
+            problems: Vec::new(),
+        };
+        take(&mut state, "1", job());
+        let alloc = Allocation { id, job: "a".into(), ..Allocation::default() };
+        let plan = Plan { basis: state.index(), place: vec![alloc], ..Plan::default() };
+        state.apply(state.index() + 1, &Command::ApplyPlan(Box::new(plan)));
+        take(&mut state, "2", FileOutcome::Removed);
+        let stop = vec![StopAlloc { alloc: id, ..StopAlloc::default() }];
+        let plan = Plan { basis: state.index(), stop, ..Plan::default() };
+        take(&mut state, "3", job());
+        let late = state.apply(state.index() + 1, &Command::ApplyPlan(Box::new(plan)));
+        assert!(matches!(late.rejection, Some(Rejection::StalePlan { .. })), "{late:?}");
+        assert_eq!(state.alloc(id).map(|alloc| alloc.desired), Some(DesiredStatus::Run));
+    }
 }

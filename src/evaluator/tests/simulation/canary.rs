@@ -1,6 +1,6 @@
 //! Canaries: placed beside, promoted or withdrawn.
 
-use model::{DeploymentStatus, Job, JobId};
+use model::{DeploymentStatus, Disconnect, Job, JobId};
 use state::Command;
 
 use crate::cluster::{Cluster, Mode, with};
@@ -95,4 +95,21 @@ fn what_is_lost_beside_canaries_comes_back_as_it_was() {
         assert_eq!(cluster.versions("web"), [0, 0, 0, 1], "without node {n}");
         cluster.node_up(n);
     }
+}
+
+/// Where no two may ever run at once, there is no room for one beside: it is updated by itself.
+#[test]
+fn one_that_is_alone_has_no_canary() {
+    let mut cluster = Cluster::new(2);
+    let mut job = canaried(1, 1, false);
+    job.task_groups[0].disconnect = Some(Disconnect { replace: false, ..Disconnect::default() });
+    cluster.commit(&with(job.clone(), Mode::Good, 1));
+    cluster.run(10);
+    cluster.commit(&with(job, Mode::Good, 2));
+    for _ in 0..30 {
+        cluster.run(1);
+        assert!(cluster.truth.len() <= 1, "{:?} run at once", cluster.truth);
+    }
+    assert_eq!(cluster.versions("web"), [1]);
+    assert_eq!(cluster.deployment("web").status, DeploymentStatus::Successful);
 }
