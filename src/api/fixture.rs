@@ -430,6 +430,15 @@ impl Control for Fake {
         if force { Ok(87) } else { Err(Refusal::conflict("node n1 answers")) }
     }
 
+    async fn set_scheduler_config(
+        &self,
+        config: model::SchedulerConfig,
+        if_index: Option<u64>,
+    ) -> Result<Option<u64>, Refusal> {
+        let spread = config.algorithm == model::PlacementAlgorithm::Spread;
+        Ok(if_index.is_none_or(|index| index == 0).then_some(if spread { 90 } else { 91 }))
+    }
+
     async fn approve(&self, _: Option<String>, _: Vec<JobId>) -> Result<u64, Refusal> {
         Ok(79)
     }

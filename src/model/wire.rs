@@ -17,6 +17,7 @@ mod metric;
 mod node;
 mod operator;
 pub mod rfc3339;
+mod scheduler;
 mod service;
 mod usage;
 
@@ -53,6 +54,10 @@ pub use node::{
 pub use operator::{
     HeldNode, LeadershipTransfer, LoopView, LossesApproved, LostNodes, RaftConfiguration,
     RaftIdAddress, RaftServer, SnapshotInfo,
+};
+pub use scheduler::{
+    PreemptionChange, SchedulerConfigChange, SchedulerConfigResponse, SchedulerConfigUpdated,
+    SchedulerConfigView,
 };
 pub use service::{ServiceInstance, ServiceList, ServiceStub};
 pub use usage::{

@@ -19,6 +19,7 @@ mod nodes;
 mod polling;
 mod reconciler;
 mod request;
+mod scheduling;
 mod server;
 mod source;
 mod tokens;
