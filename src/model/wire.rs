@@ -48,8 +48,8 @@ pub use gitops::{
 pub use job::{GroupSummary, JobListStub, JobSummary, JobVersions, JobView, SummaryChildren};
 pub use metric::AllocMetric;
 pub use node::{
-    DriverView, HostVolumeView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView,
-    NodeView,
+    DeviceAttribute, DeviceInstanceView, DriverView, HostVolumeView, NodeCpu, NodeDeviceView,
+    NodeDisk, NodeListStub, NodeMemory, NodeResourcesView, NodeView,
 };
 pub use operator::{
     HeldNode, LeadershipTransfer, LoopView, LossesApproved, LostNodes, RaftConfiguration,
