@@ -257,7 +257,7 @@ fn assemble(
     let cpu = texts::cpu(&machine.cpuinfo);
     let memory_bytes = texts::memory_bytes(&machine.meminfo);
     let per_core = per_core(machine, &cpu);
-    let total_cpu = settings.cpu_total.unwrap_or(per_core * usable_cores(machine, &cpu));
+    let total_cpu = settings.cpu_total.unwrap_or_else(|| per_core * usable_cores(machine, &cpu));
     let cores: Vec<u16> = machine.cores.difference(&settings.reserved_cores).copied().collect();
     // Cores that are kept count for what they could do, and for no less than was said.
     let kept = (machine.cores.len() - cores.len()) as u64;

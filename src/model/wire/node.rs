@@ -223,10 +223,11 @@ pub struct DeviceAttribute {
 impl DeviceAttribute {
     /// What a text means.
     pub fn of(text: &str) -> Self {
-        let (number, unit) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+        let text = text.trim();
+        let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
         let unit = unit.trim().to_owned();
         let float = number.parse().ok().filter(|float: &f64| float.is_finite());
-        match (text.trim().parse(), number.parse(), float) {
+        match (text.parse(), number.parse(), float) {
             (Ok(is), _, _) => Self { bool: Some(is), ..Self::default() },
             (_, Ok(int), _) if !unit.contains(' ') => {
                 Self { int: Some(int), unit, ..Self::default() }

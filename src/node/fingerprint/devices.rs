@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use model::{DeviceInstance, NodeDevice};
 const MOST: usize = 256;
 
 /// The longest file of a driver that is read, in bytes.
-const LONGEST: usize = 64 * 1024;
+const LONGEST: u64 = 64 * 1024;
 
 /// Where NVIDIA's driver tells of its GPUs.
 const NVIDIA: &str = "/proc/driver/nvidia/gpus";
@@ -125,8 +126,11 @@ fn nvidia(dir: &Path) -> Vec<NodeDevice> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let mut models: BTreeMap<String, Vec<DeviceInstance>> = BTreeMap::new();
     for entry in entries.take(MOST).filter_map(Result::ok) {
-        let Ok(mut text) = fs::read_to_string(entry.path().join("information")) else { continue };
-        text.truncate(text.floor_char_boundary(LONGEST));
+        let Ok(file) = fs::File::open(entry.path().join("information")) else { continue };
+        let mut text = String::new();
+        if file.take(LONGEST).read_to_string(&mut text).is_err() {
+            continue;
+        }
         if let Some((model, instance)) = gpu(&text) {
             models.entry(model).or_default().push(instance);
         }
@@ -196,7 +200,7 @@ mod tests {
             let ours = found.into_iter().filter(|device| device.vendor == "acme");
             ours.flat_map(|device| device.instances).map(|one| one.id).collect::<Vec<_>>()
         };
-        assert_eq!(find(&["/dev/zero", "/dev/fu??", "/dev/zero"]), ["/dev/full", "/dev/zero"]);
+        assert_eq!(find(&["/dev/zero", "/dev/fu?l", "/dev/zero"]), ["/dev/full", "/dev/zero"]);
         for nothing in ["/dev/no-such-device", "/dev/../etc/passwd", "/etc/passwd", "/dev", "/dev/"]
         {
             assert!(find(&[nothing]).is_empty(), "{nothing}");
