@@ -158,8 +158,7 @@ mod tests {
             instances,
             ..NodeDevice::default()
         };
-        let mut node = Node::default();
-        node.resources = NodeResources {
+        let resources = NodeResources {
             cpu: 8000,
             cores: vec![0, 1, 2, 3],
             devices: vec![
@@ -169,8 +168,8 @@ mod tests {
             ],
             ..NodeResources::default()
         };
-        node.attributes.insert("cpu.numcores".into(), "4".into());
-        node
+        let attributes = [("cpu.numcores".to_owned(), "4".to_owned())].into();
+        Node { resources, attributes, ..Node::default() }
     }
 
     fn alloc(grant: TaskGrant) -> Allocation {

@@ -13,15 +13,14 @@ fn machine() -> Node {
         instances: vec![instance],
         ..NodeDevice::default()
     };
-    let mut node = Node::default();
-    node.attributes.insert("cpu.numcores".into(), "4".into());
-    node.resources = NodeResources {
+    let resources = NodeResources {
         cpu: 8000,
         cores: vec![0, 1, 2, 3],
         devices: vec![device],
         ..NodeResources::default()
     };
-    node
+    let attributes = [("cpu.numcores".to_owned(), "4".to_owned())].into();
+    Node { resources, attributes, ..Node::default() }
 }
 
 fn of(seed: &[u8], task_name: &str, grant: TaskGrant) -> Assignment {
