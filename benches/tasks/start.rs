@@ -103,6 +103,7 @@ async fn once(driver: &dyn Driver, root: &Path, round: usize) -> Duration {
         volumes: Vec::new(),
         network: None,
         dns: None,
+        hardware: driver::Hardware::default(),
         progress: driver::Progress::default(),
     };
     let begin = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");

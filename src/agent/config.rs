@@ -5,8 +5,10 @@ mod containers;
 mod faces;
 mod file;
 mod fleet;
+mod hardware;
 mod heads;
 mod networks;
+mod scheduling;
 mod settings;
 mod shipping;
 

@@ -14,6 +14,7 @@ mod local_node;
 mod logging;
 mod offline;
 mod run;
+mod scheduling;
 mod task_logs;
 mod upstream;
 mod web;

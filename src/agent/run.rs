@@ -30,7 +30,7 @@ use crate::local_node::OwnNode;
 use crate::task_logs::{self, NodeLogs};
 use crate::upstream::InProcess;
 use crate::web::Web;
-use crate::{clock, fleet, follow, leaving, logging};
+use crate::{clock, fleet, follow, leaving, logging, scheduling};
 
 /// Herder's version.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -151,6 +151,9 @@ async fn agent(mut settings: Settings) -> anyhow::Result<()> {
     in_fleet.heartbeat.ttl = settings.fleet.lost_after;
     in_fleet.heartbeat.grace = in_fleet.heartbeat.grace.max(settings.fleet.lost_after * 2);
     let server = Server::start_in_fleet(options, in_fleet);
+    if let Some(config) = settings.scheduler {
+        faces.spawn(scheduling::settle(consensus.clone(), config, stop_faces.clone()));
+    }
     let node_clock = node::system_clock();
     let contact = between.as_ref().map(|between| {
         let contact = Arc::new(node::Contact::open(&settings.data_dir, Arc::clone(&node_clock)));
@@ -180,6 +183,14 @@ async fn agent(mut settings: Settings) -> anyhow::Result<()> {
     options.networks = Some(networks);
     options.artifact = settings.artifact.clone();
     options.repository = Some(Arc::new(mirrors));
+    options.memory_oversubscription = Arc::new({
+        let consensus = consensus.clone();
+        move || consensus.state().scheduler_config().memory_oversubscription
+    });
+    options.devices = Arc::new({
+        let devices = settings.devices.clone();
+        move || node::find_devices(&devices)
+    });
     let node = Arc::new(NodeRuntime::start(options, upstream.clone(), stop_node.clone()).await?);
     let known = registered.then(|| Node::clone(&me));
     faces.spawn(leaving::come_back(
@@ -411,6 +422,8 @@ impl Describe {
                 client.max_dynamic_port.unwrap_or(defaults.dynamic_ports.1),
             ),
             reserved_ports: all.reserved_ports.clone(),
+            reserved_cores: all.reserved_cores.clone(),
+            devices: all.devices.clone(),
             host_volumes: all.host_volumes.clone(),
             host_networks: all.host_networks.clone(),
             networks: Some(Arc::clone(&self.networks)),

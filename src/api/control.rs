@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::wire::{DrainSpec, GitopsError, LoopView, NewJoinToken, PlanRequest, PlanResponse};
-use model::{AllocId, CommitId, DeploymentId, Eligibility, JobId, NodeId, Timestamp};
+use model::{
+    AllocId, CommitId, DeploymentId, Eligibility, JobId, NodeId, SchedulerConfig, Timestamp,
+};
 use state::State;
 use tokio::sync::watch;
 
@@ -179,6 +181,14 @@ pub trait Control: Send + Sync + 'static {
 
     /// Removes a node for good; one that answers only with `force`. Returns the index of the change.
     async fn purge_node(&self, id: NodeId, force: bool) -> Result<u64, Refusal>;
+
+    /// Has placement choose like this; with `if_index` only if it last changed then. Returns the index of the change, or
+    /// `None` where another came first.
+    async fn set_scheduler_config(
+        &self,
+        config: SchedulerConfig,
+        if_index: Option<u64>,
+    ) -> Result<Option<u64>, Refusal>;
 
     /// Lets removals go on that were held; all if no job is named. Returns the index of the change.
     async fn approve(&self, repo: Option<String>, jobs: Vec<JobId>) -> Result<u64, Refusal>;

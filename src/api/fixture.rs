@@ -12,9 +12,10 @@ use futures_util::StreamExt;
 use model::wire::{GitopsError, LoopView, NewJoinToken, PlanRequest, PlanResponse};
 use model::{
     AllocHealth, AllocId, AllocReport, AllocResources, Allocation, Check, CheckState, CheckStatus,
-    ClientStatus, Deployment, DeploymentGroup, DeploymentId, Diagnostic, DriverInfo, EvalId,
-    Evaluation, Group, Job, JobId, Network, Node, NodeId, NodeResources, Port, PortAssignment,
-    Service, Task, TaskEvent, TaskRunState, TaskState, Timestamp, Update, seeded_uuid,
+    ClientStatus, Deployment, DeploymentGroup, DeploymentId, DeviceGrant, DeviceInstance,
+    Diagnostic, DriverInfo, EvalId, Evaluation, Group, Job, JobId, Network, Node, NodeDevice,
+    NodeId, NodeResources, Port, PortAssignment, Service, Task, TaskEvent, TaskGrant, TaskRunState,
+    TaskState, Timestamp, Update, seeded_uuid,
 };
 use state::{Command, FileOutcome, JobSubmission, Plan, State, TakeRevision};
 use tokio::sync::watch;
@@ -65,6 +66,18 @@ fn node() -> Node {
             min_dynamic_port: 20_000,
             max_dynamic_port: 32_000,
             reserved_ports: vec![22],
+            cores: vec![0, 1, 2, 3],
+            devices: vec![NodeDevice {
+                vendor: "acme".to_owned(),
+                kind: "serial".to_owned(),
+                name: "usb".to_owned(),
+                attributes: [("buffer".to_owned(), "11 KiB".to_owned())].into(),
+                instances: vec![DeviceInstance {
+                    id: "a".to_owned(),
+                    healthy: true,
+                    path: "/dev/ttyA".to_owned(),
+                }],
+            }],
             ..NodeResources::default()
         },
         ..Node::default()
@@ -171,7 +184,19 @@ fn allocation() -> Allocation {
             memory_mb: 300,
             disk_mb: 300,
             ports: vec![port("admin", 9_000, 9_000), port("http", 20_123, 80)],
-            ..AllocResources::default()
+            tasks: [(
+                "main".to_owned(),
+                TaskGrant {
+                    cores: vec![2, 3],
+                    devices: vec![DeviceGrant {
+                        vendor: "acme".to_owned(),
+                        kind: "serial".to_owned(),
+                        name: "usb".to_owned(),
+                        ids: vec!["a".to_owned()],
+                    }],
+                },
+            )]
+            .into(),
         },
         created_at: at(5),
         modified_at: at(5),
@@ -428,6 +453,15 @@ impl Control for Fake {
 
     async fn purge_node(&self, _: NodeId, force: bool) -> Result<u64, Refusal> {
         if force { Ok(87) } else { Err(Refusal::conflict("node n1 answers")) }
+    }
+
+    async fn set_scheduler_config(
+        &self,
+        config: model::SchedulerConfig,
+        if_index: Option<u64>,
+    ) -> Result<Option<u64>, Refusal> {
+        let spread = config.algorithm == model::PlacementAlgorithm::Spread;
+        Ok(if_index.is_none_or(|index| index == 0).then_some(if spread { 90 } else { 91 }))
     }
 
     async fn approve(&self, _: Option<String>, _: Vec<JobId>) -> Result<u64, Refusal> {

@@ -14,6 +14,7 @@ mod members;
 mod nodes;
 mod operator;
 mod read;
+mod scheduling;
 mod services;
 mod shape;
 #[cfg(test)]
@@ -96,6 +97,10 @@ pub fn orchestration(app: App) -> Router {
         .route(
             "/v1/operator/snapshot",
             get(operator::snapshot).post(operator::restore).put(operator::restore),
+        )
+        .route(
+            "/v1/operator/scheduler/configuration",
+            get(scheduling::show).post(scheduling::change).put(scheduling::change),
         )
         .route("/v1/gitops/status", get(gitops::status))
         .route("/v1/gitops/revisions", get(gitops::revisions))

@@ -2,6 +2,7 @@
 
 mod debug;
 mod raft;
+mod scheduler;
 mod snapshot;
 
 use std::path::Path;
@@ -17,6 +18,9 @@ pub enum OperatorCommand {
     /// Look at Raft, and put it right
     #[command(subcommand)]
     Raft(raft::RaftCommand),
+    /// See and change how placement chooses
+    #[command(subcommand)]
+    Scheduler(scheduler::SchedulerCommand),
     /// Keep the whole state in a file, and bring it back
     #[command(subcommand)]
     Snapshot(snapshot::SnapshotCommand),
@@ -35,6 +39,7 @@ pub struct Offline {
 pub(crate) fn run(command: &OperatorCommand, offline: &Offline) -> Result<ExitCode, Failure> {
     match command {
         OperatorCommand::Raft(command) => raft::run(command, offline),
+        OperatorCommand::Scheduler(command) => scheduler::run(command),
         OperatorCommand::Snapshot(command) => snapshot::run(command, offline),
         OperatorCommand::Debug(arguments) => debug::run(arguments),
     }

@@ -3,7 +3,10 @@
 use std::io::Read;
 use std::time::Duration;
 
-use model::wire::{LeadershipTransfer, LoopView, LossesApproved, LostNodes, RaftConfiguration};
+use model::wire::{
+    LeadershipTransfer, LoopView, LossesApproved, LostNodes, RaftConfiguration,
+    SchedulerConfigChange, SchedulerConfigResponse, SchedulerConfigUpdated,
+};
 
 use crate::error::ClientError;
 use crate::transport::{Answer, Client, escape};
@@ -41,6 +44,22 @@ impl Client {
     /// Says that the nodes whose loss is held are lost indeed.
     pub fn approve_losses(&self) -> Result<LossesApproved, ClientError> {
         self.post("/operator/lost-nodes/approve", &()).map(Answer::into_value)
+    }
+
+    /// How placement chooses.
+    pub fn scheduler_config(&self) -> Result<SchedulerConfigResponse, ClientError> {
+        self.get("/operator/scheduler/configuration", &[]).map(Answer::into_value)
+    }
+
+    /// Changes how placement chooses; with `if_index` only if it last changed then.
+    pub fn set_scheduler_config(
+        &self,
+        change: &SchedulerConfigChange,
+        if_index: Option<u64>,
+    ) -> Result<SchedulerConfigUpdated, ClientError> {
+        let query = if_index.map(|index| format!("?cas={index}")).unwrap_or_default();
+        self.post(&format!("/operator/scheduler/configuration{query}"), change)
+            .map(Answer::into_value)
     }
 
     /// The agent's loops.

@@ -19,7 +19,7 @@ pub(crate) use stats::TICK;
 const BUSY: Duration = Duration::from_secs(2);
 
 /// What a task may use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Limits {
     /// Its weight against others when the processor is short, in MHz.
     pub(crate) cpu_shares: u64,
@@ -29,6 +29,9 @@ pub(crate) struct Limits {
     pub(crate) memory_soft: Option<u64>,
     /// The most processes and threads; `None` for no limit.
     pub(crate) processes: Option<u64>,
+    /// Cores that it runs on, by number; all when empty.
+    #[serde(default)]
+    pub(crate) cores: Vec<u16>,
 }
 
 /// The version of the kernel's interface.
@@ -85,6 +88,17 @@ impl Cgroup {
         };
         // 0 is a process of a namespace that cannot be seen from here.
         Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect())
+    }
+
+    /// Has all in it run on these cores. Without a group for that, which old kernels may not offer, it runs where it
+    /// does.
+    pub(crate) fn run_on(&self, cores: &[u16]) -> io::Result<()> {
+        let Some(file) = self.file("cpuset", "cpuset.cpus").filter(|file| file.exists()) else {
+            return Ok(());
+        };
+        let text = model::format_cpuset(cores.iter().copied());
+        fs::write(&file, text)
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
     }
 
     fn any(&self, file: &str) -> Option<PathBuf> {

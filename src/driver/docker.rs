@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bollard::models::ContainerUpdateBody;
 use bollard::query_parameters::StartContainerOptions;
 use model::{AllocId, DriverInfo, LogConfig};
 use nix::sys::signal::Signal;
@@ -335,6 +336,22 @@ impl Driver for Docker {
         let container = encode(&handle.container);
         let path = format!("/containers/{container}/stats?stream=false&one-shot=true");
         Ok(self.api.get(&path).await?.as_ref().and_then(stats::read))
+    }
+
+    async fn set_cores(&self, handle: &TaskHandle, cores: &[u16]) -> Result<(), DriverError> {
+        let handle = self.handle(handle)?;
+        let client = self.api.client()?;
+        let doing = || format!("changing the cores of the container {}", handle.name);
+        let body = ContainerUpdateBody {
+            cpuset_cpus: Some(model::format_cpuset(cores.iter().copied())),
+            ..ContainerUpdateBody::default()
+        };
+        let update = client.update_container(&handle.container, body);
+        match self.change(doing, update).await? {
+            // One that ended meanwhile needs no cores.
+            Ok(()) | Err((404 | 409, _)) => Ok(()),
+            Err((_, said)) => Err(DriverError::failed(doing(), said)),
+        }
     }
 
     async fn list_ours(&self) -> Result<Vec<Ours>, DriverError> {

@@ -22,7 +22,7 @@ use model::{AllocId, Dns, DriverInfo, JobId, LogConfig, PortAssignment, Resource
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ExitStatus;
+use crate::{ExitStatus, Hardware};
 
 /// What [`Driver::exec`] keeps of a command's output, in bytes; the rest is read and dropped.
 pub const MAX_EXEC_OUTPUT: usize = 4096;
@@ -173,6 +173,8 @@ pub struct TaskSpec {
     pub user: String,
     /// What it may use.
     pub resources: Resources,
+    /// What of the node's hardware it is given.
+    pub hardware: Hardware,
     /// The allocation's ports.
     pub ports: Vec<PortAssignment>,
     /// Signal that asks it to end; the driver's default when empty.
@@ -391,6 +393,11 @@ pub trait Driver: Send + Sync {
     /// What the task uses now; `None` where the driver cannot tell, or the task does not run.
     async fn stats(&self, _handle: &TaskHandle) -> Result<Option<TaskStats>, DriverError> {
         Ok(None)
+    }
+
+    /// Has a task that has no cores of its own run on these from now on. Where the driver cannot, it runs on.
+    async fn set_cores(&self, _handle: &TaskHandle, _cores: &[u16]) -> Result<(), DriverError> {
+        Ok(())
     }
 
     /// Whether tasks join a group's network through a container that this driver keeps in it.

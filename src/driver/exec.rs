@@ -187,6 +187,7 @@ impl Kind for Isolating {
                 user,
                 command: config.command,
                 args: config.args,
+                cores: spec.hardware.own_cores(),
                 ..CommandSpec::default()
             },
             isolation: Some(isolation(&self.options, &config.asked, spec)?),

@@ -59,6 +59,9 @@ pub(crate) struct Isolation {
     pub(crate) own_ipc: bool,
     /// What it may do beside what every user may.
     pub(crate) capabilities: Vec<String>,
+    /// Files beneath `/dev` that it finds there beside those that all do.
+    #[serde(default)]
+    pub(crate) devices: Vec<PathBuf>,
     pub(crate) group: GroupPlan,
 }
 

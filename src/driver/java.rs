@@ -152,6 +152,7 @@ impl Kind for Machine {
                 user,
                 command: program.to_string_lossy().into_owned(),
                 args: config.arguments(),
+                cores: spec.hardware.own_cores(),
                 ..CommandSpec::default()
             },
             isolation: Some(isolation(&self.options, &config.asked, spec)?),

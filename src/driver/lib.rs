@@ -12,6 +12,7 @@ mod docker;
 mod driver;
 mod exec;
 mod exit;
+mod hardware;
 mod isolate;
 mod java;
 mod logs;
@@ -26,6 +27,7 @@ pub use driver::{
 };
 pub use exec::{Exec, IsolationOptions};
 pub use exit::ExitStatus;
+pub use hardware::Hardware;
 pub use java::Java;
 pub use logs::{
     LogChunk, LogCursor, LogError, LogFile, LogFollower, LogGap, LogPosition, LogStart, LogStream,

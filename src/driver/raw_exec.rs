@@ -99,6 +99,7 @@ impl Kind for Plain {
                 oom_score_adj: config.oom_score_adj,
                 command: config.command,
                 args: config.args,
+                cores: spec.hardware.own_cores(),
                 ..CommandSpec::default()
             },
             isolation: None,

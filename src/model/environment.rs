@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Allocation, Group, Job, Node, Task};
+use crate::{Allocation, Group, Job, Node, Task, format_cpuset};
 
 /// Where a task finds its directories. Inside a container these are fixed paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,14 @@ pub fn environment(
     set("HERDER_COMMIT", alloc.origin.commit.as_str());
     if let Some(task) = task {
         set("NOMAD_TASK_NAME", &task.name);
-        set("NOMAD_CPU_LIMIT", &task.resources.cpu.to_string());
+        let cores = alloc.resources.tasks.get(&task.name).map_or(&[][..], |grant| &grant.cores);
+        if cores.is_empty() {
+            set("NOMAD_CPU_LIMIT", &task.resources.cpu.to_string());
+        } else {
+            let mhz = cores.len() as u64 * node.resources.core_mhz();
+            set("NOMAD_CPU_LIMIT", &mhz.to_string());
+            set("NOMAD_CPU_CORES", &format_cpuset(cores.iter().copied()));
+        }
         set("NOMAD_MEMORY_LIMIT", &task.resources.memory_mb.to_string());
         if task.resources.memory_max_mb > 0 {
             set("NOMAD_MEMORY_MAX_LIMIT", &task.resources.memory_max_mb.to_string());
@@ -142,5 +149,27 @@ mod tests {
         assert_eq!(env["NOMAD_META_TEAM"], "b");
         let env = environment(&alloc, &job, &group, None, &node, &TaskPaths::default(), false);
         assert_eq!(env["NOMAD_PORT_my_port"], "20001");
+    }
+
+    #[test]
+    fn a_task_knows_its_cores() {
+        let grant = crate::TaskGrant { cores: vec![4, 2, 3], ..crate::TaskGrant::default() };
+        let resources =
+            AllocResources { tasks: [("a".to_owned(), grant)].into(), ..AllocResources::default() };
+        let alloc = Allocation { resources, ..Allocation::default() };
+        let mut node = Node::default();
+        node.resources.cpu = 16_000;
+        node.resources.cores = (0..8).collect();
+        let env = |name: &str| {
+            let task = Task { name: name.into(), ..Task::default() };
+            let (job, group, paths) = (Job::default(), Group::default(), TaskPaths::default());
+            environment(&alloc, &job, &group, Some(&task), &node, &paths, false)
+        };
+        let own = env("a");
+        assert_eq!(own["NOMAD_CPU_CORES"], "2-4");
+        assert_eq!(own["NOMAD_CPU_LIMIT"], "6000");
+        let other = env("b");
+        assert_eq!(other["NOMAD_CPU_LIMIT"], "100");
+        assert!(!other.contains_key("NOMAD_CPU_CORES"));
     }
 }

@@ -6,6 +6,7 @@
 
 mod allocation;
 mod catalog;
+mod cpuset;
 mod deployment;
 mod device;
 mod diagnostic;
@@ -40,6 +41,7 @@ pub use allocation::{
     DesiredStatus, PortAssignment, RescheduleEvent, TaskEvent, TaskRunState, TaskState,
 };
 pub use catalog::{Instance, InstanceCheck};
+pub use cpuset::{format_cpuset, parse_cpuset};
 pub use deployment::{Deployment, DeploymentGroup, DeploymentStatus};
 pub use device::{DeviceGrant, DeviceInstance, NodeDevice, TaskGrant};
 pub use diagnostic::{Diagnostic, Related, Severity};

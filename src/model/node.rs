@@ -119,6 +119,13 @@ pub struct NodeResources {
     pub devices: Vec<NodeDevice>,
 }
 
+impl NodeResources {
+    /// What a core that a task has for itself alone counts for, in MHz.
+    pub fn core_mhz(&self) -> u64 {
+        self.cpu / u64::try_from(self.cores.len()).unwrap_or(u64::MAX).max(1)
+    }
+}
+
 /// An address of a node that ports can be asked for at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

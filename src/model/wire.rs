@@ -17,6 +17,7 @@ mod metric;
 mod node;
 mod operator;
 pub mod rfc3339;
+mod scheduler;
 mod service;
 mod usage;
 
@@ -47,12 +48,16 @@ pub use gitops::{
 pub use job::{GroupSummary, JobListStub, JobSummary, JobVersions, JobView, SummaryChildren};
 pub use metric::AllocMetric;
 pub use node::{
-    DriverView, HostVolumeView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView,
-    NodeView,
+    DeviceAttribute, DeviceInstanceView, DriverView, HostVolumeView, NodeCpu, NodeDeviceView,
+    NodeDisk, NodeListStub, NodeMemory, NodeResourcesView, NodeView,
 };
 pub use operator::{
     HeldNode, LeadershipTransfer, LoopView, LossesApproved, LostNodes, RaftConfiguration,
     RaftIdAddress, RaftServer, SnapshotInfo,
+};
+pub use scheduler::{
+    PreemptionChange, SchedulerConfigChange, SchedulerConfigResponse, SchedulerConfigUpdated,
+    SchedulerConfigView,
 };
 pub use service::{ServiceInstance, ServiceList, ServiceStub};
 pub use usage::{

@@ -43,6 +43,8 @@ struct Inner {
     blind: u32,
     /// Whether the next wait for a task breaks.
     brittle: bool,
+    /// What each task was last started with.
+    specs: BTreeMap<String, TaskSpec>,
 }
 
 struct Proc {
@@ -157,6 +159,11 @@ impl World {
         self.lock().log.iter().filter(|line| *line == what).count()
     }
 
+    /// What a task was last started with.
+    pub(crate) fn spec(&self, task: &str) -> TaskSpec {
+        self.lock().specs.get(task).expect("it was started").clone()
+    }
+
     pub(crate) fn running(&self) -> Vec<String> {
         let inner = self.lock();
         let running = inner.procs.values().filter(|proc| proc.end.is_none() && !proc.made_only);
@@ -242,6 +249,7 @@ impl Driver for FakeDriver {
             let (alloc, task) = (spec.alloc, spec.task.clone());
             let proc = Proc { number, alloc, task, end: None, made_only: false };
             inner.procs.insert(task_id.clone(), proc);
+            inner.specs.insert(spec.task.clone(), spec.clone());
             inner.log.push(format!("start {}", spec.task));
             Ok(number)
         })?;
@@ -269,6 +277,13 @@ impl Driver for FakeDriver {
         }
         let task = handle.task_id.rsplit('/').next().unwrap_or_default();
         self.world.change(|inner| inner.log.push(format!("signal {task} {signal}")));
+        Ok(())
+    }
+
+    async fn set_cores(&self, handle: &TaskHandle, cores: &[u16]) -> Result<(), DriverError> {
+        let task = handle.task_id.rsplit('/').next().unwrap_or_default();
+        let cores = model::format_cpuset(cores.iter().copied());
+        self.world.change(|inner| inner.log.push(format!("cores {task} {cores}")));
         Ok(())
     }
 

@@ -1,11 +1,13 @@
 //! What this machine is and can give. Reads `/proc`, `/sys` and `/etc/os-release`; the texts are read by pure functions.
 
 mod addresses;
+mod devices;
 mod texts;
 
 pub use addresses::HostNetworkSettings;
+pub use devices::{DeviceSettings, find_devices};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read as _};
 use std::net::UdpSocket;
@@ -13,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use driver::Driver;
-use model::{DriverInfo, HostVolume, Node, NodeId, NodeResources};
+use model::{DriverInfo, HostVolume, Node, NodeDevice, NodeId, NodeResources};
 
 /// What the agent's configuration says of this node; the rest is found out.
 #[derive(Clone, Debug)]
@@ -50,6 +52,10 @@ pub struct NodeSettings {
     pub reserved_disk_mb: u64,
     /// Dynamic ports; 20000 to 32000 by default.
     pub dynamic_ports: (u16, u16),
+    /// Cores kept for the machine itself.
+    pub reserved_cores: BTreeSet<u16>,
+    /// Devices that tasks can be given, beside those that are found.
+    pub devices: Vec<DeviceSettings>,
     /// Ports that are never given out.
     pub reserved_ports: Vec<u16>,
     /// Directories that job files may mount, by name.
@@ -78,6 +84,8 @@ impl Default for NodeSettings {
             reserved_cpu: 0,
             reserved_memory_mb: 0,
             reserved_disk_mb: 0,
+            reserved_cores: BTreeSet::new(),
+            devices: Vec::new(),
             dynamic_ports: (20_000, 32_000),
             reserved_ports: Vec::new(),
             host_volumes: BTreeMap::new(),
@@ -107,12 +115,17 @@ struct Machine {
     addresses: Vec<(String, std::net::IpAddr)>,
     /// What it offers of networks.
     networks: BTreeMap<String, String>,
+    /// The cores that the agent, and with it its tasks, may run on; empty where nobody knows.
+    cores: BTreeSet<u16>,
+    devices: Vec<NodeDevice>,
 }
 
 /// Looks at the machine and asks each driver. Never fails: what cannot be read is left out.
 pub async fn fingerprint(settings: &NodeSettings, drivers: &[Arc<dyn Driver>]) -> Node {
     let (data_dir, networks) = (settings.data_dir.clone(), settings.networks.clone());
+    let devices = settings.devices.clone();
     let machine = tokio::task::spawn_blocking(move || Machine {
+        devices: find_devices(&devices),
         networks: networks.map(|networks| networks.attributes()).unwrap_or_default(),
         ..read_machine(&data_dir)
     })
@@ -184,7 +197,18 @@ fn read_machine(data_dir: &Path) -> Machine {
         address: own_address().unwrap_or_else(|| "127.0.0.1".into()),
         addresses: addresses::read(),
         networks: BTreeMap::new(),
+        cores: own_cores(),
+        devices: Vec::new(),
     }
+}
+
+/// The cores that this process may run on.
+fn own_cores() -> BTreeSet<u16> {
+    let Ok(set) = nix::sched::sched_getaffinity(nix::unistd::Pid::this()) else {
+        return BTreeSet::new();
+    };
+    let count = u16::try_from(nix::sched::CpuSet::count()).unwrap_or(u16::MAX);
+    (0..count).filter(|core| set.is_set(usize::from(*core)).unwrap_or(false)).collect()
 }
 
 fn disk(data_dir: &Path) -> Option<(u64, u64)> {
@@ -212,11 +236,17 @@ fn per_core(machine: &Machine, cpu: &texts::Cpu) -> u64 {
     mhz.unwrap_or(1000)
 }
 
+/// How many cores tasks may run on.
+fn usable_cores(machine: &Machine, cpu: &texts::Cpu) -> u64 {
+    let own = machine.cores.len() as u64;
+    if own == 0 { cpu.cores } else { own.min(cpu.cores.max(1)) }
+}
+
 /// MHz of the whole machine, as placement counts them unless the configuration gives another number. Reads a few files.
 pub fn total_compute() -> u64 {
     let machine = read_machine(Path::new("/"));
     let cpu = texts::cpu(&machine.cpuinfo);
-    per_core(&machine, &cpu) * cpu.cores
+    per_core(&machine, &cpu) * usable_cores(&machine, &cpu)
 }
 
 fn assemble(
@@ -227,7 +257,12 @@ fn assemble(
     let cpu = texts::cpu(&machine.cpuinfo);
     let memory_bytes = texts::memory_bytes(&machine.meminfo);
     let per_core = per_core(machine, &cpu);
-    let total_cpu = settings.cpu_total.unwrap_or(per_core * cpu.cores);
+    let total_cpu = settings.cpu_total.unwrap_or_else(|| per_core * usable_cores(machine, &cpu));
+    let cores: Vec<u16> = machine.cores.difference(&settings.reserved_cores).copied().collect();
+    // Cores that are kept count for what they could do, and for no less than was said.
+    let kept = (machine.cores.len() - cores.len()) as u64;
+    let kept = total_cpu * kept / (machine.cores.len() as u64).max(1);
+    let reserved_cpu = settings.reserved_cpu.max(kept);
     let memory_mb = settings.memory_total_mb.unwrap_or(memory_bytes >> 20);
     let pick = |given: &String, found: &String| {
         if given.is_empty() { found.clone() } else { given.clone() }
@@ -243,6 +278,7 @@ fn assemble(
         ("cpu.arch", texts::go_arch(std::env::consts::ARCH).to_owned()),
         ("arch", texts::go_arch(std::env::consts::ARCH).to_owned()),
         ("cpu.numcores", cpu.cores.to_string()),
+        ("cpu.reservablecores", cores.len().to_string()),
         ("cpu.modelname", cpu.model),
         ("cpu.frequency", per_core.to_string()),
         ("cpu.totalcompute", total_cpu.to_string()),
@@ -280,14 +316,15 @@ fn assemble(
         drivers,
         host_volumes: settings.host_volumes.clone(),
         resources: NodeResources {
-            cpu: total_cpu.saturating_sub(settings.reserved_cpu),
+            cpu: total_cpu.saturating_sub(reserved_cpu),
             memory_mb: memory_mb.saturating_sub(settings.reserved_memory_mb),
             disk_mb: machine.disk_free_mb.saturating_sub(settings.reserved_disk_mb),
             min_dynamic_port: settings.dynamic_ports.0,
             max_dynamic_port: settings.dynamic_ports.1,
             reserved_ports: settings.reserved_ports.clone(),
             host_networks: addresses::host_networks(&settings.host_networks, &machine.addresses),
-            ..NodeResources::default()
+            cores,
+            devices: machine.devices.clone(),
         },
         ..Node::default()
     }
@@ -324,6 +361,33 @@ mod tests {
         assert_eq!(node.attributes["cpu.numcores"], "2");
     }
 
+    #[test]
+    fn cores_are_given_that_are_not_kept() {
+        let machine = Machine {
+            cpuinfo: "processor : 0\ncpu MHz : 2000\n\n".repeat(8),
+            cores: (2..6).collect(),
+            ..Machine::default()
+        };
+        let give = |kept: &[u16], cpu: u64, total: Option<u64>| {
+            let settings = NodeSettings {
+                reserved_cores: kept.iter().copied().collect(),
+                reserved_cpu: cpu,
+                cpu_total: total,
+                ..NodeSettings::default()
+            };
+            let node = assemble(&settings, &machine, BTreeMap::new());
+            assert_eq!(
+                node.attributes["cpu.reservablecores"],
+                node.resources.cores.len().to_string()
+            );
+            (node.resources.cores, node.resources.cpu)
+        };
+        assert_eq!(give(&[], 100, None), (vec![2, 3, 4, 5], 7900));
+        assert_eq!(give(&[0, 2], 100, None), (vec![3, 4, 5], 6000));
+        assert_eq!(give(&[2], 3000, None), (vec![3, 4, 5], 5000));
+        assert_eq!(give(&[2, 3], 0, Some(1000)), (vec![4, 5], 500));
+    }
+
     #[tokio::test]
     async fn this_machine_has_something_to_give() {
         let data = tempfile::tempdir().expect("a directory");
@@ -334,6 +398,7 @@ mod tests {
         let resources = &node.resources;
         assert!(resources.cpu > 0 && resources.memory_mb > 0 && resources.disk_mb > 0);
         assert!(node.drivers.contains_key("fake"));
+        assert!(!resources.cores.is_empty(), "it runs on some core");
     }
 
     #[test]

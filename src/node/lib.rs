@@ -23,6 +23,7 @@ mod fake;
 mod files;
 mod fingerprint;
 mod garbage;
+mod hardware;
 mod health;
 mod inquiry;
 mod ledger;
@@ -47,8 +48,8 @@ pub use contact::Contact;
 pub use dirs::DirError;
 pub use files::{FileError, FileInfo};
 pub use fingerprint::{
-    HostNetworkSettings, NodeSettings, adopt_node_id, fingerprint, load_or_create_node_id,
-    total_compute,
+    DeviceSettings, HostNetworkSettings, NodeSettings, adopt_node_id, find_devices, fingerprint,
+    load_or_create_node_id, total_compute,
 };
 pub use garbage::GarbageLimits;
 pub use inquiry::{Facts, WhyNoLogs};

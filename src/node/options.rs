@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use driver::Driver;
-use model::{Node, Timestamp};
+use model::{Node, NodeDevice, Timestamp};
 
 use crate::contact::Contact;
 use crate::garbage::GarbageLimits;
@@ -54,6 +54,10 @@ pub struct Options {
     pub garbage: GarbageLimits,
     /// Looks at the disk that allocations lie on; may block.
     pub disk_use: Arc<dyn Fn(&Path) -> DiskUse + Send + Sync>,
+    /// Whether the cluster lets tasks use up to their `memory_max`; by default it does. Cheap.
+    pub memory_oversubscription: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Looks for the node's devices; may block. By default there are those that the node registers with.
+    pub devices: Arc<dyn Fn() -> Vec<NodeDevice> + Send + Sync>,
     /// How artifacts are downloaded, and by which program.
     pub artifact: artifact::Options,
 }
@@ -61,6 +65,7 @@ pub struct Options {
 impl Options {
     /// The defaults, with the machine's clock.
     pub fn new(data_dir: PathBuf, node: Arc<Node>, drivers: Vec<Arc<dyn Driver>>) -> Self {
+        let devices = node.resources.devices.clone();
         Self {
             data_dir,
             node,
@@ -75,6 +80,8 @@ impl Options {
             max_kill_timeout: Duration::from_secs(30),
             garbage: GarbageLimits::default(),
             disk_use: Arc::new(disk_use),
+            memory_oversubscription: Arc::new(|| true),
+            devices: Arc::new(move || devices.clone()),
             artifact: artifact::Options::default(),
         }
     }

@@ -4,6 +4,7 @@
 //! dropping the runner drops everything and no task runs away. It sleeps until something happens or is due.
 
 mod checks;
+mod cores;
 mod fence;
 mod ops;
 mod orders;
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use driver::{Driver, Progress};
+use driver::{Attached, Driver, Progress};
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use model::{
@@ -30,7 +31,7 @@ use crate::check::Seen;
 use crate::dirs::Dirs;
 use crate::health::{CheckView, Gate, TaskView};
 use crate::ledger::{Ledger, ORDERS};
-use crate::lifecycle::{Action, Event, Op, Phase, Rules, StopOrder};
+use crate::lifecycle::{Action, Event, Op, Phase, Recovery, Rules, StopOrder};
 use crate::orders::{Answer, Order, OrderError};
 use crate::prepare::artifacts;
 use crate::record::{Record, Store};
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub samples: Samples,
     /// Allocations that were told that they fill more than they asked for.
     pub overfull: Mutex<BTreeSet<AllocId>>,
+    /// Cores that are some task's alone.
+    pub kept: watch::Sender<BTreeSet<u16>>,
 }
 
 impl Shared {
@@ -148,6 +151,7 @@ pub(crate) struct Runner {
     record: Record,
     saved: Option<Saved>,
     wanted: watch::Receiver<Wanted>,
+    kept: watch::Receiver<BTreeSet<u16>>,
     ops: FuturesUnordered<BoxFuture<'static, Done>>,
     current: BTreeMap<String, Current>,
     checks: BTreeMap<String, CheckRun>,
@@ -168,8 +172,10 @@ impl Runner {
     ) -> Self {
         let (sender, orders) = mpsc::channel(ORDERS);
         shared.ledger.reach(record.alloc.id, sender);
+        let kept = shared.kept.subscribe();
         let mut runner = Self {
             shared,
+            kept,
             record,
             saved: None,
             wanted,
@@ -207,6 +213,7 @@ impl Runner {
                     Ok(()) => self.take_wanted(),
                     Err(_) => break,
                 },
+                Ok(()) = self.kept.changed() => self.share_cores(),
                 Some(note) = self.notes.1.recv() => self.write_down(&note),
                 Some(done) = self.ops.next() => self.take(done),
                 Some(order) = self.orders.recv() => self.obey(order).await,
@@ -315,9 +322,20 @@ impl Runner {
             // Whoever asked may have gone.
             Done::Ordered { answer, result } => drop(answer.send(result)),
             Done::Task { task, generation, event } => {
+                // Others may have got cores of their own while it was started, or while no agent was there.
+                let runs = matches!(
+                    event,
+                    Event::Started(_)
+                        | Event::Attached(Attached::Running)
+                        | Event::Recovered(Recovery::Running(_))
+                );
+                let moves = runs && !self.kept.borrow().is_empty();
                 let job = self.record.job.clone();
                 if let Some(rules) = rules(&self.record, &job) {
                     self.record.lifecycle.handle(rules, &task, Some(generation), event, now);
+                }
+                if moves {
+                    self.kept.mark_changed();
                 }
             }
             Done::Check { key, number, seen } => self.take_check(&key, number, seen, now),

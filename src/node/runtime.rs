@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Found, Suspects};
 use crate::dirs::Dirs;
-use crate::garbage;
 use crate::ledger::Ledger;
 use crate::lifecycle::Lifecycle;
 use crate::networks;
@@ -22,6 +21,7 @@ use crate::reports::Reports;
 use crate::runner::{End, Runner, Shared, Wanted};
 use crate::stats::Samples;
 use crate::{AllocReport, Assignment, Options, Upstream};
+use crate::{garbage, hardware};
 
 /// The longest wait between attempts to read the assignments.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
@@ -77,6 +77,7 @@ impl NodeRuntime {
             ledger: Ledger::default(),
             samples: Samples::default(),
             overfull: Mutex::default(),
+            kept: watch::Sender::default(),
             options,
         });
         let damaged: Vec<_> = found.damaged.iter().map(|(_, problem)| problem.clone()).collect();
@@ -224,6 +225,8 @@ impl Dispatcher {
     fn restore(&mut self, found: record::Found) {
         self.damaged = found.damaged.into_iter().filter_map(|(alloc, _)| alloc).collect();
         let now = (self.shared.options.clock)();
+        let kept = hardware::kept(found.records.iter().map(|record| &*record.alloc));
+        self.shared.kept.send_replace(kept);
         // A successor may look for what it replaces before that one's runner is there.
         for record in &found.records {
             self.shared.ledger.expect(record.alloc.id);
@@ -340,6 +343,7 @@ impl Dispatcher {
 
     fn dispatch(&mut self, index: u64, list: Vec<Assignment>) {
         let suspicious = list.is_empty() || index < self.index;
+        self.keep_cores(&list, suspicious);
         self.index = index;
         let mut listed = BTreeSet::new();
         for assignment in list {
@@ -371,6 +375,18 @@ impl Dispatcher {
             entry.wanted.send_replace(Wanted::Gone);
         }
         self.listed = (!suspicious).then_some(listed);
+    }
+
+    /// Cores that tasks have alone are known before any of them is started. What a list says that cannot be relied on
+    /// comes on top.
+    fn keep_cores(&self, list: &[Assignment], suspicious: bool) {
+        let mut kept = hardware::kept(list.iter().map(|assignment| &*assignment.alloc));
+        self.shared.kept.send_if_modified(|known| {
+            if suspicious {
+                kept.extend(known.iter().copied());
+            }
+            std::mem::replace(known, kept.clone()) != kept
+        });
     }
 
     /// An allocation that this node has no record of.

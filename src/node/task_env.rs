@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use driver::{Driver, Progress, TaskDirs, TaskSpec};
+use driver::{Driver, Hardware, Progress, TaskDirs, TaskSpec};
 use model::{
     Allocation, Dns, Group, Job, LogConfig, Node, Task, TaskPaths, environment, interpolate, lookup,
 };
 use serde_json::Value;
 
+use crate::hardware;
 use crate::prepare::Prepared;
 
 /// The deepest nesting of settings that is resolved; what is deeper stays as it is.
@@ -27,6 +28,7 @@ pub(crate) fn env_of(
     };
     let mapped = has_own_network(group, task);
     let mut env = environment(alloc, job, group, Some(task), node, paths, mapped);
+    env.extend(hardware::variables(alloc, task, node));
     let own: Vec<_> = task
         .env
         .iter()
@@ -79,6 +81,7 @@ pub(crate) fn task_spec(
         user: resolve(&task.user),
         dirs,
         resources: task.resources.clone(),
+        hardware: Hardware::default(),
         ports: alloc.resources.ports.clone(),
         kill_signal: task.kill_signal.clone(),
         log: LogConfig::clone(&task.log_config),

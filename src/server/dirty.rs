@@ -74,6 +74,8 @@ impl Dirty {
                         self.mark(&alloc.job, EvalTrigger::NodeUpdate);
                     }
                 }
+                // What found no room may find some by another rule.
+                Event::Scheduler => capacity = true,
                 Event::Cluster | Event::Evaluation(_) | Event::Revision { .. } => {}
             }
         }

@@ -20,6 +20,7 @@ mod nodes;
 mod polling;
 mod reconciler;
 mod request;
+mod scheduling;
 mod server;
 #[cfg(test)]
 mod simulation;

@@ -9,6 +9,7 @@ mod job;
 mod node;
 mod plan;
 mod revision;
+mod scheduler;
 
 use std::sync::Arc;
 
@@ -69,6 +70,9 @@ impl State {
             }
             Command::ApproveRemovals { repo, jobs, at } => {
                 self.approve_removals(repo, jobs, *at, &mut events)
+            }
+            Command::SetSchedulerConfig { config, if_index } => {
+                self.set_scheduler_config(config, *if_index, &mut events)
             }
             Command::CollectGarbage(garbage) => self.collect_garbage(garbage, &mut events),
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use model::{
     AllocId, AllocReport, Allocation, BlobId, ClientStatus, CommitId, Deployment, DeploymentId,
     DeploymentStatus, Diagnostic, DrainStrategy, Eligibility, EvalId, Evaluation, Job, JobId, Node,
-    NodeId, NodeStatus, Timestamp,
+    NodeId, NodeStatus, SchedulerConfig, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -150,6 +150,13 @@ pub enum Command {
         jobs: Vec<JobId>,
         /// When.
         at: Timestamp,
+    },
+    /// How placement chooses from now on.
+    SetSchedulerConfig {
+        /// How; its indexes are the state's to keep.
+        config: SchedulerConfig,
+        /// Only if it last changed at this index; 0 means that nobody ever set it.
+        if_index: Option<u64>,
     },
     /// Old records go.
     CollectGarbage(Garbage),

@@ -29,6 +29,8 @@ pub enum Event {
     },
     /// What identifies the cluster, or who may join it or may not.
     Cluster,
+    /// How placement chooses.
+    Scheduler,
     /// An evaluation was recorded.
     Evaluation(EvalId),
     /// A repository took in a revision.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Allocation, Deployment, Evaluation, Node, Revision};
+use model::{Allocation, Deployment, Evaluation, Node, Revision, SchedulerConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::record::{ClusterRecord, JobRecord, JoinToken, RemovedNode, RepoRecord};
@@ -49,6 +49,7 @@ struct Stored {
     cluster: Option<Arc<ClusterRecord>>,
     join_tokens: Vec<Arc<JoinToken>>,
     removed_nodes: Vec<RemovedNode>,
+    scheduler: SchedulerConfig,
 }
 
 impl State {
@@ -68,6 +69,7 @@ impl State {
             cluster: self.cluster.clone(),
             join_tokens: self.join_tokens.values().cloned().collect(),
             removed_nodes: self.removed_nodes.values().copied().collect(),
+            scheduler: self.scheduler,
         };
         rmp_serde::to_vec_named(&stored).map_err(SnapshotError::Encode)
     }
@@ -133,6 +135,7 @@ impl State {
             stored.join_tokens.into_iter().map(|token| (token.id.clone(), token)).collect();
         state.removed_nodes =
             stored.removed_nodes.into_iter().map(|removed| (removed.id, removed)).collect();
+        state.scheduler = stored.scheduler;
         // A list index must never go back, or a client that waits would miss a change.
         let index = stored.index;
         state.indexes = Indexes {
@@ -142,6 +145,7 @@ impl State {
             deployments: index,
             evaluations: index,
             revisions: index,
+            scheduler: index,
         };
         Ok(state)
     }

@@ -45,6 +45,7 @@ pub(crate) struct Indexes {
     pub(crate) deployments: u64,
     pub(crate) evaluations: u64,
     pub(crate) revisions: u64,
+    pub(crate) scheduler: u64,
 }
 
 impl State {
@@ -81,6 +82,11 @@ impl State {
     /// Index of the last revision taken in.
     pub fn revisions_index(&self) -> u64 {
         self.indexes.revisions.max(1)
+    }
+
+    /// Index of the last change of [`State::scheduler_config`].
+    pub fn scheduler_index(&self) -> u64 {
+        self.indexes.scheduler.max(1)
     }
 
     /// All nodes, by ID.

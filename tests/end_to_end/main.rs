@@ -14,6 +14,7 @@ mod deletion;
 mod docker;
 mod exec;
 mod full_disk;
+mod hardware;
 mod job_commands;
 mod job_files;
 mod job_safety;

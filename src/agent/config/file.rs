@@ -75,6 +75,32 @@ pub(crate) struct ServerBlock {
     pub(crate) voters: Option<usize>,
     /// A node that is silent for this long is lost.
     pub(crate) lost_after: Option<String>,
+    /// How placement chooses, until somebody says so.
+    pub(crate) default_scheduler_config: Option<SchedulerBlock>,
+}
+
+/// How placement chooses. Nomad's names.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SchedulerBlock {
+    /// `binpack` or `spread`.
+    pub(crate) scheduler_algorithm: Option<String>,
+    pub(crate) memory_oversubscription_enabled: Option<bool>,
+    pub(crate) preemption_config: PreemptionBlock,
+    /// Nomad's, and must not be true.
+    pub(crate) reject_job_registration: bool,
+    /// Nomad's, and must not be true.
+    pub(crate) pause_eval_broker: bool,
+}
+
+/// Which types of job may take the room of less important ones.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PreemptionBlock {
+    pub(crate) batch_scheduler_enabled: Option<bool>,
+    pub(crate) service_scheduler_enabled: Option<bool>,
+    pub(crate) sysbatch_scheduler_enabled: Option<bool>,
+    pub(crate) system_scheduler_enabled: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -93,6 +119,8 @@ pub(crate) struct ClientBlock {
     /// What tasks of `exec` and `java` see of the node, and where.
     pub(crate) chroot_env: BTreeMap<PathBuf, PathBuf>,
     pub(crate) reserved: Reserved,
+    /// Devices that tasks can be given, by `vendor/type/name`.
+    pub(crate) device: BTreeMap<String, DeviceBlock>,
     /// Directories that job files may mount, by name.
     pub(crate) host_volume: BTreeMap<String, HostVolumeBlock>,
     pub(crate) max_kill_timeout: Option<String>,
@@ -111,6 +139,16 @@ pub(crate) struct ClientBlock {
     pub(crate) bridge_network_hairpin_mode: Option<bool>,
     pub(crate) artifact: ArtifactBlock,
     pub(crate) drain_on_shutdown: Option<DrainOnShutdownBlock>,
+}
+
+/// Devices of one make.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DeviceBlock {
+    /// A file beneath `/dev`, or a pattern for several.
+    pub(crate) path: String,
+    /// What job files may ask for: texts, numbers, true or false.
+    pub(crate) attributes: BTreeMap<String, serde_json::Value>,
 }
 
 /// How the node is emptied when its agent stops. Nomad's names.
@@ -166,6 +204,8 @@ pub(crate) struct ArtifactBlock {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Reserved {
     pub(crate) cpu: u64,
+    /// `0-1,3`.
+    pub(crate) cores: String,
     pub(crate) memory: u64,
     pub(crate) disk: u64,
     /// `22,80,8500-8600`.

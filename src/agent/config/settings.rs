@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use driver::{DockerOptions, Engine};
 use gitrepo::{Credentials, RepoConfig, SecretSource};
-use model::HostVolume;
+use model::{HostVolume, SchedulerConfig};
 use node::{GarbageLimits, LogReceiver};
 use server::{Budget, IntakeOptions};
 
@@ -17,7 +17,7 @@ use super::faces::Faces;
 use super::file::{ClientBlock, File, PluginBlock, RepoBlock};
 use super::fleet::FleetSettings;
 use super::heads::HeadsFrom;
-use super::networks;
+use super::{hardware, networks, scheduling};
 use crate::arguments::AgentArguments;
 use crate::leaving::DrainOnShutdown;
 
@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) log_json: bool,
     pub(crate) client: ClientBlock,
     pub(crate) reserved_ports: Vec<u16>,
+    pub(crate) reserved_cores: BTreeSet<u16>,
+    pub(crate) devices: Vec<node::DeviceSettings>,
     pub(crate) host_volumes: BTreeMap<String, HostVolume>,
     pub(crate) garbage: GarbageLimits,
     pub(crate) max_kill_timeout: Duration,
@@ -54,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) log_shipping: Vec<LogReceiver>,
     pub(crate) stop_tasks: bool,
     pub(crate) drain_on_shutdown: Option<DrainOnShutdown>,
+    /// How placement chooses until somebody says so.
+    pub(crate) scheduler: Option<SchedulerConfig>,
 }
 
 /// A repository to follow.
@@ -114,6 +118,8 @@ impl Settings {
         };
         let compute = file.client.cpu_total_compute;
         let drain_on_shutdown = drain_on_shutdown(&file)?;
+        let scheduler = file.server.default_scheduler_config.as_ref();
+        let scheduler = scheduler.map(scheduling::config).transpose()?;
         let containers = [Engine::Docker, Engine::Podman]
             .into_iter()
             .map(|engine| {
@@ -144,6 +150,8 @@ impl Settings {
                 .unwrap_or_else(|| "info".to_owned()),
             log_json: arguments.log_json || file.log_json.unwrap_or(false),
             reserved_ports: port_ranges(&file.client.reserved.reserved_ports)?,
+            reserved_cores: hardware::reserved_cores(&file.client)?,
+            devices: hardware::devices(&file.client)?,
             host_volumes: host_volumes(&file.client)?,
             garbage: garbage(&file.client)?,
             max_kill_timeout: duration(
@@ -166,6 +174,7 @@ impl Settings {
             log_shipping: super::shipping::receivers(&file.log_shipping)?,
             stop_tasks: arguments.stop_tasks,
             drain_on_shutdown,
+            scheduler,
         })
     }
 }

@@ -30,7 +30,8 @@ pub(crate) fn may_propose(
         | Command::FailDeployment { .. }
         | Command::ApproveRemovals { .. }
         | Command::SetEligibility { .. }
-        | Command::SetDrain { .. } => Ok(()),
+        | Command::SetDrain { .. }
+        | Command::SetSchedulerConfig { .. } => Ok(()),
         _ => Err("only servers decide this; ask one of them".to_owned()),
     }
 }

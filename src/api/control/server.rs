@@ -155,6 +155,14 @@ impl Control for Server {
         Ok(Self::purge_node(self, id, force).await?)
     }
 
+    async fn set_scheduler_config(
+        &self,
+        config: model::SchedulerConfig,
+        if_index: Option<u64>,
+    ) -> Result<Option<u64>, Refusal> {
+        Ok(Self::set_scheduler_config(self, config, if_index).await?)
+    }
+
     async fn approve(&self, repo: Option<String>, jobs: Vec<JobId>) -> Result<u64, Refusal> {
         Ok(self.approve_removals(repo.as_deref(), jobs).await?)
     }

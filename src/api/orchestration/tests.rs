@@ -28,6 +28,7 @@ async fn lists_and_objects_have_nomads_shapes() {
         ("loops", "/v1/agent/loops".to_owned()),
         ("raft_configuration", "/v1/operator/raft/configuration".to_owned()),
         ("lost_nodes", "/v1/operator/lost-nodes".to_owned()),
+        ("scheduler", "/v1/operator/scheduler/configuration".to_owned()),
     ] {
         let answer = get(&app, &path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
@@ -76,6 +77,8 @@ async fn clients_read_back_what_is_written() {
     same::<Vec<wire::LoopView>>(&app, "/v1/agent/loops").await;
     same::<wire::RaftConfiguration>(&app, "/v1/operator/raft/configuration").await;
     same::<wire::LostNodes>(&app, "/v1/operator/lost-nodes").await;
+    let scheduler = "/v1/operator/scheduler/configuration";
+    same::<wire::SchedulerConfigResponse>(&app, scheduler).await;
 }
 
 #[tokio::test]
@@ -226,6 +229,30 @@ async fn nodes_are_emptied_barred_and_removed() {
     }
     let nobody = "/v1/node/00000000-0000-0000-0000-000000000000/drain";
     assert_eq!(post(&app, nobody, "{}").await.text, "node not found");
+}
+
+#[tokio::test]
+async fn how_placement_chooses_is_changed_as_in_nomad() {
+    let app = app();
+    let path = "/v1/operator/scheduler/configuration";
+    let spread = "{\"SchedulerAlgorithm\":\"spread\"}";
+    for (query, body, index) in [("", spread, 90), ("?cas=0", spread, 90), ("?cas=0", "{}", 91)] {
+        let answer = post(&app, &format!("{path}{query}"), body).await;
+        let expected = serde_json::json!({ "Updated": true, "Index": index });
+        assert_eq!(answer.json(), expected, "{query} {body}");
+        assert_eq!(answer.header("x-nomad-index"), index.to_string());
+    }
+    let late = post(&app, &format!("{path}?cas=3"), spread).await;
+    assert_eq!((late.status, &late.json()["Updated"]), (StatusCode::OK, &false.into()));
+    for (query, body) in [
+        ("?cas=x", "{}"),
+        ("", "{\"SchedulerAlgorithm\":\"best\"}"),
+        ("", "{\"PauseEvalBroker\":true}"),
+        ("", "{\"RejectJobRegistration\":true}"),
+    ] {
+        let answer = post(&app, &format!("{path}{query}"), body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query} {body}: {}", answer.text);
+    }
 }
 
 #[tokio::test]

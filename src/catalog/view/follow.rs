@@ -84,6 +84,7 @@ impl Catalog {
                 }
                 Event::Deployment { .. }
                 | Event::Cluster
+                | Event::Scheduler
                 | Event::Evaluation(_)
                 | Event::Revision { .. } => {}
             }

@@ -191,6 +191,7 @@ fn spec(
         volumes: Vec::new(),
         network: None,
         dns: None,
+        hardware: driver::Hardware::default(),
         progress: driver::Progress::default(),
     }
 }

@@ -14,6 +14,9 @@ const CONTROLLERS: [&str; 4] = ["cpu", "cpuacct", "memory", "pids"];
 /// The same by their names in version 2.
 const UNIFIED: [&str; 3] = ["cpu", "memory", "pids"];
 
+/// The controller for cores. Nice to have: without it, tasks run on any.
+const CORES: &str = "cpuset";
+
 /// An empty group of ours that is older than this belongs to nobody: who made it has joined it long since.
 const STALE: Duration = Duration::from_secs(120);
 
@@ -57,7 +60,8 @@ impl Hierarchy {
                     }
                 }
                 "cgroup" => {
-                    for option in options.split(',').filter(|one| CONTROLLERS.contains(one)) {
+                    let ours = |one: &&str| CONTROLLERS.contains(one) || *one == CORES;
+                    for option in options.split(',').filter(ours) {
                         v1.entry(option.to_owned()).or_insert_with(|| point.clone());
                     }
                 }
@@ -92,21 +96,21 @@ impl Hierarchy {
                 if self.version == Version::V2 {
                     hand_down(&dir)?;
                 }
-                dir.push(part);
-                make(&dir)?;
+                dir = step(&dir, part, controller)?;
             }
             if self.version == Version::V2 {
                 hand_down(&dir)?;
             }
-            dir.push(name);
-            make(&dir)?;
-            dirs.insert(controller.clone(), dir);
+            dirs.insert(controller.clone(), step(&dir, name, controller)?);
         }
         let cgroup = Cgroup { version: self.version, dirs };
-        let limited = match self.version {
+        let mut limited = match self.version {
             Version::V1 => limit_v1(&cgroup, limits),
             Version::V2 => limit_v2(&cgroup, limits),
         };
+        if limited.is_ok() && !limits.cores.is_empty() {
+            limited = cgroup.run_on(&limits.cores);
+        }
         if limited.is_err() {
             let _ = cgroup.remove();
         }
@@ -130,6 +134,22 @@ impl Hierarchy {
     }
 }
 
+/// Makes a group below another one. In version 1 nobody runs on no cores and no memory, which is what a new group has.
+fn step(dir: &Path, name: &str, controller: &str) -> io::Result<PathBuf> {
+    let below = dir.join(name);
+    make(&below)?;
+    if controller == CORES {
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            let all = fs::read_to_string(dir.join(file))?;
+            let has = fs::read_to_string(below.join(file)).unwrap_or_default();
+            if has.trim().is_empty() {
+                fs::write(below.join(file), all.trim())?;
+            }
+        }
+    }
+    Ok(below)
+}
+
 fn make(dir: &Path) -> io::Result<()> {
     match fs::create_dir(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -141,8 +161,11 @@ fn make(dir: &Path) -> io::Result<()> {
 fn hand_down(dir: &Path) -> io::Result<()> {
     let file = dir.join("cgroup.subtree_control");
     let has = fs::read_to_string(&file).unwrap_or_default();
+    let offered = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+    let cores = offered.split_whitespace().any(|one| one == CORES).then_some(&CORES);
     let wanted: Vec<String> = UNIFIED
         .iter()
+        .chain(cores)
         .filter(|one| !has.split_whitespace().any(|there| there == **one))
         .map(|one| format!("+{one}"))
         .collect();
@@ -231,6 +254,7 @@ mod tests {
             memory: Some(1 << 20),
             memory_soft: Some(1 << 19),
             processes: Some(9),
+            cores: Vec::new(),
         };
         let roots = [("unified".to_owned(), dir.path().to_owned())].into();
         let v2 = Hierarchy { version: Version::V2, roots };
@@ -256,6 +280,31 @@ mod tests {
         };
         assert_eq!((read("cpu.shares"), read("pids.max")), ("500".into(), "9".into()));
         assert_eq!(read("memory.limit_in_bytes"), "1048576");
+    }
+
+    #[test]
+    fn a_group_runs_on_its_cores() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let all = CONTROLLERS.iter().chain([&CORES]);
+        let roots: BTreeMap<String, PathBuf> =
+            all.map(|one| ((*one).to_owned(), dir.path().join(one))).collect();
+        for root in roots.values() {
+            fs::create_dir(root).expect("made");
+        }
+        let top = dir.path().join(CORES);
+        fs::write(top.join("cpuset.cpus"), "0-7\n").expect("written");
+        fs::write(top.join("cpuset.mems"), "0\n").expect("written");
+        let v1 = Hierarchy { version: Version::V1, roots };
+        let read = |file: &str| fs::read_to_string(top.join(file)).expect("is there");
+        let limits = Limits { cores: vec![2, 3, 5], ..Limits::default() };
+        let group = v1.create("herder", "n1", "a.web", &limits).expect("made");
+        assert_eq!(read("herder/n1/cpuset.cpus"), "0-7");
+        assert_eq!(read("herder/n1/a.web/cpuset.cpus"), "2-3,5");
+        assert_eq!(read("herder/n1/a.web/cpuset.mems"), "0");
+        group.run_on(&[1]).expect("moved");
+        assert_eq!(read("herder/n1/a.web/cpuset.cpus"), "1");
+        v1.create("herder", "n1", "b.web", &Limits::default()).expect("made");
+        assert_eq!(read("herder/n1/b.web/cpuset.cpus"), "0-7");
     }
 
     #[test]

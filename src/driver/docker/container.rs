@@ -51,6 +51,8 @@ pub(super) fn fingerprint(spec: &TaskSpec) -> String {
     let resources = format!("{:?}", spec.resources);
     let around = format!("{:?} {:?} {:?}", spec.volumes, spec.network, spec.dns);
     (&spec.env, &spec.user, ports, config, resources, around).hash(&mut hasher);
+    // Which cores it shares with others changes with the others.
+    (spec.hardware.own_cores(), &spec.hardware.devices).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
@@ -239,6 +241,7 @@ mod tests {
             volumes: Vec::new(),
             network: None,
             dns: None,
+            hardware: crate::Hardware::default(),
             progress: crate::Progress::default(),
         }
     }

@@ -51,6 +51,7 @@ pub(crate) fn isolation(
         own_processes: !asked.host_pid,
         own_ipc: !asked.host_ipc,
         capabilities: asked.capabilities.clone(),
+        devices: spec.hardware.devices.clone(),
         group: GroupPlan {
             parent: options.cgroup_parent.clone(),
             instance: options.instance.clone(),
@@ -77,6 +78,7 @@ fn limits(options: &IsolationOptions, spec: &TaskSpec) -> Limits {
         memory: hard.map(bytes),
         memory_soft: hard.is_none_or(|hard| soft < hard).then(|| bytes(soft)),
         processes: (options.max_processes > 0).then_some(options.max_processes),
+        cores: spec.hardware.cores.clone(),
     }
 }
 

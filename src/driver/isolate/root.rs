@@ -3,7 +3,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -51,7 +52,8 @@ pub(super) fn build(isolation: &Isolation) -> Result<(), Failure> {
             Failure::system(&doing, &error)
         })?;
     }
-    devices(root).map_err(|error| Failure::system("make the task's /dev", &error))?;
+    devices(root, &isolation.devices)
+        .map_err(|error| Failure::system("make the task's /dev", &error))?;
     kernel(root).map_err(|error| Failure::system("mount the task's /proc and /sys", &error))?;
     enter(root).map_err(|error| failed("change to the task's root", error))
 }
@@ -78,7 +80,7 @@ fn bind(root: BorrowedFd<'_>, bind: &Bind) -> io::Result<()> {
     set(mounted.as_fd(), Attributes { read_only: bind.read_only, private: !bind.follows })
 }
 
-fn devices(root: BorrowedFd<'_>) -> io::Result<()> {
+fn devices(root: BorrowedFd<'_>, given: &[PathBuf]) -> io::Result<()> {
     let dev = place::make(root, Path::new("dev"), Shape::Directory)?;
     // The devices are mounted one by one; one that a task makes itself does not work.
     let (nosuid, noexec) = (MsFlags::MS_NOSUID, MsFlags::MS_NOEXEC);
@@ -87,6 +89,12 @@ fn devices(root: BorrowedFd<'_>) -> io::Result<()> {
         let source = Path::new("/dev").join(device);
         let target = place::make(root, &Path::new("dev").join(device), Shape::File)?;
         mount(Some(&source), &name_of(&target), NOTHING, MsFlags::MS_BIND, NOTHING)?;
+    }
+    for source in given {
+        let on = |error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", source.display()))
+        };
+        give(root, source).map_err(on)?;
     }
     let pts = place::make(root, Path::new("dev/pts"), Shape::Directory)?;
     let options = Some("newinstance,ptmxmode=0666,mode=0620");
@@ -104,6 +112,20 @@ fn devices(root: BorrowedFd<'_>) -> io::Result<()> {
         nix::unistd::symlinkat(to, &dev, name)?;
     }
     Ok(())
+}
+
+/// Gives the task a device of the node, where it is there. Links of the node are followed, and what they lead to must be
+/// a device.
+fn give(root: BorrowedFd<'_>, device: &Path) -> io::Result<()> {
+    let found = open(device, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let kind = std::fs::metadata(name_of(&found))?.file_type();
+    let below = device
+        .strip_prefix("/dev")
+        .ok()
+        .filter(|_| kind.is_char_device() || kind.is_block_device());
+    let below = below.ok_or_else(|| io::Error::other("it is not a device beneath /dev"))?;
+    let target = place::make(root, &Path::new("dev").join(below), Shape::File)?;
+    Ok(mount(Some(&name_of(&found)), &name_of(&target), NOTHING, MsFlags::MS_BIND, NOTHING)?)
 }
 
 fn kernel(root: BorrowedFd<'_>) -> io::Result<()> {

@@ -312,6 +312,7 @@ impl<K: Kind> Driver for Processes<K> {
                 task_dir,
                 user,
                 oom_score_adj: None,
+                cores: Vec::new(),
                 own_dir,
                 isolated,
             })
@@ -338,6 +339,19 @@ impl<K: Kind> Driver for Processes<K> {
             .await
             .map_err(|error| DriverError::failed(format!("look at task {task_id}"), error))?
             .map_err(failed)
+    }
+
+    async fn set_cores(&self, handle: &TaskHandle, cores: &[u16]) -> Result<(), DriverError> {
+        let run = self.run_of(handle)?;
+        let doing = format!("change the cores of task {}", handle.task_id);
+        let cores = cores.to_vec();
+        blocking("change a task's cores", move || match &run.record.isolated {
+            Some(isolated) if run.task_runs() => {
+                isolated.cgroup.run_on(&cores).map_err(|error| DriverError::failed(doing, error))
+            }
+            _ => Ok(()),
+        })
+        .await
     }
 
     async fn list_ours(&self) -> Result<Vec<Ours>, DriverError> {

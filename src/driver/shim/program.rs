@@ -13,10 +13,12 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode;
+use nix::unistd::Pid;
 
 use super::launch::{self, Failure};
 use super::process::{self, Proc};
@@ -200,8 +202,8 @@ enum Prepared {
 
 impl Prepared {
     fn new(spec: &CommandSpec, isolated: Option<&Isolated>) -> Result<Self, Failure> {
-        let adjust = spec.oom_score_adj;
-        let session = move || begin_session(adjust);
+        let (adjust, cores) = (spec.oom_score_adj, spec.cores.clone());
+        let session = move || begin_session(adjust, &cores);
         if let Some(isolated) = isolated {
             return Ok(Self::Inside(Entrance::new(spec, isolated, session)?));
         }
@@ -322,7 +324,7 @@ fn give_secrets(spec: &CommandSpec) -> Result<(), Failure> {
     Ok(())
 }
 
-fn begin_session(oom_score_adj: Option<i32>) -> io::Result<()> {
+fn begin_session(oom_score_adj: Option<i32>, cores: &[u16]) -> io::Result<()> {
     nix::unistd::setsid()?;
     for restored in
         [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGPIPE, Signal::SIGCHLD]
@@ -333,6 +335,14 @@ fn begin_session(oom_score_adj: Option<i32>) -> io::Result<()> {
     no_core_files()?;
     if let Some(adjust) = oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", adjust.to_string())?;
+    }
+    if !cores.is_empty() {
+        // Holds where there is no control group for it, and for what the task starts.
+        let mut set = CpuSet::new();
+        for core in cores {
+            set.set(usize::from(*core))?;
+        }
+        sched_setaffinity(Pid::this(), &set)?;
     }
     Ok(())
 }

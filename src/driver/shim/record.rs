@@ -40,6 +40,9 @@ pub(crate) struct CommandSpec {
     /// Empty for the agent's own user.
     pub(crate) user: String,
     pub(crate) oom_score_adj: Option<i32>,
+    /// Cores that are its alone; any when empty.
+    #[serde(default)]
+    pub(crate) cores: Vec<u16>,
     /// Where the herder binary is, for `command = "herder"`.
     pub(crate) own_dir: Option<PathBuf>,
     /// The surroundings of a task that runs, for a command beside it.

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 
 #[path = "exec/escapes.rs"]
 mod escapes;
+#[path = "exec/hardware.rs"]
+mod hardware;
 #[path = "exec/life.rs"]
 mod life;
 #[path = "exec/limits.rs"]
@@ -39,6 +41,10 @@ const CASES: &[Case] = &[
     ("memory_is_limited_and_its_end_told_apart", || run(limits::memory_is_limited())),
     ("a_fork_bomb_is_held", || run(limits::a_fork_bomb_is_held())),
     ("what_a_task_uses_is_known", || run(limits::use_is_known())),
+    ("cores_are_its_own", || run(hardware::cores_are_its_own())),
+    ("shared_cores_change_while_it_runs", || run(hardware::shared_cores_change_while_it_runs())),
+    ("devices_are_given", || run(hardware::devices_are_given())),
+    ("memory_has_two_limits_or_none", || run(hardware::memory_has_two_limits_or_none())),
     ("no_path_leads_out", || run(escapes::no_path_leads_out())),
     ("no_privilege_is_left", || run(escapes::no_privilege_is_left())),
     ("the_kernel_refuses_what_reaches_beyond", || run(escapes::the_kernel_refuses())),
@@ -160,6 +166,7 @@ impl Place {
             volumes: Vec::new(),
             network: None,
             dns: None,
+            hardware: driver::Hardware::default(),
             progress: driver::Progress::default(),
         }
     }

@@ -27,7 +27,7 @@ mod hard_times;
 
 type Case = (&'static str, fn());
 
-const CASES: [Case; 28] = [
+const CASES: [Case; 29] = [
     ("runs_and_keeps_its_output", || run(runs_and_keeps_its_output())),
     ("tells_exit_codes_and_signals", || run(tells_exit_codes_and_signals())),
     ("a_missing_command_is_said_in_words", || run(a_missing_command_is_said_in_words())),
@@ -37,13 +37,16 @@ const CASES: [Case; 28] = [
     ("what_a_task_leaves_behind_ends_with_it", || run(what_a_task_leaves_behind_ends())),
     ("a_new_agent_waits_for_an_old_task", || run(a_new_agent_waits_for_an_old_task())),
     ("an_end_while_no_agent_was_there_is_known", || run(an_end_without_agent_is_known())),
-    ("another_process_of_the_same_number_is_left_alone", || run(reused_numbers_are_left_alone())),
+    ("another_process_of_the_same_number_is_left_alone", || {
+        run(hard_times::reused_numbers_are_left_alone())
+    }),
     ("a_task_whose_shim_was_killed_is_followed", || run(a_task_without_shim_is_followed())),
     ("a_second_start_ends_the_first", || run(hard_times::a_second_start_ends_the_first())),
     ("rotation_under_load_loses_nothing", || run(rotation_under_load_loses_nothing())),
     ("a_full_disk_neither_stops_a_task_nor_loses_its_end", || {
         run(hard_times::a_full_disk_is_survived())
     }),
+    ("cores_are_its_own", || run(hard_times::cores_are_its_own())),
     ("signals_reach_the_task", || run(signals_reach_the_task())),
     ("commands_run_beside_the_task", || run(commands_run_beside_the_task())),
     ("destroy_is_idempotent_and_leaves_logs", || run(destroy_is_idempotent())),
@@ -195,6 +198,7 @@ fn spec(root: &Path, config: Value) -> TaskSpec {
         volumes: Vec::new(),
         network: None,
         dns: None,
+        hardware: driver::Hardware::default(),
         progress: driver::Progress::default(),
     }
 }
@@ -386,34 +390,6 @@ impl Drop for Stranger {
     fn drop(&mut self) {
         let _ = self.0.kill().and_then(|()| self.0.wait());
     }
-}
-
-async fn reused_numbers_are_left_alone() {
-    let place = Place::new();
-    let driver = driver(place.path());
-    let handle = driver.start(&place.spec("exit 0")).await.expect("starts");
-    driver.wait(&handle).await.expect("ends");
-    // A stranger with the numbers of the handle, in a session of its own.
-    let mut stranger =
-        Stranger(Command::new("sleep").arg("1000").process_group(0).spawn().expect("runs"));
-    let mut stale = handle.clone();
-    for which in ["shim", "task"] {
-        stale.state[which]["pid"] = stranger.0.id().into();
-        // Ticks are 10 ms long, and the stranger may have started in the very one of the task.
-        let ticks = stale.state[which]["ticks"].as_u64().expect("ticks");
-        stale.state[which]["ticks"] = (ticks - 1).into();
-    }
-    assert_eq!(driver.reattach(&stale).await.expect("looks"), Attached::Gone);
-    assert!(matches!(driver.signal(&stale, "SIGKILL").await, Err(DriverError::NotRunning(_))));
-    let status = driver.stop(&stale, "SIGKILL", Duration::ZERO).await.expect("nothing to stop");
-    assert_eq!(status.code, None);
-    driver.destroy(&stale).await.expect("nothing to remove");
-    // The same of another boot.
-    stale = handle;
-    stale.state["boot_id"] = "another".into();
-    stale.state["task"] = json!({"pid": stranger.0.id(), "ticks": 0});
-    driver.stop(&stale, "SIGKILL", Duration::ZERO).await.expect("nothing to stop");
-    assert_eq!(stranger.0.try_wait().expect("asks"), None, "the stranger lives");
 }
 
 async fn a_task_without_shim_is_followed() {

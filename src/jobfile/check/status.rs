@@ -25,9 +25,7 @@ pub(crate) fn note(sink: &Sink<'_>, parent: &str, name: &str, status: Status, sp
     };
     let key = match status {
         // The same name in groups and tasks is one thing to know.
-        Status::Later if matches!(name, "affinity" | "spread" | "vault" | "secret" | "consul") => {
-            name.to_owned()
-        }
+        Status::Later if matches!(name, "vault" | "secret" | "consul") => name.to_owned(),
         _ => format!("{parent}/{name}"),
     };
     sink.warning_once(key, fault);
@@ -36,10 +34,6 @@ pub(crate) fn note(sink: &Sink<'_>, parent: &str, name: &str, status: Status, sp
 /// What happens in place of what is asked for.
 fn instead(parent: &str, name: &str) -> &'static str {
     match (parent, name) {
-        (_, "affinity") => "nodes are chosen without it; a `constraint` is obeyed",
-        (_, "spread") => {
-            "nodes are chosen without it; `distinct_hosts` and `distinct_property` are obeyed"
-        }
         (_, "vault") => "the task starts without a token, and `VAULT_TOKEN` is not set",
         (_, "secret") => "the task starts without it, and `${secret.…}` stays as it is",
         (_, "consul") => "there is one catalog, for all namespaces and partitions",
@@ -58,12 +52,6 @@ fn instead(parent: &str, name: &str) -> &'static str {
         ("task", "action") => "nobody can run it",
         ("task", "schedule") => "the task runs at all times",
         ("task", "csi_plugin") => "the task runs, and nothing uses it as a plugin",
-        ("resources", "cores") => {
-            "no core is kept for the task alone, and placement counts no CPU for it"
-        }
-        ("resources", "device") => {
-            "the task is placed without looking for the device, and does not get it"
-        }
         ("resources", "numa") => "cores and memory are taken as they come",
         ("service", "connect") => {
             "there is no mesh: the service is published with its own port, and no proxy is started"

@@ -17,9 +17,9 @@ pub(super) static GROUP: Schema = Schema {
     ],
     blocks: &[
         many("constraint", "Constraints", || &CONSTRAINT),
-        many("affinity", "Affinities", || &AFFINITY).later(),
+        many("affinity", "Affinities", || &AFFINITY),
         labelled("task", "Tasks", "Name", || &task::TASK),
-        many("spread", "Spreads", || &SPREAD).later(),
+        many("spread", "Spreads", || &SPREAD),
         keyed("volume", "Volumes", "Name", || &VOLUME),
         restart(),
         one("disconnect", "Disconnect", || &DISCONNECT),

@@ -19,7 +19,7 @@ pub(super) static TASK: Schema = Schema {
         one("lifecycle", "Lifecycle", || &LIFECYCLE),
         any("config", "Config"),
         many("constraint", "Constraints", || &CONSTRAINT),
-        many("affinity", "Affinities", || &AFFINITY).later(),
+        many("affinity", "Affinities", || &AFFINITY),
         map("env", "Env"),
         many("service", "Services", || &service::SERVICE),
         one("resources", "Resources", || &RESOURCES).filled(),
@@ -46,7 +46,7 @@ pub(super) static TASK: Schema = Schema {
 pub(super) static RESOURCES: Schema = Schema {
     attributes: &[
         whole("cpu", "CPU", 0, i32::MAX as i64).or_null(),
-        whole("cores", "Cores", 0, 4096).later(),
+        whole("cores", "Cores", 0, 4096),
         whole("memory", "MemoryMB", 1, i32::MAX as i64).or_whole(300),
         whole("memory_max", "MemoryMaxMB", -1, i32::MAX as i64).or_null(),
         whole("disk", "DiskMB", 0, i32::MAX as i64).or_null().gone(),
@@ -55,7 +55,7 @@ pub(super) static RESOURCES: Schema = Schema {
     ],
     blocks: &[
         many("network", "Networks", || &network::NETWORK).gone(),
-        labelled("device", "Devices", "Name", || &DEVICE).later(),
+        labelled("device", "Devices", "Name", || &DEVICE),
         one("numa", "NUMA", || &NUMA).later(),
     ],
     open: false,

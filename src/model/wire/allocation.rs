@@ -9,8 +9,8 @@ use super::job::JobView;
 use super::metric::AllocMetric;
 use super::{empty_is_none, rfc3339};
 use crate::{
-    AllocId, CheckState, ClientStatus, DeploymentId, DesiredStatus, EvalId, JobId, JobType, NodeId,
-    Origin, PortAssignment, TaskRunState, Timestamp,
+    AllocId, CheckState, ClientStatus, DeploymentId, DesiredStatus, DeviceGrant, EvalId, JobId,
+    JobType, NodeId, Origin, PortAssignment, TaskRunState, Timestamp,
 };
 
 /// A row of `/v1/allocations` and its like.
@@ -202,6 +202,8 @@ pub struct AllocatedTask {
     pub cpu: AllocatedCpu,
     /// Memory.
     pub memory: AllocatedMemory,
+    /// Devices.
+    pub devices: Vec<DeviceGrant>,
 }
 
 /// Processor time.
@@ -210,6 +212,8 @@ pub struct AllocatedTask {
 pub struct AllocatedCpu {
     /// MHz.
     pub cpu_shares: u64,
+    /// Cores that are its alone, by number.
+    pub reserved_cores: Vec<u16>,
 }
 
 /// Memory.

@@ -8,7 +8,7 @@ use super::{DrainMetadata, DrainStrategyView, NodeEventView};
 use crate::{Eligibility, NodeId, NodeRole, NodeStatus, Timestamp};
 
 /// A row of `/v1/nodes`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NodeListStub {
     /// Address.
@@ -48,7 +48,7 @@ pub struct NodeListStub {
 }
 
 /// A node (`/v1/node/:id`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NodeView {
     /// ID.
@@ -136,7 +136,7 @@ pub struct DriverView {
 }
 
 /// What a node can give.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NodeResourcesView {
     /// Processor.
@@ -151,6 +151,8 @@ pub struct NodeResourcesView {
     pub max_dynamic_port: u16,
     /// Ports that something else holds. Herder's own.
     pub reserved_ports: Vec<u16>,
+    /// Devices.
+    pub devices: Vec<NodeDeviceView>,
 }
 
 /// Processor.
@@ -159,6 +161,83 @@ pub struct NodeResourcesView {
 pub struct NodeCpu {
     /// MHz over all cores.
     pub cpu_shares: u64,
+    /// How many cores a task can have for itself alone.
+    pub total_cpu_cores: u16,
+    /// Which, by number.
+    pub reservable_cpu_cores: Vec<u16>,
+}
+
+/// Devices of one make.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeDeviceView {
+    /// Who makes it.
+    pub vendor: String,
+    /// What it is.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// The model.
+    pub name: String,
+    /// The single ones.
+    pub instances: Vec<DeviceInstanceView>,
+    /// What `${device.attr.…}` refers to.
+    pub attributes: BTreeMap<String, DeviceAttribute>,
+}
+
+/// One device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DeviceInstanceView {
+    /// What tells it from the others.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Whether it works.
+    pub healthy: bool,
+    /// Always empty.
+    pub health_description: String,
+    /// Its file. Herder's own.
+    pub path: String,
+}
+
+/// A value with its kind: one of the first four is set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct DeviceAttribute {
+    /// A fraction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub float: Option<f64>,
+    /// A whole number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub int: Option<i64>,
+    /// Words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub string: Option<String>,
+    /// True or false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bool: Option<bool>,
+    /// A number's unit, such as `GiB`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+}
+
+impl DeviceAttribute {
+    /// What a text means.
+    pub fn of(text: &str) -> Self {
+        let text = text.trim();
+        let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
+        let unit = unit.trim().to_owned();
+        let float = number.parse().ok().filter(|float: &f64| float.is_finite());
+        match (text.parse(), number.parse(), float) {
+            (Ok(is), _, _) => Self { bool: Some(is), ..Self::default() },
+            (_, Ok(int), _) if !unit.contains(' ') => {
+                Self { int: Some(int), unit, ..Self::default() }
+            }
+            (_, Err(_), Some(float)) if !unit.contains(' ') => {
+                Self { float: Some(float), unit, ..Self::default() }
+            }
+            _ => Self { string: Some(text.to_owned()), ..Self::default() },
+        }
+    }
 }
 
 /// Memory.
@@ -177,4 +256,26 @@ pub struct NodeDisk {
     /// Megabytes.
     #[serde(rename = "DiskMB")]
     pub disk_mb: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_what_they_look_like() {
+        for (text, json) in [
+            ("11 GiB", r#"{"Int":11,"Unit":"GiB"}"#),
+            ("-3", r#"{"Int":-3}"#),
+            ("1.5 GHz", r#"{"Float":1.5,"Unit":"GHz"}"#),
+            ("true", r#"{"Bool":true}"#),
+            ("a b", r#"{"String":"a b"}"#),
+            ("3 blind mice", r#"{"String":"3 blind mice"}"#),
+            ("NaN", r#"{"String":"NaN"}"#),
+            ("", r#"{"String":""}"#),
+        ] {
+            let written = serde_json::to_string(&DeviceAttribute::of(text)).expect("is written");
+            assert_eq!(written, json, "{text}");
+        }
+    }
 }

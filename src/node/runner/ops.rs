@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use driver::{Attached, Driver, DriverError, Progress, TaskHandle, TaskRoot};
+use driver::{Attached, Driver, DriverError, Hardware, Progress, TaskHandle, TaskRoot};
 use model::{Allocation, Group, JobVersion, Task};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use crate::dirs::Room;
+use crate::hardware;
 use crate::lifecycle::{Event, Op, Recovery};
 use crate::prepare::{Preparing, Unprepared, prepare};
 use crate::task_env::{env_of, task_paths, task_spec};
@@ -160,6 +161,26 @@ impl OpContext {
         }
     }
 
+    /// The task with what it may really use.
+    pub(super) fn allowed(&self, task: &Task) -> Task {
+        let options = &self.shared.options;
+        let oversubscribes = (options.memory_oversubscription)();
+        hardware::allowed(task, &self.alloc, &options.node, oversubscribes)
+    }
+
+    async fn hardware(&self, task: &Task) -> Result<Hardware, String> {
+        let options = &self.shared.options;
+        let given = self.alloc.resources.tasks.get(&task.name);
+        let devices = if given.is_some_and(|grant| !grant.devices.is_empty()) {
+            let look = options.devices.clone();
+            tokio::task::spawn_blocking(move || look()).await.unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let kept = self.shared.kept.borrow().clone();
+        hardware::hardware(task, &self.alloc, &options.node, &kept, &devices)
+    }
+
     async fn try_start(&self, driver: &dyn Driver) -> Event {
         let never = |message: String| Event::StartFailed {
             kind: "Driver Failure",
@@ -185,6 +206,13 @@ impl OpContext {
             Err(_) => return never("the task's directories could not be made".to_owned()),
         };
         let node = &self.shared.options.node;
+        let task = &self.allowed(task);
+        let hardware = match self.hardware(task).await {
+            Ok(hardware) => hardware,
+            Err(message) => {
+                return Event::StartFailed { kind: "Setup Failure", message, recoverable: true };
+            }
+        };
         let job = &self.job.job;
         let paths = task_paths(driver, &dirs);
         let env = env_of(&self.alloc, job, group, Some((task, &paths)), node);
@@ -208,6 +236,7 @@ impl OpContext {
         };
         let mut spec = task_spec(&self.alloc, job, group, task, node, env, prepared, dirs);
         spec.progress = self.progress.clone();
+        spec.hardware = hardware;
         match driver.start(&spec).await {
             Ok(handle) => Event::Started(handle),
             Err(error) => start_failed(&error),

@@ -20,7 +20,7 @@ pub(super) struct Rerendered {
 impl OpContext {
     async fn rerender(self) -> Option<Rerendered> {
         let group = self.job.job.group(&self.alloc.group)?;
-        let task = group.task(&self.task)?;
+        let task = &self.allowed(group.task(&self.task)?);
         let handle = self.handle.as_ref()?;
         let driver = self.shared.drivers.get(&handle.driver)?.clone();
         let dirs = self.shared.dirs.of_task(self.alloc.id, &self.task);

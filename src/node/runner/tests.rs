@@ -14,6 +14,7 @@ use crate::{AllocReport, Assignment, DiskUse, NodeRuntime, Options};
 
 mod checks;
 mod fence;
+mod hardware;
 mod keeping;
 mod lateness;
 
@@ -25,6 +26,7 @@ struct Stage {
     stop: CancellationToken,
     began: Instant,
     runtime: Option<NodeRuntime>,
+    node: Node,
     tune: fn(&mut Options),
 }
 
@@ -37,13 +39,14 @@ impl Stage {
             stop: CancellationToken::new(),
             began: Instant::now(),
             runtime: None,
+            node: Node::default(),
             tune: |_| (),
         }
     }
 
     async fn start(&mut self) {
         self.stop = CancellationToken::new();
-        let node = Arc::new(Node::default());
+        let node = Arc::new(self.node.clone());
         let mut options =
             Options::new(self.data.path().to_owned(), node, vec![self.world.driver()]);
         let began = self.began;

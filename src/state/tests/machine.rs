@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::RevisionOutcome;
 use model::{
     AllocHealth, AllocId, AllocReport, Allocation, ClientStatus, Deployment, DeploymentGroup,
     DeploymentId, DeploymentStatus, FileChangeKind, Job, JobId, Timestamp, seeded_uuid,
 };
+use model::{PlacementAlgorithm, Preemption, RevisionOutcome, SchedulerConfig};
 use state::{
     Command, DeploymentChange, FileOutcome, Garbage, JobSubmission, Plan, Rejection, Revert, State,
     StopAlloc, TakeRevision, renamed_path,
@@ -383,4 +383,34 @@ fn a_file_is_known_with_what_it_was_read_with() {
     let files = &world.state.repo("r").expect("is known").files;
     assert_eq!((files["f"].inputs.as_str(), files["f"].reads.len()), ("x", 1));
     assert_eq!((files["g"].inputs.as_str(), files["g"].reads.len()), ("all", 0));
+}
+
+#[test]
+fn how_placement_chooses_is_changed_by_who_saw_it_last() {
+    let mut world = World::default();
+    let set = |if_index, algorithm| Command::SetSchedulerConfig {
+        config: SchedulerConfig {
+            algorithm,
+            preemption: Preemption { batch: true, ..Preemption::default() },
+            create_index: 99,
+            ..SchedulerConfig::default()
+        },
+        if_index,
+    };
+    assert_eq!(world.state.scheduler_config().modify_index, 0, "nobody has set it");
+    assert_eq!(world.apply(set(Some(0), PlacementAlgorithm::Spread)), None);
+    let first = *world.state.scheduler_config();
+    assert_eq!((first.create_index, first.modify_index), (1, 1), "the state counts itself");
+    assert_eq!((first.algorithm, first.preemption.batch), (PlacementAlgorithm::Spread, true));
+
+    let late = world.apply(set(Some(0), PlacementAlgorithm::Binpack));
+    assert!(matches!(late, Some(Rejection::Conflict(_))), "{late:?}");
+    assert_eq!(*world.state.scheduler_config(), first);
+
+    assert_eq!(world.apply(set(None, PlacementAlgorithm::Binpack)), None);
+    let second = *world.state.scheduler_config();
+    assert_eq!((second.create_index, second.modify_index), (1, 3));
+    let kept = State::from_bytes(&world.state.to_bytes().expect("is written")).expect("is read");
+    assert_eq!(*kept.scheduler_config(), second);
+    assert!(kept.scheduler_index() >= world.state.scheduler_index());
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use model::{
     AllocHealth, AllocId, AllocReport, AllocResources, Allocation, ClientStatus, Deployment,
     DeploymentGroup, DeploymentId, DeploymentStatus, DesiredStatus, Diagnostic, EvalId, Evaluation,
-    Job, JobId, Node, NodeId, NodeStatus, PortAssignment, TaskGrant, Timestamp, seeded_uuid,
+    Job, JobId, Node, NodeId, NodeStatus, PlacementAlgorithm, PortAssignment, SchedulerConfig,
+    TaskGrant, Timestamp, seeded_uuid,
 };
 use proptest::prelude::*;
 use state::{
@@ -26,6 +27,7 @@ enum Step {
     Promote(u8),
     Fail(u8),
     Approve(u8, Option<u8>),
+    Scheduler { spread: bool, if_index: Option<bool> },
     Collect(Vec<u8>),
 }
 
@@ -81,6 +83,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0_u8..16).prop_map(Step::Promote),
         (0_u8..16).prop_map(Step::Fail),
         (0_u8..2, prop::option::of(small)).prop_map(|(repo, job)| Step::Approve(repo, job)),
+        (any::<bool>(), any::<Option<bool>>())
+            .prop_map(|(spread, if_index)| Step::Scheduler { spread, if_index }),
         prop::collection::vec(0_u8..16, 0..6).prop_map(Step::Collect),
     ]
 }
@@ -262,6 +266,20 @@ fn command(state: &State, step: &Step) -> Command {
             jobs: job.map(job_id).into_iter().collect(),
             at,
         },
+        Step::Scheduler { spread, if_index } => Command::SetSchedulerConfig {
+            config: SchedulerConfig {
+                algorithm: if *spread {
+                    PlacementAlgorithm::Spread
+                } else {
+                    PlacementAlgorithm::Binpack
+                },
+                // What a client says of them counts for nothing.
+                modify_index: 7,
+                ..SchedulerConfig::default()
+            },
+            if_index: if_index
+                .map(|right| state.scheduler_config().modify_index + if right { 0 } else { 1 }),
+        },
         Step::Collect(ids) => Command::CollectGarbage(Garbage {
             allocs: ids.iter().map(|id| alloc_id(*id)).collect(),
             evaluations: ids
@@ -313,7 +331,7 @@ fn lookups(state: &State) -> impl PartialEq + std::fmt::Debug {
     let classes: Vec<_> = (0..4).map(|n| state.node_class(node_id(n))).collect();
     let reports: Vec<_> =
         state.revisions().map(|revision| state.revision_report(revision)).collect();
-    (jobs, nodes, loads, classes, reports)
+    (jobs, nodes, loads, classes, reports, *state.scheduler_config())
 }
 
 /// What holds in every state.

@@ -88,9 +88,9 @@ pub(crate) fn alloc_view(state: &State, alloc: &Allocation) -> AllocationView {
             networks: networks.clone(),
         },
         task_resources: tasks(group, |task| ResourceTotals {
-            cpu: task.cpu,
-            memory_mb: task.memory_mb,
-            memory_max_mb: task.memory_max_mb,
+            cpu: task.resources.cpu,
+            memory_mb: task.resources.memory_mb,
+            memory_max_mb: task.resources.memory_max_mb,
             ..ResourceTotals::default()
         }),
         shared_resources: ResourceTotals {
@@ -112,19 +112,23 @@ fn metric(explanation: &Explanation) -> AllocMetric {
     }
 }
 
-fn tasks<T>(group: Option<&Group>, shape: impl Fn(&model::Resources) -> T) -> BTreeMap<String, T> {
+fn tasks<T>(group: Option<&Group>, shape: impl Fn(&model::Task) -> T) -> BTreeMap<String, T> {
     let tasks = group.map(|group| group.tasks.as_slice()).unwrap_or_default();
-    tasks.iter().map(|task| (task.name.clone(), shape(&task.resources))).collect()
+    tasks.iter().map(|task| (task.name.clone(), shape(task))).collect()
 }
 
 fn allocated(alloc: &Allocation, group: Option<&Group>) -> AllocatedResources {
     AllocatedResources {
-        tasks: tasks(group, |task| AllocatedTask {
-            cpu: AllocatedCpu { cpu_shares: task.cpu },
-            memory: AllocatedMemory {
-                memory_mb: task.memory_mb,
-                memory_max_mb: task.memory_max_mb,
-            },
+        tasks: tasks(group, |task| {
+            let grant = alloc.resources.tasks.get(&task.name).cloned().unwrap_or_default();
+            AllocatedTask {
+                cpu: AllocatedCpu { cpu_shares: task.resources.cpu, reserved_cores: grant.cores },
+                memory: AllocatedMemory {
+                    memory_mb: task.resources.memory_mb,
+                    memory_max_mb: task.resources.memory_max_mb,
+                },
+                devices: grant.devices,
+            }
         }),
         shared: AllocatedShared {
             networks: networks(alloc, group),

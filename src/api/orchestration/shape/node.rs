@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use model::Node;
 use model::wire::{
-    DriverView, HostVolumeView, NodeCpu, NodeDisk, NodeListStub, NodeMemory, NodeResourcesView,
-    NodeView,
+    DeviceAttribute, DeviceInstanceView, DriverView, HostVolumeView, NodeCpu, NodeDeviceView,
+    NodeDisk, NodeListStub, NodeMemory, NodeResourcesView, NodeView,
 };
+use model::{DeviceInstance, Node, NodeDevice};
 
 use crate::tls::speaks_tls;
 
@@ -85,11 +85,33 @@ fn drivers(node: &Node) -> BTreeMap<String, DriverView> {
 fn resources(node: &Node) -> NodeResourcesView {
     let own = &node.resources;
     NodeResourcesView {
-        cpu: NodeCpu { cpu_shares: own.cpu },
+        cpu: NodeCpu {
+            cpu_shares: own.cpu,
+            total_cpu_cores: u16::try_from(own.cores.len()).unwrap_or(u16::MAX),
+            reservable_cpu_cores: own.cores.clone(),
+        },
         memory: NodeMemory { memory_mb: own.memory_mb },
         disk: NodeDisk { disk_mb: own.disk_mb },
         min_dynamic_port: own.min_dynamic_port,
         max_dynamic_port: own.max_dynamic_port,
         reserved_ports: own.reserved_ports.clone(),
+        devices: own.devices.iter().map(device).collect(),
+    }
+}
+
+fn device(device: &NodeDevice) -> NodeDeviceView {
+    let instance = |one: &DeviceInstance| DeviceInstanceView {
+        id: one.id.clone(),
+        healthy: one.healthy,
+        health_description: String::new(),
+        path: one.path.clone(),
+    };
+    let attribute = |(key, text): (&String, &String)| (key.clone(), DeviceAttribute::of(text));
+    NodeDeviceView {
+        vendor: device.vendor.clone(),
+        kind: device.kind.clone(),
+        name: device.name.clone(),
+        instances: device.instances.iter().map(instance).collect(),
+        attributes: device.attributes.iter().map(attribute).collect(),
     }
 }

@@ -7,6 +7,8 @@ use bollard::models::{
     ResourcesUlimits,
 };
 
+use model::format_cpuset;
+
 use super::Joins;
 use crate::TaskSpec;
 use crate::docker::DockerOptions;
@@ -43,22 +45,29 @@ pub(super) fn config(
         storage_opt: (!config.storage_opt.is_empty())
             .then(|| config.storage_opt.clone().into_iter().collect()),
         log_config: Some(log_config(spec)),
-        ..walls(&config.access, limits(spec, config, options))
+        ..walls(spec, &config.access, limits(spec, config, options))
     }
 }
 
-fn walls(access: &Access, host: HostConfig) -> HostConfig {
+fn walls(spec: &TaskSpec, access: &Access, host: HostConfig) -> HostConfig {
     let filled = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     let device = |device: &crate::docker::config::Device| DeviceMapping {
         path_on_host: Some(device.host.clone()),
         path_in_container: Some(device.container.clone()),
         cgroup_permissions: Some(device.permissions.clone()),
     };
+    // What the task was given, where it is on the node; what its file maps elsewhere comes with it.
+    let given = spec.hardware.devices.iter().map(|path| DeviceMapping {
+        path_on_host: Some(path.display().to_string()),
+        path_in_container: Some(path.display().to_string()),
+        cgroup_permissions: Some("rwm".to_owned()),
+    });
+    let devices: Vec<DeviceMapping> = access.devices.iter().map(device).chain(given).collect();
     HostConfig {
         privileged: Some(access.privileged),
         cap_add: filled(&access.cap_add),
         cap_drop: filled(&access.cap_drop),
-        devices: (!access.devices.is_empty()).then(|| access.devices.iter().map(device).collect()),
+        devices: (!devices.is_empty()).then_some(devices),
         security_opt: filled(&access.security_opt),
         pid_mode: access.pid_mode.clone(),
         ipc_mode: access.ipc_mode.clone(),
@@ -97,7 +106,12 @@ fn limits(spec: &TaskSpec, config: &Config, options: &DockerOptions) -> HostConf
         cpu_shares: Some(i64::try_from(resources.cpu.max(2)).unwrap_or(i64::MAX)),
         cpu_period: quota.map(|_| limits.cpu_period),
         cpu_quota: quota,
-        cpuset_cpus: limits.cpuset.clone(),
+        cpuset_cpus: match &limits.cpuset {
+            // A file that names cores knows why, unless the task has some of its own.
+            Some(cores) if !spec.hardware.alone => Some(cores.clone()),
+            _ => (!spec.hardware.cores.is_empty())
+                .then(|| format_cpuset(spec.hardware.cores.iter().copied())),
+        },
         memory: limit,
         memory_reservation: limit.is_none_or(|limit| soft < limit).then_some(soft),
         // As much as memory means: no swap on top.

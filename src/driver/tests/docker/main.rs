@@ -3,6 +3,7 @@
 mod access;
 mod cleanup;
 mod daemon;
+mod hardware;
 mod lifecycle;
 mod place;
 mod registry;

@@ -246,6 +246,7 @@ impl<'a> Place<'a> {
             volumes: Vec::new(),
             network: None,
             dns: None,
+            hardware: driver::Hardware::default(),
             progress: Progress::to(move |kind, message| {
                 said.lock().expect("whole").push(format!("{kind}: {message}"));
             }),

@@ -219,3 +219,49 @@ pub(super) fn a_zygote_ends_with_its_agent() {
     drop(ours);
     assert!(zygote.wait().expect("collected").success());
 }
+
+pub(super) async fn cores_are_its_own() {
+    let allowed = |status: &str| {
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        model::parse_cpuset(list.expect("is told").trim()).expect("a list")
+    };
+    let all = allowed(&fs::read_to_string("/proc/self/status").expect("is there"));
+    let one = *all.last().expect("a core");
+    for (alone, expected) in [(true, [one].into()), (false, all.clone())] {
+        let place = Place::new();
+        let driver = driver(place.path());
+        let mut spec = place.spec("cat /proc/self/status");
+        spec.hardware = driver::Hardware { cores: vec![one], alone, ..Default::default() };
+        let handle = driver.start(&spec).await.expect("starts");
+        driver.wait(&handle).await.expect("ends");
+        assert_eq!(allowed(&place.logs(LogStream::Stdout).await), expected, "alone: {alone}");
+    }
+}
+
+pub(super) async fn reused_numbers_are_left_alone() {
+    let place = Place::new();
+    let driver = driver(place.path());
+    let handle = driver.start(&place.spec("exit 0")).await.expect("starts");
+    driver.wait(&handle).await.expect("ends");
+    // A stranger with the numbers of the handle, in a session of its own.
+    let mut stranger =
+        Stranger(Command::new("sleep").arg("1000").process_group(0).spawn().expect("runs"));
+    let mut stale = handle.clone();
+    for which in ["shim", "task"] {
+        stale.state[which]["pid"] = stranger.0.id().into();
+        // Ticks are 10 ms long, and the stranger may have started in the very one of the task.
+        let ticks = stale.state[which]["ticks"].as_u64().expect("ticks");
+        stale.state[which]["ticks"] = (ticks - 1).into();
+    }
+    assert_eq!(driver.reattach(&stale).await.expect("looks"), Attached::Gone);
+    assert!(matches!(driver.signal(&stale, "SIGKILL").await, Err(DriverError::NotRunning(_))));
+    let status = driver.stop(&stale, "SIGKILL", Duration::ZERO).await.expect("nothing to stop");
+    assert_eq!(status.code, None);
+    driver.destroy(&stale).await.expect("nothing to remove");
+    // The same of another boot.
+    stale = handle;
+    stale.state["boot_id"] = "another".into();
+    stale.state["task"] = json!({"pid": stranger.0.id(), "ticks": 0});
+    driver.stop(&stale, "SIGKILL", Duration::ZERO).await.expect("nothing to stop");
+    assert_eq!(stranger.0.try_wait().expect("asks"), None, "the stranger lives");
+}
