@@ -1,7 +1,7 @@
 //! The pass over each job, and its record.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
@@ -41,7 +41,19 @@ pub(crate) fn evaluate_explained(
         let since = state.waiting_since(&record.id).unwrap_or(u64::MAX);
         (std::cmp::Reverse(priority), since, record.id.clone())
     });
+    let mut settled = 0;
+    let mut evicted: BTreeSet<&JobId> = BTreeSet::new();
     for (record, trigger) in order {
+        for stop in plan.stop.get(settled..).unwrap_or_default() {
+            if stop.evicted_for.is_some() {
+                evicted.extend(state.alloc(stop.alloc).map(|alloc| &alloc.job));
+            }
+        }
+        settled = plan.stop.len();
+        // What it has just lost is not in this state. The plan wakes it again.
+        if evicted.contains(&record.id) {
+            continue;
+        }
         let report = evaluate_job(state, record, trigger, now, &mut fleet, &mut plan);
         reports.insert(record.id.clone(), report);
     }

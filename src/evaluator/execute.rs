@@ -19,6 +19,9 @@ use crate::batches::{Ahead, sizes};
 use crate::place::{Candidates, Claim, Eviction, Fleet, Presence, Request, Spot, alloc_id};
 use crate::reconcile::{Gate, GroupWork, Replaced, Scene, Stop, Want, reschedule};
 
+/// Why something stops that an update takes the place of.
+const BEING_UPDATED: &str = "alloc is being updated";
+
 /// What a job's pass adds to the plan.
 #[derive(Default)]
 pub(crate) struct Output {
@@ -65,6 +68,8 @@ struct Tally {
     filled: u32,
     /// Gaps that wait for something to end.
     waiting: u32,
+    /// Gaps without room that an update of ours has made.
+    owed: u32,
 }
 
 impl Tally {
@@ -165,8 +170,10 @@ impl<'a> Pass<'a, '_> {
     fn fill(&mut self, work: &GroupWork<'a>, deployment: Option<DeploymentId>, tally: &mut Tally) {
         // Once a version found no room anywhere, the next of it will find none either.
         let mut full: Option<u64> = None;
-        let alone = work.group.is_some_and(model::Group::is_alone);
         for want in &work.wants {
+            // What comes back as it was may be alone where what is desired is not, or the other way round.
+            let alone = work.group.is_some_and(model::Group::is_alone)
+                || want.version.job.group(&work.name).is_some_and(model::Group::is_alone);
             if alone && work.stopping {
                 // Where no two may run at once, the one before must be over first.
                 tally.waiting += u32::from(want.rescheduled.is_none() && !want.canary);
@@ -215,6 +222,7 @@ impl<'a> Pass<'a, '_> {
                     if work.stopping {
                         tally.waiting += u32::from(gap);
                     } else {
+                        tally.owed += u32::from(gap && went_first(want));
                         tally.failed(failure);
                     }
                 }
@@ -229,12 +237,12 @@ impl<'a> Pass<'a, '_> {
         deployment: Option<DeploymentId>,
         tally: &mut Tally,
     ) {
-        let slots = (work.kept + tally.filled + tally.waiting).min(work.desired);
+        let slots = (work.kept + tally.filled + tally.waiting + tally.owed).min(work.desired);
         let (mut room, mut spare) = match work.gate {
             Gate::Open => (u32::MAX, u32::MAX),
             Gate::Shut => (0, 0),
             Gate::Batch { room, max_parallel } => (
-                room.saturating_sub(tally.filled + tally.waiting),
+                room.saturating_sub(tally.filled + tally.waiting + tally.owed),
                 // Law 4: no more may be missing than `max_parallel`, for whatever reason.
                 work.available.saturating_sub(slots.saturating_sub(max_parallel)),
             ),
@@ -261,11 +269,11 @@ impl<'a> Pass<'a, '_> {
             let alone = work.group.is_some_and(model::Group::is_alone);
             match self.find(work, &want) {
                 Ok(_) if alone && !alloc.client.is_terminal() => {
-                    self.stop(alloc, &format!("alloc is being updated: {reason}"), None);
+                    self.stop(alloc, &format!("{BEING_UPDATED}: {reason}"), None);
                 }
                 Ok(spot) => self.put(work, &want, spot, deployment),
                 Err(_) if self.makes_room(work, alloc, *index) => {
-                    self.stop(alloc, &format!("alloc is being updated: {reason}"), None);
+                    self.stop(alloc, &format!("{BEING_UPDATED}: {reason}"), None);
                 }
                 Err(failure) => {
                     self.enter(alloc);
@@ -488,6 +496,13 @@ impl<'a> Pass<'a, '_> {
             self.ordinal,
         )
     }
+}
+
+/// Whether what it takes the place of was stopped for it, to make room.
+fn went_first(want: &Want<'_>) -> bool {
+    want.previous.is_some_and(|(previous, stop)| {
+        !stop && previous.desired_description.starts_with(BEING_UPDATED)
+    })
 }
 
 /// The nodes where what a failed one replaces, and what that one replaced, have failed.

@@ -75,7 +75,12 @@ impl Dirty {
                     }
                 }
                 // What found no room may find some by another rule.
-                Event::Scheduler => capacity = true,
+                Event::Scheduler => {
+                    let waiting: Vec<JobId> = self.blocked.all().cloned().collect();
+                    for job in waiting {
+                        self.mark(&job, EvalTrigger::QueuedAllocs);
+                    }
+                }
                 Event::Cluster | Event::Evaluation(_) | Event::Revision { .. } => {}
             }
         }

@@ -67,8 +67,11 @@ impl Watch {
                 Event::Job(job) | Event::Deployment { job, .. } => {
                     jobs.insert(job);
                 }
-                Event::Node(_) | Event::Cluster | Event::Evaluation(_) | Event::Revision { .. } => {
-                }
+                Event::Node(_)
+                | Event::Cluster
+                | Event::Evaluation(_)
+                | Event::Revision { .. }
+                | Event::Scheduler => {}
             }
         }
         let nodes = applied.events.iter().filter_map(|event| match event {

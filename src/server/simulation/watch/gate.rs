@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Allocation, ClientStatus, DeploymentStatus, Group, JobId, JobType, NodeStatus};
+use model::{
+    Allocation, ClientStatus, DeploymentStatus, DesiredStatus, Group, JobId, JobType, NodeStatus,
+};
 use state::State;
 
 use super::shown;
@@ -61,6 +63,7 @@ fn is_theirs(alloc: &Allocation) -> bool {
     why.contains("the time to empty its node is over")
         || why.contains("on request")
         || why.contains("its node is emptied")
+        || alloc.desired == DesiredStatus::Evict
         || alloc.client == ClientStatus::Lost
 }
 
@@ -97,13 +100,6 @@ impl Ledger {
                 }
             };
             let were = missing(old.len(), known);
-            // What went first, to make room for its successor, and whose room somebody else took meanwhile, is missing
-            // for want of room. That is a weakness: the gate lets the next one through though the place is ours to
-            // fill. It is left out here because it hides whatever else is wrong.
-            let newest = after.evaluations_of_job(job).next();
-            if newest.is_some_and(|evaluation| evaluation.failures.contains_key(&group.name)) {
-                known.clear();
-            }
             // A node that takes nothing is missing for its own reasons.
             let takes = |id: model::NodeId| after.node(id).is_some_and(|node| node.is_ready());
             known.retain(|place| !new.contains_key(place) && place.1.is_none_or(takes));
