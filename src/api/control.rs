@@ -5,7 +5,10 @@ mod server;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use model::wire::{DrainSpec, GitopsError, LoopView, NewJoinToken, PlanRequest, PlanResponse};
+use model::wire::{
+    DrainSpec, GitopsError, JobDispatchRequest, JobDispatchResponse, LoopView, NewJoinToken,
+    PeriodicForceResponse, PlanRequest, PlanResponse,
+};
 use model::{
     AllocId, CommitId, DeploymentId, Eligibility, JobId, NodeId, SchedulerConfig, Timestamp,
 };
@@ -158,6 +161,20 @@ pub trait Control: Send + Sync + 'static {
 
     /// How each repository is followed, by name.
     fn repos(&self) -> Vec<RepoPoll>;
+
+    /// The time, by the server's clock.
+    fn now(&self) -> Timestamp;
+
+    /// Dispatches a parameterized job; a token that was given before finds the run of then.
+    async fn dispatch(
+        &self,
+        job: JobId,
+        request: JobDispatchRequest,
+        token: String,
+    ) -> Result<JobDispatchResponse, Refusal>;
+
+    /// Starts a periodic job out of turn.
+    async fn force_periodic(&self, job: JobId) -> Result<PeriodicForceResponse, Refusal>;
 
     /// Promotes a deployment's canaries; of all groups if none is named. Returns the index of the change.
     async fn promote(&self, id: DeploymentId, groups: Vec<String>) -> Result<u64, Refusal>;

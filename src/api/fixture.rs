@@ -9,7 +9,10 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use catalog::{Catalog, CatalogHandle};
 use futures_util::StreamExt;
-use model::wire::{GitopsError, LoopView, NewJoinToken, PlanRequest, PlanResponse};
+use model::wire::{
+    GitopsError, JobDispatchRequest, JobDispatchResponse, LoopView, NewJoinToken,
+    PeriodicForceResponse, PlanRequest, PlanResponse,
+};
 use model::{
     AllocHealth, AllocId, AllocReport, AllocResources, Allocation, Check, CheckState, CheckStatus,
     ClientStatus, Deployment, DeploymentGroup, DeploymentId, DeviceGrant, DeviceInstance,
@@ -39,7 +42,7 @@ pub(crate) fn deployment_id() -> DeploymentId {
     DeploymentId::new(seeded_uuid(&[b"deployment"]))
 }
 
-fn at(secs: i64) -> Timestamp {
+pub(crate) fn at(secs: i64) -> Timestamp {
     Timestamp::from_secs(1_795_000_000 + secs)
 }
 
@@ -294,16 +297,25 @@ fn state() -> State {
 
 /// An app over the small cluster, without jitter.
 pub(crate) fn app() -> App {
-    app_of(true)
+    app_of(state(), true)
+}
+
+/// The same, after these commands.
+pub(crate) fn app_after(commands: &[Command]) -> App {
+    let mut state = state();
+    for command in commands {
+        let applied = state.apply(state.index() + 1, command);
+        assert_eq!(applied.rejection, None, "{command:?}");
+    }
+    app_of(state, true)
 }
 
 /// The same on a server that hears no leader.
 pub(crate) fn leaderless() -> App {
-    app_of(false)
+    app_of(state(), false)
 }
 
-fn app_of(led: bool) -> App {
-    let state = state();
+fn app_of(state: State, led: bool) -> App {
     let catalog = CatalogHandle::new(Catalog::rebuild(&state));
     let (index, _) = watch::channel(state.index());
     let agent = AgentInfo {
@@ -421,6 +433,34 @@ impl Control for Fake {
             }),
             ..RepoPoll::default()
         }]
+    }
+
+    fn now(&self) -> Timestamp {
+        at(100)
+    }
+
+    async fn dispatch(
+        &self,
+        job: JobId,
+        request: JobDispatchRequest,
+        token: String,
+    ) -> Result<JobDispatchResponse, Refusal> {
+        if job.as_str() != "team/send" {
+            return Err(Refusal::not_found(format!("job `{job}` not found")));
+        }
+        let words = format!("{}-{token}", String::from_utf8_lossy(&request.payload));
+        Ok(JobDispatchResponse {
+            dispatched_job_id: job.dispatch_child(&words, at(100), 1),
+            eval_id: "e".to_owned(),
+            eval_create_index: 80,
+            job_create_index: 79,
+            index: 79,
+        })
+    }
+
+    async fn force_periodic(&self, job: JobId) -> Result<PeriodicForceResponse, Refusal> {
+        let job_id = job.periodic_child(at(100));
+        Ok(PeriodicForceResponse { job_id, index: 81, ..PeriodicForceResponse::default() })
     }
 
     async fn promote(&self, _: DeploymentId, _: Vec<String>) -> Result<u64, Refusal> {

@@ -14,9 +14,12 @@ mod members;
 mod nodes;
 mod operator;
 mod read;
+#[cfg(test)]
+mod run_tests;
 mod scheduling;
 mod services;
 mod shape;
+mod slashes;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +45,8 @@ pub fn orchestration(app: App) -> Router {
         .route("/v1/job/{id}/deployment", get(jobs::deployment))
         .route("/v1/job/{id}/summary", get(jobs::summary))
         .route("/v1/job/{id}/versions", get(jobs::versions))
+        .route("/v1/job/{id}/dispatch", post(jobs::dispatch).put(jobs::dispatch))
+        .route("/v1/job/{id}/periodic/force", post(jobs::force).put(jobs::force))
         .route("/v1/allocations", get(allocations::list))
         .route("/v1/allocation/{id}", get(allocations::one))
         .route("/v1/allocation/{id}/stop", post(client::stop).put(client::stop))
@@ -113,5 +118,5 @@ pub fn orchestration(app: App) -> Router {
         .method_not_allowed_fallback(async || Refusal::wrong_method("Invalid method"))
         .layer(from_fn_with_state(app.clone(), guard))
         .with_state(app.clone());
-    dress(routes, &app, "orchestration")
+    slashes::joined(dress(routes, &app, "orchestration"))
 }

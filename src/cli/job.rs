@@ -1,21 +1,31 @@
 //! `herder job …`.
 
+mod dispatch;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use client::{Client, Listing};
-use model::wire::{DeploymentView, JobView};
+use model::wire::{DeploymentView, JobListStub, JobView, SummaryChildren};
 
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::{self, BOLD, styled};
 use crate::{convert, inspect};
 
+/// Runs of a job that are listed.
+const CHILDREN_SHOWN: usize = 50;
+
 /// `herder job …`.
 #[derive(Subcommand, Debug)]
 pub enum JobCommand {
     /// List the jobs, or show one
     Status(StatusArguments),
+    /// Start a parameterized job
+    Dispatch(Box<dispatch::DispatchArguments>),
+    /// Start a periodic job out of turn
+    #[command(subcommand)]
+    Periodic(dispatch::PeriodicCommand),
     /// Show a job's versions: when, from which commit, and what changed
     History(HistoryArguments),
     /// Print the canonical form of a job, from a file or from the agent
@@ -51,6 +61,8 @@ pub(crate) fn run(command: &JobCommand) -> Result<ExitCode, Failure> {
             Some(job) => show(&arguments.connection, job),
             None => list(&arguments.connection),
         },
+        JobCommand::Dispatch(arguments) => dispatch::dispatch(arguments),
+        JobCommand::Periodic(command) => dispatch::periodic(command),
         JobCommand::History(arguments) => history(arguments),
         JobCommand::Inspect(arguments) => inspect::run(arguments),
         JobCommand::Convert(arguments) => convert::run(arguments),
@@ -68,6 +80,16 @@ pub(crate) fn list(connection: &Connection) -> Result<ExitCode, Failure> {
     })
 }
 
+/// A job's type, and how it comes to run where it does not do so by itself.
+fn kind(job: &JobListStub) -> String {
+    let how = match (job.periodic, job.parameterized_job) {
+        (true, _) => "/periodic",
+        (false, true) => "/parameterized",
+        (false, false) => "",
+    };
+    format!("{}{how}", job.kind.as_str())
+}
+
 pub(crate) fn table(jobs: &[model::wire::JobListStub]) {
     output::table(
         &["ID", "Type", "Priority", "Status", "Running", "Version", "Commit", "Submit Date"],
@@ -81,7 +103,7 @@ pub(crate) fn table(jobs: &[model::wire::JobListStub]) {
                 if waiting > 0 { format!("{running} (+{waiting})") } else { running.to_string() };
             vec![
                 job.id.to_string(),
-                job.kind.as_str().to_owned(),
+                kind(job),
                 job.priority.to_string(),
                 status,
                 running,
@@ -101,11 +123,20 @@ pub(crate) fn show(connection: &Connection, job: &str) -> Result<ExitCode, Failu
     let allocs = client.job_allocations(id.as_str())?.into_value();
     let deployment = client.job_deployment(id.as_str())?.into_value();
     let evaluations = client.job_evaluations(id.as_str())?.into_value();
+    let is_parent = waits(&job) || summary.children != SummaryChildren::default();
+    let children = if is_parent { children(&client, &job)? } else { Vec::new() };
     let all = serde_json::json!({
-        "Job": job, "Summary": summary, "Allocations": allocs, "LatestDeployment": deployment,
+        "Job": job, "Summary": summary, "Children": children, "Allocations": allocs,
+        "LatestDeployment": deployment,
     });
     connection.show(&all, || {
         describe(&job);
+        if is_parent {
+            show_children(&job, &summary.children, &children);
+        }
+        if waits(&job) && allocs.is_empty() {
+            return;
+        }
         output::heading("Summary");
         output::table(
             &["Task Group", "Queued", "Starting", "Running", "Failed", "Complete", "Lost"],
@@ -142,13 +173,54 @@ pub(crate) fn show(connection: &Connection, job: &str) -> Result<ExitCode, Failu
     })
 }
 
+/// Whether a job does not run by itself.
+fn waits(job: &JobView) -> bool {
+    job.parent_id.is_empty() && !job.job.starts_by_itself()
+}
+
+/// What came of a job's times or dispatches, newest first.
+fn children(client: &Client, job: &JobView) -> Result<Vec<JobListStub>, Failure> {
+    let id = &job.job.id;
+    let prefix = format!("{id}/");
+    let mut all = client.jobs(&Listing { prefix, ..Listing::default() })?.into_value();
+    all.retain(|child| child.parent_id == id.as_str());
+    all.sort_by_key(|child| std::cmp::Reverse(child.create_index));
+    Ok(all)
+}
+
+fn show_children(job: &JobView, counts: &SummaryChildren, children: &[JobListStub]) {
+    output::heading("Children Job Summary");
+    let row = [counts.pending, counts.running, counts.dead].map(|count| count.to_string());
+    output::table(&["Pending", "Running", "Dead"], [row.to_vec()]);
+    output::heading(match job.job.parameterized_job {
+        Some(_) => "Dispatched Jobs",
+        None => "Previously Launched Jobs",
+    });
+    if children.is_empty() {
+        anstream::println!("none");
+        return;
+    }
+    output::table(
+        &["ID", "Status", "Submit Date"],
+        children.iter().take(CHILDREN_SHOWN).map(|child| {
+            let status = child.status.as_str();
+            let status = if child.stop { format!("{status} (stopped)") } else { status.to_owned() };
+            vec![child.id.to_string(), status, output::date(child.submit_time)]
+        }),
+    );
+    if let Some(more) = children.len().checked_sub(CHILDREN_SHOWN).filter(|more| *more > 0) {
+        anstream::println!("and {more} older ones");
+    }
+}
+
 /// The job of this name, or the only one whose name begins so.
 fn find(client: &Client, name: &str) -> Result<JobView, Failure> {
     match client.job(name) {
         Err(error) if error.is_not_found() => {
-            let matches = client
+            let mut matches = client
                 .jobs(&Listing { prefix: name.to_owned(), ..Listing::default() })?
                 .into_value();
+            client::without_runs(&mut matches);
             match matches.as_slice() {
                 [only] => Ok(client.job(only.id.as_str())?.into_value()),
                 [] => {
@@ -187,11 +259,29 @@ fn describe(job: &JobView) {
         ("Node Pool", spec.node_pool.clone()),
         ("Status", status),
         ("Reason", job.status_description.clone()),
+        ("Parent", job.parent_id.clone()),
+        ("Periodic", yes(spec.periodic.is_some())),
+        ("Parameterized", yes(waits(job) && spec.parameterized_job.is_some())),
+        ("Next Periodic Launch", next_launch(job)),
         ("Version", version),
         ("Repository", job.origin.repo.clone()),
         ("Commit", job.origin.commit.to_string()),
         ("File", job.origin.path.clone()),
     ]);
+}
+
+/// Empty, and so not shown, where it is not so.
+fn yes(so: bool) -> String {
+    if so { "true".to_owned() } else { String::new() }
+}
+
+fn next_launch(job: &JobView) -> String {
+    match (&job.job.periodic, job.next_periodic_launch) {
+        (_, Some(at)) => output::launch(at),
+        (Some(periodic), None) if !periodic.enabled => "none: it is switched off".to_owned(),
+        (Some(_), None) if !job.stop => "none".to_owned(),
+        _ => String::new(),
+    }
 }
 
 fn history(arguments: &HistoryArguments) -> Result<ExitCode, Failure> {

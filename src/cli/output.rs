@@ -130,6 +130,11 @@ pub(crate) fn date(at: Timestamp) -> String {
 }
 
 /// How long ago, in the largest two units; empty for "never".
+/// When a periodic job starts next.
+pub(crate) fn launch(at: Timestamp) -> String {
+    format!("{} ({} from now)", date(at), span(at.since(now())))
+}
+
 pub(crate) fn ago(at: Timestamp) -> String {
     if at.is_zero() { String::new() } else { format!("{} ago", span(now().since(at))) }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use client::Listing;
+use model::JobStatus;
 use model::wire::RepoView;
 
 use crate::connection::Connection;
@@ -40,7 +41,13 @@ pub(crate) fn run(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
         if jobs.is_empty() {
             anstream::println!("none");
         } else {
-            crate::job::table(&jobs);
+            // What is over of periodic and parameterized jobs is theirs to list.
+            let now: Vec<_> = jobs
+                .iter()
+                .filter(|job| job.parent_id.is_empty() || job.status != JobStatus::Dead)
+                .cloned()
+                .collect();
+            crate::job::table(&now);
         }
         let mut active: Vec<_> =
             deployments.iter().filter(|deployment| deployment.status.is_active()).collect();

@@ -16,6 +16,7 @@ mod writes;
 
 pub use error::ClientError;
 pub use logs::{LogQuery, LogSource};
+pub use prefix::without_runs;
 pub use reads::LogOrigin;
 pub use tls::Tls;
 pub use transport::{Answer, Client, Listing};

@@ -1,5 +1,7 @@
 //! People type the first digits of an ID.
 
+use std::collections::BTreeSet;
+
 use model::wire::{AllocListStub, DeploymentView, EvaluationView, JobListStub, NodeListStub};
 use model::{AllocId, DeploymentId, EvalId, JobId, NodeId};
 
@@ -79,8 +81,15 @@ impl Client {
         if let Some(at) = all.iter().position(|row| row.id.as_str() == prefix) {
             return Ok(all.swap_remove(at).id);
         }
+        without_runs(&mut all);
         only("job", prefix, all, |row| (row.id.to_string(), String::new())).map(|row| row.id)
     }
+}
+
+/// Leaves jobs out that are runs of another one in the list: whoever types the beginning of a name means that one.
+pub fn without_runs(jobs: &mut Vec<JobListStub>) {
+    let all: BTreeSet<String> = jobs.iter().map(|job| job.id.to_string()).collect();
+    jobs.retain(|job| !all.contains(&job.parent_id));
 }
 
 fn starting(prefix: &str) -> Listing {

@@ -2,14 +2,15 @@
 
 use model::wire::{
     ApproveRequest, ChangeResponse, CheckRequest, DeploymentUpdateResponse, DrainSpec,
-    JoinTokenRequest, JoinTokenStub, NewJoinToken, NodeDrainRequest, NodeEligibilityRequest,
-    NodeUpdateResponse, PlanRequest, PlanResponse,
+    JobDispatchRequest, JobDispatchResponse, JoinTokenRequest, JoinTokenStub, NewJoinToken,
+    NodeDrainRequest, NodeEligibilityRequest, NodeUpdateResponse, PeriodicForceResponse,
+    PlanRequest, PlanResponse,
 };
 use model::{DeploymentId, Eligibility, JobId, NodeId};
 use serde::Serialize;
 
 use crate::error::ClientError;
-use crate::transport::{Answer, Client};
+use crate::transport::{Answer, Client, escape};
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -50,6 +51,23 @@ impl Client {
         self.post(&format!("/deployment/fail/{id}"), &body).map(Answer::into_value)
     }
 
+    /// Starts a run of a parameterized job; a token that was given before finds the run of then.
+    pub fn dispatch_job(
+        &self,
+        id: &str,
+        request: &JobDispatchRequest,
+        token: Option<&str>,
+    ) -> Result<JobDispatchResponse, ClientError> {
+        let query = token.map(|token| format!("?idempotency_token={}", escape(token)));
+        let path = format!("/job/{}/dispatch{}", escape(id), query.unwrap_or_default());
+        self.post(&path, request).map(Answer::into_value)
+    }
+
+    /// Starts a periodic job out of turn.
+    pub fn force_periodic(&self, id: &str) -> Result<PeriodicForceResponse, ClientError> {
+        self.post(&format!("/job/{}/periodic/force", escape(id)), &()).map(Answer::into_value)
+    }
+
     /// Makes a token that lets machines join; `ttl` as in `1h`, an hour if empty.
     pub fn make_join_token(&self, ttl: &str) -> Result<NewJoinToken, ClientError> {
         let body = JoinTokenRequest { ttl: ttl.to_owned() };
@@ -63,8 +81,7 @@ impl Client {
 
     /// Takes a join token back.
     pub fn revoke_join_token(&self, id: &str) -> Result<ChangeResponse, ClientError> {
-        self.delete(&format!("/operator/join-token/{}", crate::transport::escape(id)))
-            .map(Answer::into_value)
+        self.delete(&format!("/operator/join-token/{}", escape(id))).map(Answer::into_value)
     }
 
     /// Has a node emptied; `None` ends that, and with `mark_eligible` new allocations may come again.

@@ -69,6 +69,9 @@ fn evaluate_job(
     plan: &mut Plan,
 ) -> JobReport {
     let Some(version) = record.current() else { return JobReport::new() };
+    if !record.finished_at.is_zero() {
+        return JobReport::new();
+    }
     let eval = EvalId::new(seeded_uuid(&[
         b"evaluation",
         record.id.as_str().as_bytes(),
@@ -164,6 +167,9 @@ fn evaluate_job(
     plan.disconnect.extend(out.disconnect);
     plan.reconnect.extend(out.reconnect);
     plan.deployments.extend(created);
+    if version.child.is_some() && wake.is_none() && is_over(&scene, &works, &report) {
+        plan.finished.push(record.id.clone());
+    }
     if let Some(wake) = wake.filter(|wake| *wake > now) {
         plan.wake.insert(record.id.clone(), wake);
     }
@@ -194,7 +200,7 @@ fn reconcile_groups<'a>(scene: &Scene<'a>, pass: &mut Pass<'a, '_>) -> Vec<Group
         by_group.entry(&alloc.group).or_default().push(alloc);
     }
     let mut works = Vec::new();
-    let starts = scene.version.job.starts_by_itself();
+    let starts = scene.version.starts_by_itself();
     if !scene.record.stopped && starts {
         for group in &scene.version.job.task_groups {
             let allocs = by_group.remove(group.name.as_str()).unwrap_or_default();
@@ -292,6 +298,13 @@ fn finished<'a>(scene: &Scene<'a>, report: &JobReport) -> Option<&'a Arc<Deploym
                 .keys()
                 .all(|group| report.get(group).is_some_and(|report| report.done))
     })
+}
+
+/// Whether nothing of a job runs, and nothing of it will.
+fn is_over(scene: &Scene<'_>, works: &[GroupWork<'_>], report: &JobReport) -> bool {
+    works.iter().all(|work| work.wants.is_empty() && work.destructive.is_empty())
+        && report.values().all(|group| group.failure.is_none())
+        && scene.state.allocs_of_job(&scene.record.id).all(|alloc| alloc.client.is_terminal())
 }
 
 /// What is recorded of a pass.

@@ -5,7 +5,6 @@
 
 mod connect;
 mod constraint;
-mod cron;
 mod driver;
 mod group;
 mod health;

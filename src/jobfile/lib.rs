@@ -28,6 +28,7 @@ mod report;
 mod resolve;
 mod root;
 mod scan;
+mod schedule;
 mod schema;
 mod source;
 mod suggest;
@@ -58,6 +59,7 @@ pub use crate::inputs::{Inputs, VariableSource};
 pub use crate::print::{Form, print};
 pub use crate::provenance::Explained;
 pub use crate::render::render;
+pub use crate::schedule::Schedule;
 pub use crate::source::{holds_job, is_job_file_name};
 pub use crate::variables::{
     VarsFiles, applying_vars_files, environment_of_vars_file, is_vars_file_name,

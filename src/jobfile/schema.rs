@@ -18,8 +18,6 @@ pub(crate) enum Status {
     Acted,
     /// It is kept, and nothing is done about it yet.
     Later,
-    /// As [`Self::Later`], and a job that has it is not started.
-    Waits,
     /// Nomad itself has given it up.
     Gone,
     /// Herder has it and Nomad has not.
@@ -340,10 +338,6 @@ impl Rule {
 
     const fn later(self) -> Self {
         Self { status: Status::Later, ..self }
-    }
-
-    const fn waits(self) -> Self {
-        Self { status: Status::Waits, ..self }
     }
 
     const fn gone(self) -> Self {

@@ -41,6 +41,9 @@ pub fn environment(
     set("NOMAD_GROUP_NAME", &group.name);
     set("NOMAD_JOB_ID", job.id.as_str());
     set("NOMAD_JOB_NAME", &job.name);
+    if let Some(parent) = job.id.parent() {
+        set("NOMAD_JOB_PARENT_ID", parent.as_str());
+    }
     set("NOMAD_DC", &node.datacenter);
     set("NOMAD_REGION", &job.region);
     set("NOMAD_NAMESPACE", &job.namespace);

@@ -117,7 +117,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Whether it runs because it is desired. Periodic and parameterized jobs wait until something starts them.
+    /// Whether it runs because a file declares it. Periodic and parameterized jobs wait until something starts them.
     pub const fn starts_by_itself(&self) -> bool {
         self.periodic.is_none() && self.parameterized_job.is_none()
     }

@@ -6,6 +6,7 @@
 
 mod allocation;
 mod catalog;
+mod child;
 mod cpuset;
 mod deployment;
 mod device;
@@ -41,6 +42,7 @@ pub use allocation::{
     DesiredStatus, PortAssignment, RescheduleEvent, TaskEvent, TaskRunState, TaskState,
 };
 pub use catalog::{Instance, InstanceCheck};
+pub use child::{Child, Payload};
 pub use cpuset::{format_cpuset, parse_cpuset};
 pub use deployment::{Deployment, DeploymentGroup, DeploymentStatus};
 pub use device::{DeviceGrant, DeviceInstance, NodeDevice, TaskGrant};

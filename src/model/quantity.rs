@@ -22,6 +22,11 @@ impl Timestamp {
         Self(secs.saturating_mul(1_000_000_000))
     }
 
+    /// Whole seconds since the epoch; what is more is cut off.
+    pub const fn whole_seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000_000)
+    }
+
     /// The span from `earlier` to this point; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Job, Origin, SpecHash, Timestamp};
+use crate::{Child, Job, Origin, Payload, SpecHash, Timestamp};
 
 /// One version of a job. A new one is made only when the job's meaning changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,12 +23,27 @@ pub struct JobVersion {
     /// Whether a deployment of it succeeded.
     pub stable: bool,
     /// What a dispatch handed over for its tasks; empty for all other jobs.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub payload: Vec<u8>,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub payload: Payload,
+    /// Whose run it is, for a job that no file declares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child: Option<Child>,
     /// When it was taken in.
     pub submitted_at: Timestamp,
     /// State index of creation.
     pub create_index: u64,
+}
+
+impl JobVersion {
+    /// Whether it runs because it is desired. Periodic and parameterized jobs wait for a time or a dispatch, which
+    /// makes a child that runs; that of a dispatch still says what it was made of.
+    pub fn starts_by_itself(&self) -> bool {
+        self.child.is_some() || self.job.starts_by_itself()
+    }
+}
+
+fn is_empty(payload: &Payload) -> bool {
+    payload.is_empty()
 }
 
 /// A job's status on the wire.

@@ -18,7 +18,7 @@ pub struct Periodic {
     pub specs: Vec<String>,
     /// `cron`.
     pub spec_type: String,
-    /// Whether a run waits until the one before is over.
+    /// Whether a run is left out while one before it still goes on.
     pub prohibit_overlap: bool,
     /// Time zone, by its IANA name.
     pub time_zone: String,

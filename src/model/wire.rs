@@ -45,7 +45,10 @@ pub use gitops::{
     ApproveRequest, BrokenFile, ChangeResponse, CheckRequest, GitopsError, GitopsStatus,
     HeldRemoval, JobOutcome, PlanRequest, PlanResponse, PlannedJob, RepoView, RevisionEntry,
 };
-pub use job::{GroupSummary, JobListStub, JobSummary, JobVersions, JobView, SummaryChildren};
+pub use job::{
+    GroupSummary, JobDispatchRequest, JobDispatchResponse, JobListStub, JobSummary, JobVersions,
+    JobView, PeriodicForceResponse, SummaryChildren,
+};
 pub use metric::AllocMetric;
 pub use node::{
     DeviceAttribute, DeviceInstanceView, DriverView, HostVolumeView, NodeCpu, NodeDeviceView,

@@ -1,9 +1,10 @@
 //! Which jobs the evaluator must look at, and when. Pure: events in, jobs out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::{DesiredStatus, EvalTrigger, JobId, NodeId, Timestamp};
-use state::{Event, Plan, State};
+use state::{Event, JobRecord, Plan, State};
 
 use crate::blocked::Blocked;
 
@@ -22,7 +23,7 @@ impl Dirty {
     /// Everything is worth a look: at start, and after events were missed.
     pub(crate) fn all(state: &State) -> Self {
         let mut dirty = Self::default();
-        for record in state.jobs() {
+        for record in state.jobs().filter(|record| record.finished_at.is_zero()) {
             dirty.mark(&record.id, EvalTrigger::JobRegister);
             dirty.note_kind(state, &record.id);
         }
@@ -41,9 +42,14 @@ impl Dirty {
         for event in events {
             match event {
                 Event::Job(job) => {
-                    let stopped = state.job(job).is_some_and(|record| record.stopped);
-                    let trigger =
-                        if stopped { EvalTrigger::JobDeregister } else { EvalTrigger::JobRegister };
+                    let record = state.job(job);
+                    let stopped = record.is_some_and(|record| record.stopped);
+                    let child = record.and_then(|record| record.child());
+                    let trigger = match (stopped, child.is_some_and(|child| !child.dispatched)) {
+                        (true, _) => EvalTrigger::JobDeregister,
+                        (false, true) => EvalTrigger::PeriodicJob,
+                        (false, false) => EvalTrigger::JobRegister,
+                    };
                     self.mark(job, trigger);
                     self.note_kind(state, job);
                 }
@@ -98,7 +104,8 @@ impl Dirty {
     }
 
     fn note_kind(&mut self, state: &State, id: &JobId) {
-        let record = state.job(id).filter(|record| !record.stopped);
+        let may_run = |record: &&Arc<JobRecord>| !record.stopped && record.finished_at.is_zero();
+        let record = state.job(id).filter(may_run);
         if record.and_then(|record| record.job()).is_some_and(|job| job.kind.per_node()) {
             self.everywhere.insert(id.clone());
         } else {

@@ -1,8 +1,9 @@
 //! What nobody needs any more. Pure: the state and the time in, a list out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{Allocation, ClientStatus, NodeStatus, Timestamp};
+use model::{Allocation, ClientStatus, JobId, NodeStatus, Timestamp};
 use state::{Garbage, JobRecord, State};
 
 /// How long what is over is kept. Nomad's figures are shorter for jobs, whose history it loses after four hours; here
@@ -14,6 +15,10 @@ pub(crate) struct Keep {
     pub(crate) deployments_per_job: usize,
     /// Terminal allocations kept for each job, however old, so that the last failure can still be read.
     pub(crate) allocs_per_job: usize,
+    /// Runs of a periodic or parameterized job that are over and kept, however old.
+    pub(crate) children_per_job: usize,
+    /// Runs that are over and kept, however new.
+    pub(crate) most_children_per_job: usize,
 }
 
 impl Default for Keep {
@@ -23,6 +28,8 @@ impl Default for Keep {
             evaluations: Duration::from_secs(3600),
             deployments_per_job: 20,
             allocs_per_job: 5,
+            children_per_job: 20,
+            most_children_per_job: 5_000,
         }
     }
 }
@@ -33,7 +40,11 @@ const BATCH: usize = 5_000;
 /// What can go now.
 pub(crate) fn collect(state: &State, keep: Keep, now: Timestamp) -> Garbage {
     let mut garbage = Garbage::default();
+    let mut children: BTreeMap<&JobId, Vec<&JobRecord>> = BTreeMap::new();
     for record in state.jobs() {
+        if let Some(child) = record.child().filter(|_| !record.finished_at.is_zero()) {
+            children.entry(&child.parent).or_default().push(record);
+        }
         let mut over: Vec<_> = state
             .allocs_of_job(&record.id)
             .filter(|alloc| alloc.client.is_terminal() && is_past(record, alloc))
@@ -66,6 +77,13 @@ pub(crate) fn collect(state: &State, keep: Keep, now: Timestamp) -> Garbage {
             garbage.jobs.push(record.id.clone());
         }
     }
+    for mut runs in children.into_values() {
+        runs.sort_by_key(|record| std::cmp::Reverse((record.finished_at, record.create_index)));
+        let old = runs.iter().enumerate().skip(keep.children_per_job).filter(|(at, record)| {
+            *at >= keep.most_children_per_job || now.since(record.finished_at) > keep.allocs
+        });
+        garbage.children.extend(old.map(|(_, record)| record.id.clone()));
+    }
     let expired = state.join_tokens().filter(|token| !token.is_valid(now));
     garbage.join_tokens.extend(expired.map(|token| token.id.clone()));
     let past = state.removed_nodes().filter(|removed| removed.until <= now);
@@ -76,6 +94,7 @@ pub(crate) fn collect(state: &State, keep: Keep, now: Timestamp) -> Garbage {
     garbage.allocs.truncate(BATCH);
     garbage.evaluations.truncate(BATCH);
     garbage.deployments.truncate(BATCH);
+    garbage.children.truncate(BATCH);
     garbage
 }
 

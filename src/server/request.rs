@@ -47,6 +47,8 @@ pub struct PlanOutcome {
     pub preview: evaluator::Preview,
     /// Where each job of the preview is declared.
     pub paths: BTreeMap<model::JobId, String>,
+    /// When each periodic job that it touches starts next.
+    pub launches: BTreeMap<model::JobId, model::Timestamp>,
     /// Findings in the files.
     pub problems: Vec<Diagnostic>,
     /// What a person should know, such as removals that would be held.

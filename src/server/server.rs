@@ -144,6 +144,11 @@ impl Server {
             let (consensus, clock) = (consensus.clone(), Arc::clone(&clock));
             move || crate::drainer::run(consensus.clone(), Arc::clone(&clock), Arc::clone(&worker))
         }));
+        tasks.spawn(lead.clone().keep({
+            let worker = Arc::new(workers.register("periodic"));
+            let (consensus, clock) = (consensus.clone(), Arc::clone(&clock));
+            move || crate::periodic::run(consensus.clone(), Arc::clone(&clock), Arc::clone(&worker))
+        }));
         let listening = Listening::default();
         tasks.spawn(lead.keep({
             let worker = Arc::new(workers.register("heartbeats"));
@@ -331,10 +336,13 @@ impl Server {
         );
         let mut problems = Vec::new();
         let mut paths = BTreeMap::new();
+        let mut launches = BTreeMap::new();
         for (path, outcome) in &taken.files {
             problems.extend(outcome.problems().iter().cloned());
             for submission in outcome.submissions() {
                 paths.insert(submission.job.id.clone(), path.clone());
+                let next = crate::periodic::next_time(&submission.job, self.now());
+                launches.extend(next.map(|next| (submission.job.id.clone(), next)));
             }
             if !matches!(
                 outcome,
@@ -364,6 +372,7 @@ impl Server {
             commit,
             preview,
             paths,
+            launches,
             problems,
             notes: taken.notes,
         })

@@ -1,6 +1,7 @@
 //! `State × Command → State' × events`.
 
 mod alloc;
+mod child;
 mod cluster;
 mod deployment;
 mod drain;
@@ -71,6 +72,9 @@ impl State {
             Command::ApproveRemovals { repo, jobs, at } => {
                 self.approve_removals(repo, jobs, *at, &mut events)
             }
+            Command::LaunchPeriodic(launch) => self.launch_periodic(launch, &mut events),
+            Command::SkipPeriodic(skipped) => self.skip_periodic(skipped, &mut events),
+            Command::DispatchJob(dispatch) => self.dispatch_job(dispatch, &mut events),
             Command::SetSchedulerConfig { config, if_index } => {
                 self.set_scheduler_config(config, *if_index, &mut events)
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use model::{
     AllocId, AllocReport, Allocation, BlobId, ClientStatus, CommitId, Deployment, DeploymentId,
     DeploymentStatus, Diagnostic, DrainStrategy, Eligibility, EvalId, Evaluation, Job, JobId, Node,
-    NodeId, NodeStatus, SchedulerConfig, Timestamp,
+    NodeId, NodeStatus, Payload, SchedulerConfig, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -151,6 +151,12 @@ pub enum Command {
         /// When.
         at: Timestamp,
     },
+    /// A periodic job starts, or is started by hand.
+    LaunchPeriodic(Launch),
+    /// A time of a periodic job is left out.
+    SkipPeriodic(Launch),
+    /// A parameterized job is dispatched.
+    DispatchJob(Box<Dispatch>),
     /// How placement chooses from now on.
     SetSchedulerConfig {
         /// How; its indexes are the state's to keep.
@@ -160,6 +166,42 @@ pub enum Command {
     },
     /// Old records go.
     CollectGarbage(Garbage),
+}
+
+/// A time of a periodic job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Launch {
+    /// The periodic job.
+    pub job: JobId,
+    /// Its version whose schedule says so.
+    pub version: u64,
+    /// The time: as scheduled, or now if it is forced.
+    pub run_of: Timestamp,
+    /// Whether somebody asked for it, whatever the schedule says.
+    pub forced: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A dispatch of a parameterized job.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dispatch {
+    /// The parameterized job.
+    pub job: JobId,
+    /// The child's ID, of the form of [`JobId::dispatch_child`].
+    pub child: JobId,
+    /// What its tasks are handed.
+    pub payload: Payload,
+    /// Metadata beside the job's own.
+    pub meta: BTreeMap<String, String>,
+    /// Another priority than the job's.
+    pub priority: Option<u16>,
+    /// The same token finds the same child, for as long as that is known. Empty for none.
+    pub idempotency_token: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A job that a file declares.
@@ -382,6 +424,9 @@ pub struct Plan {
     pub stable: Vec<(JobId, u64)>,
     /// Jobs that go back.
     pub reverts: Vec<Revert>,
+    /// Children of other jobs that are over: nothing of them runs or will.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub finished: Vec<JobId>,
     /// What was looked at, and with which result.
     pub evaluations: Vec<Evaluation>,
     /// For each job looked at, when it must be looked at again even if nothing happens (a deadline, a delay).
@@ -417,6 +462,7 @@ impl Plan {
             && self.deployment_changes.is_empty()
             && self.stable.is_empty()
             && self.reverts.is_empty()
+            && self.finished.is_empty()
             && self.evaluations.is_empty()
     }
 }
@@ -433,6 +479,9 @@ pub struct Garbage {
     pub deployments: Vec<DeploymentId>,
     /// Stopped jobs without allocations.
     pub jobs: Vec<JobId>,
+    /// Children that are over; their allocations go with them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<JobId>,
     /// Join tokens that have expired.
     pub join_tokens: Vec<String>,
     /// Removed nodes whose certificates have ended.

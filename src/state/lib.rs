@@ -19,14 +19,14 @@ mod table;
 
 pub use apply::renamed_path;
 pub use command::{
-    Command, DeploymentChange, Disconnected, FileOutcome, FileReading, Garbage, InPlaceUpdate,
-    JobSubmission, Plan, Revert, StopAlloc, TakeRevision, Unplaced,
+    Command, DeploymentChange, Disconnected, Dispatch, FileOutcome, FileReading, Garbage,
+    InPlaceUpdate, JobSubmission, Launch, Plan, Revert, StopAlloc, TakeRevision, Unplaced,
 };
 pub use event::{Applied, Event, Rejection};
 pub use load::{NodeLoad, PortUse, device_make};
 pub use outcome::RevisionReport;
 pub use record::{
-    ClusterRecord, FileRecord, JobRecord, JoinToken, RemovedNode, RepoRecord, SecretHash,
+    ClusterRecord, FileRecord, JobRecord, JoinToken, Launches, RemovedNode, RepoRecord, SecretHash,
 };
 pub use snapshot::SnapshotError;
 pub use table::State;
@@ -35,6 +35,12 @@ pub use table::State;
 pub const TRACKED_VERSIONS: usize = 20;
 /// Revisions that are kept.
 pub const TRACKED_REVISIONS: usize = 1_000;
+/// Children of one job that can be there at once and not be over.
+pub const LIVE_CHILDREN: usize = 1_000;
+/// What the metadata of a dispatch can have, keys and values together, in bytes.
+pub const DISPATCH_META: usize = 64 << 10;
+/// The longest idempotency token of a dispatch, in bytes.
+pub const IDEMPOTENCY_TOKEN: usize = 256;
 /// Join tokens that can be there at once.
 pub const JOIN_TOKENS: usize = 1_000;
 /// Removed nodes that are remembered at once.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{BlobId, CommitId, Diagnostic, Job, JobId, JobVersion, NodeId, Timestamp};
+use model::{
+    BlobId, Child, CommitId, Diagnostic, Job, JobId, JobVersion, NodeId, Periodic, Timestamp,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A job with its history.
@@ -26,6 +28,32 @@ pub struct JobRecord {
     pub job_modify_index: u64,
     /// When what is desired last changed.
     pub submitted_at: Timestamp,
+    /// What of its schedule is behind a periodic job.
+    #[serde(skip_serializing_if = "Launches::is_none")]
+    pub launches: Launches,
+    /// When a child was found to be over; zero before that, and for all other jobs. It never runs again.
+    #[serde(skip_serializing_if = "is_never")]
+    pub finished_at: Timestamp,
+}
+
+fn is_never(at: &Timestamp) -> bool {
+    at.is_zero()
+}
+
+/// What of its schedule is behind a periodic job. It is in the log, so that whoever leads next goes on from there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Launches {
+    /// Times up to this one are settled: they had their run, were left out, or lie before the schedule was taken in.
+    pub settled: Timestamp,
+    /// The time that the newest child is the run of; zero before the first.
+    pub last: Timestamp,
+}
+
+impl Launches {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl JobRecord {
@@ -37,6 +65,18 @@ impl JobRecord {
     /// The desired job.
     pub fn job(&self) -> Option<&Arc<Job>> {
         self.current().map(|version| &version.job)
+    }
+
+    /// What makes it a child of another job, if it is one.
+    pub fn child(&self) -> Option<&Child> {
+        self.current()?.child.as_ref()
+    }
+
+    /// The schedule that it is to start by: that of a periodic job which is not stopped and not switched off.
+    pub fn schedule(&self) -> Option<&Periodic> {
+        let version = self.current().filter(|_| !self.stopped)?;
+        let periodic = version.job.periodic.as_ref().filter(|periodic| periodic.enabled)?;
+        (version.child.is_none() && version.job.parameterized_job.is_none()).then_some(periodic)
     }
 
     /// A version by number.

@@ -127,6 +127,8 @@ impl State {
         }
         state.nodes = stored.nodes.into_iter().map(|node| (node.id, node)).collect();
         state.jobs = stored.jobs.into_iter().map(|job| (job.id.clone(), job)).collect();
+        let records: Vec<_> = state.jobs.values().cloned().collect();
+        records.iter().for_each(|record| state.note_child(record));
         state.repos = stored.repos.into_iter().map(|repo| (repo.name.clone(), repo)).collect();
         state.revisions =
             stored.revisions.into_iter().map(|revision| (revision.index, revision)).collect();

@@ -18,6 +18,8 @@ pub struct State {
     pub(crate) last_plan: u64,
     pub(crate) nodes: OrdMap<NodeId, Arc<Node>>,
     pub(crate) jobs: OrdMap<JobId, Arc<JobRecord>>,
+    pub(crate) live_children: OrdMap<JobId, OrdSet<JobId>>,
+    pub(crate) dispatch_tokens: OrdMap<(JobId, String), JobId>,
     pub(crate) allocs: OrdMap<AllocId, Arc<Allocation>>,
     pub(crate) allocs_by_job: OrdMap<JobId, OrdSet<AllocId>>,
     pub(crate) allocs_by_node: OrdMap<NodeId, OrdSet<AllocId>>,
@@ -112,6 +114,34 @@ impl State {
     /// A job.
     pub fn job(&self, id: &JobId) -> Option<&Arc<JobRecord>> {
         self.jobs.get(id)
+    }
+
+    /// The children of a job, by ID: what came of its times or dispatches and is still known.
+    pub fn children_of_job<'a>(
+        &'a self,
+        id: &JobId,
+    ) -> impl Iterator<Item = &'a Arc<JobRecord>> + use<'a> {
+        // All names that begin with the parent's and a slash lie together, before that with the character behind it.
+        let (first, end) = (JobId::from(format!("{id}/")), JobId::from(format!("{id}0")));
+        let id = id.clone();
+        self.jobs
+            .range(first..end)
+            .map(|(_, record)| record)
+            .filter(move |record| record.child().is_some_and(|child| child.parent == id))
+    }
+
+    /// The children of a job that are not over, by ID.
+    pub fn live_children_of_job<'a>(
+        &'a self,
+        id: &JobId,
+    ) -> impl ExactSizeIterator<Item = &'a JobId> + use<'a> {
+        static NONE: std::sync::OnceLock<OrdSet<JobId>> = std::sync::OnceLock::new();
+        self.live_children.get(id).unwrap_or_else(|| NONE.get_or_init(OrdSet::new)).iter()
+    }
+
+    /// The child that a dispatch with this token made, if it is still known.
+    pub fn dispatched_with(&self, parent: &JobId, token: &str) -> Option<&JobId> {
+        self.dispatch_tokens.get(&(parent.clone(), token.to_owned()))
     }
 
     /// A version of a job.
@@ -242,6 +272,10 @@ impl State {
         let Some(record) = self.jobs.get(id) else {
             return JobStatus::Dead;
         };
+        let version = record.current();
+        if version.is_some_and(|version| !version.starts_by_itself()) {
+            return if record.stopped { JobStatus::Dead } else { JobStatus::Running };
+        }
         let mut any = false;
         for alloc in self.allocs_of_job(id) {
             any = true;
@@ -250,7 +284,7 @@ impl State {
             }
         }
         let kind = record.job().map(|job| job.kind).unwrap_or_default();
-        match (record.stopped, any) {
+        match (record.stopped || !record.finished_at.is_zero(), any) {
             (true, _) => JobStatus::Dead,
             (false, true) if kind.runs_to_completion() => JobStatus::Dead,
             (false, _) => JobStatus::Pending,

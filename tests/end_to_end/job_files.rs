@@ -345,53 +345,6 @@ fn several_jobs_in_a_file_come_and_go_each_by_itself() {
 }
 
 #[test]
-fn what_starts_otherwise_is_kept_and_not_started() {
-    let repo = Repository::new();
-    let batch = |name: &str, block: &str| {
-        format!(
-            "job \"{name}\" {{\n  type = \"batch\"\n  {block}\n  group \"g\" {{\n    task \"t\" {{\n      \
-             driver = \"raw_exec\"\n      config {{\n        command = \"true\"\n      }}\n    }}\n  }}\n}}\n"
-        )
-    };
-    repo.write(
-        "nightly.nomad",
-        batch("nightly", "periodic {\n    crons = [\"* * * * * * *\"]\n  }"),
-    )
-    .write("called.nomad", batch("called", "parameterized {\n    payload = \"required\"\n  }"))
-    .write("plain.nomad", batch("plain", ""));
-    let first = repo.commit("three kinds");
-    let mut agent = Agent::start(&repo, &[]);
-    agent.wait_outcome(&first, RevisionOutcome::Deployed);
-    let complete = |agent: &mut Agent, job: &str| {
-        agent.wait_for(&format!("`{job}` to end"), |agent| {
-            let allocs = agent.client().job_allocations(job).ok()?.into_value();
-            let done = allocs.iter().any(|alloc| alloc.client_status == ClientStatus::Complete);
-            done.then_some(())
-        });
-    };
-    complete(&mut agent, "plain");
-    for (job, file) in [("nightly", "nightly.nomad"), ("called", "called.nomad")] {
-        let allocs = agent.client().job_allocations(job).expect("an answer").into_value();
-        assert!(allocs.is_empty(), "{job}: {allocs:?}");
-        let output = agent.herder(&["job", "status", job]);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.contains("kept and not started"), "{text}");
-        repo.write(file, batch(job, ""));
-    }
-    let listed = agent.client().jobs(&client::Listing::default()).expect("an answer").into_value();
-    let of = |id: &str| listed.iter().find(|job| job.id.as_str() == id).expect("is listed");
-    assert!(of("nightly").periodic && of("called").parameterized_job);
-
-    let second = repo.commit("plain ones");
-    agent.wait_outcome(&second, RevisionOutcome::Deployed);
-    for job in ["nightly", "called"] {
-        complete(&mut agent, job);
-        let output = agent.herder(&["job", "status", job]);
-        assert!(!String::from_utf8_lossy(&output.stdout).contains("not started"));
-    }
-}
-
-#[test]
 fn the_same_job_written_otherwise_is_no_new_version() {
     let repo = Repository::new();
     let gates = "update {\n      min_healthy_time  = \"50ms\"\n      healthy_deadline  = \"20s\"\n      \

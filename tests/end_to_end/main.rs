@@ -27,4 +27,5 @@ mod operator;
 mod repository;
 mod restart;
 mod rollout;
+mod runs;
 mod templates;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::wire::{
-    DiffType, DrainSpec, GitopsError, LoopView, NewJoinToken, PlanRequest, PlanResponse, PlannedJob,
+    DiffType, DrainSpec, GitopsError, JobDispatchRequest, JobDispatchResponse, LoopView,
+    NewJoinToken, PeriodicForceResponse, PlanRequest, PlanResponse, PlannedJob,
 };
-use model::{AllocId, DeploymentId, Eligibility, JobId, NodeId};
-use server::{PlanOutcome, PlanSource, Server, ServerError, WorkerState};
+use model::{AllocId, DeploymentId, Eligibility, JobId, NodeId, Timestamp};
+use server::{DispatchRequest, PlanOutcome, PlanSource, Server, ServerError, WorkerState};
 use state::State;
 use tokio::sync::watch;
 
@@ -126,6 +127,47 @@ impl Control for Server {
             .collect()
     }
 
+    fn now(&self) -> Timestamp {
+        Self::now(self)
+    }
+
+    async fn dispatch(
+        &self,
+        job: JobId,
+        request: JobDispatchRequest,
+        token: String,
+    ) -> Result<JobDispatchResponse, Refusal> {
+        let request = DispatchRequest {
+            payload: request.payload,
+            meta: request.meta.unwrap_or_default(),
+            priority: (request.priority > 0).then_some(request.priority),
+            id_prefix: request.id_prefix_template,
+            idempotency_token: token,
+        };
+        let started = Self::dispatch(self, job, request).await?;
+        let state = Self::state(self);
+        let eval = started.evaluation.and_then(|id| state.evaluation(id));
+        Ok(JobDispatchResponse {
+            job_create_index: state.job(&started.child).map_or(0, |record| record.create_index),
+            dispatched_job_id: started.child,
+            eval_id: eval.map(|eval| eval.id.to_string()).unwrap_or_default(),
+            eval_create_index: eval.map_or(0, |eval| eval.create_index),
+            index: started.index,
+        })
+    }
+
+    async fn force_periodic(&self, job: JobId) -> Result<PeriodicForceResponse, Refusal> {
+        let started = Self::force_periodic(self, job).await?;
+        let state = Self::state(self);
+        let eval = started.evaluation.and_then(|id| state.evaluation(id));
+        Ok(PeriodicForceResponse {
+            job_id: started.child,
+            eval_id: eval.map(|eval| eval.id.to_string()).unwrap_or_default(),
+            eval_create_index: eval.map_or(0, |eval| eval.create_index),
+            index: started.index,
+        })
+    }
+
     async fn promote(&self, id: DeploymentId, groups: Vec<String>) -> Result<u64, Refusal> {
         Ok(Self::promote(self, id, groups).await?)
     }
@@ -209,7 +251,7 @@ impl From<ServerError> for Refusal {
 }
 
 fn plan_response(outcome: PlanOutcome) -> Result<PlanResponse, Refusal> {
-    let PlanOutcome { repo, commit, preview, mut paths, problems, notes } = outcome;
+    let PlanOutcome { repo, commit, preview, mut paths, launches, problems, notes } = outcome;
     if let Some(rejection) = preview.rejection {
         return Err(Refusal::conflict(rejection.to_string()));
     }
@@ -225,6 +267,7 @@ fn plan_response(outcome: PlanOutcome) -> Result<PlanResponse, Refusal> {
             reasons: job.reasons,
             batches: job.batches,
             failures: job.failures,
+            next_periodic_launch: launches.get(&job.job).copied(),
             job_id: job.job,
         })
         .collect();
@@ -259,6 +302,7 @@ mod tests {
             commit: None,
             preview,
             paths: [("web".into(), "jobs/web.hcl".to_owned())].into(),
+            launches: [("web".into(), Timestamp::from_secs(9))].into(),
             problems: Vec::new(),
             notes: Vec::new(),
         }
@@ -290,6 +334,7 @@ mod tests {
         let plan = plan_response(outcome(preview(DiffType::None, renewed))).expect("a plan");
         assert_eq!(plan.jobs[0].path, "jobs/web.hcl");
         assert_eq!(plan.jobs[0].diff, None);
+        assert_eq!(plan.jobs[0].next_periodic_launch, Some(Timestamp::from_secs(9)));
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Jobs.
 
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use evaluator::diff_jobs;
 use model::JobId;
-use model::wire::JobVersions;
+use model::wire::{JobDispatchRequest, JobVersions};
 
 use super::list::list as rows;
-use super::read::read;
+use super::read::{fresh, read};
 use super::shape;
 use crate::app::App;
 use crate::params::Ask;
 use crate::refusal::Refusal;
+use crate::reply::{BODY_LIMIT, json, read_json};
 
 type Answer = Result<Response, Refusal>;
 
@@ -19,10 +21,14 @@ fn missing() -> Refusal {
     Refusal::not_found("job not found")
 }
 
-/// Index of the last change of a job or any of its allocations, which its status follows from.
+/// Index of the last change of a job, its runs or any of their allocations, which its status and summary follow from.
 fn activity(state: &state::State, id: &JobId) -> u64 {
     let job = state.job(id).map(|record| record.modify_index);
     let allocs = state.allocs_of_job(id).map(|alloc| alloc.modify_index).max();
+    // Runs come and go; of all that changes there is one index that never goes back.
+    if state.children_of_job(id).next().is_some() {
+        return state.jobs_index().max(state.allocs_index());
+    }
     job.max(allocs).unwrap_or_else(|| state.jobs_index())
 }
 
@@ -50,10 +56,10 @@ pub(super) async fn one(State(app): State<App>, Path(id): Path<String>, ask: Ask
         |state| activity(state, &id),
         |state| {
             let record = state.job(&id).ok_or_else(missing)?;
-            record
-                .current()
-                .map(|version| shape::job_view(state, record, version))
-                .ok_or_else(missing)
+            let version = record.current().ok_or_else(missing)?;
+            let mut view = shape::job_view(state, record, version);
+            view.next_periodic_launch = server::next_launch(record, app.control.now());
+            Ok(view)
         },
     )
     .await
@@ -96,6 +102,29 @@ pub(super) async fn evaluations(
             .collect::<Vec<_>>())
     })
     .await
+}
+
+/// Starts a run of a parameterized job with what the request hands over.
+pub(super) async fn dispatch(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    ask: Ask,
+    body: Body,
+) -> Answer {
+    let request: JobDispatchRequest = read_json(body, BODY_LIMIT).await?;
+    let token = ask.get("idempotency_token").unwrap_or_default().to_owned();
+    let answer = app.control.dispatch(id.into(), request, token).await?;
+    let mut response = json(&answer, ask.pretty())?;
+    fresh(&app, &mut response, answer.index);
+    Ok(response)
+}
+
+/// Starts a periodic job out of turn.
+pub(super) async fn force(State(app): State<App>, Path(id): Path<String>, ask: Ask) -> Answer {
+    let answer = app.control.force_periodic(id.into()).await?;
+    let mut response = json(&answer, ask.pretty())?;
+    fresh(&app, &mut response, answer.index);
+    Ok(response)
 }
 
 fn deployments_index(state: &state::State, id: &JobId) -> u64 {

@@ -105,6 +105,12 @@ fn job_lines(job: &PlannedJob, verbose: bool) -> Vec<String> {
             lines.extend(failure_lines(group, &metric).into_iter().map(|line| format!("  {line}")));
         }
     }
+    if let Some(at) = job.next_periodic_launch {
+        lines.push(format!(
+            "- If this is taken in now, the next periodic launch is {}",
+            crate::output::launch(at)
+        ));
+    }
     for (group, reasons) in &job.reasons {
         for reason in reasons {
             lines.push(format!("- {group}: {reason}"));
@@ -179,6 +185,7 @@ mod tests {
             reasons: BTreeMap::new(),
             batches: BTreeMap::new(),
             failures: BTreeMap::new(),
+            next_periodic_launch: None,
         };
         let updates = |updates| BTreeMap::from([("g".to_owned(), updates)]);
         let mut same = job(FileChangeKind::Unchanged);

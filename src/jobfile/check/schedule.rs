@@ -2,7 +2,8 @@
 
 use model::{Group, Job, JobType};
 
-use super::{Rules, cron, escapes};
+use super::{Rules, escapes};
+use crate::schedule::translate;
 use crate::suggest::did_you_mean;
 
 pub(super) fn check(rules: &Rules<'_>, job: &Job) {
@@ -15,6 +16,17 @@ pub(super) fn check(rules: &Rules<'_>, job: &Job) {
             let help = "such a job runs to its end each time: write type = \"batch\" or \"sysbatch\" in the job";
             rules.error("invalid-schedule", &path, message, help);
         }
+    }
+    if job.periodic.is_some() && job.parameterized_job.is_some() {
+        // Nomad takes it: each dispatch makes a job that is periodic in turn, and that no file says how to stop.
+        let message = "a job is periodic or parameterized, not both";
+        let help = "make two jobs of it: one that runs at its times, and one that is dispatched";
+        rules.error("invalid-schedule", "job/parameterized", message, help);
+    }
+    if let Some(parent) = job.id.parent() {
+        let message = format!("`{}` is a name for what runs of a job `{parent}`", job.id);
+        let help = "give the job another name";
+        rules.error("invalid-schedule", "job/id", message, help);
     }
     periodic(rules, job);
     parameterized(rules, job);
@@ -43,7 +55,7 @@ fn periodic(rules: &Rules<'_>, job: &Job) {
     let all = [("cron", std::slice::from_ref(&periodic.spec)), ("crons", &periodic.specs)];
     for (name, specs) in all {
         for spec in specs.iter().filter(|spec| name == "crons" || !spec.is_empty()) {
-            if let Err(why) = cron::check(spec) {
+            if let Err(why) = translate(spec) {
                 let message = format!("`{spec}` is not a cron expression: {why}");
                 let help = "minute, hour, day, month, day of the week: \"0 3 * * 1-5\" is 3:00 from Monday to Friday";
                 rules.error("invalid-schedule", &format!("job/periodic/{name}"), message, help);

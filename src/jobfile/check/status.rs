@@ -16,11 +16,6 @@ pub(crate) fn note(sink: &Sink<'_>, parent: &str, name: &str, status: Status, sp
             Fault::new("not-acted-on", span, format!("`{name}` in `{parent}` is not acted on yet"))
                 .help(instead(parent, name))
         }
-        Status::Waits => {
-            let message = format!("jobs with `{name}` are kept and not started yet");
-            let help = "it is read and checked; no allocation of this job is placed";
-            Fault::new("not-run-yet", span, message).help(help)
-        }
         Status::Gone => gone(parent, name, span),
     };
     let key = match status {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::JobView;
-use crate::Job;
+use crate::{Job, Payload};
 
 /// A job with the fields that only a server sets, in the order of Nomad's API. It is read by whatever reads Nomad's.
 #[derive(Debug, Serialize)]
@@ -19,10 +19,10 @@ struct Whole<'a> {
     job: &'a Job,
     stop: bool,
     #[serde(rename = "ParentID")]
-    parent_id: &'static str,
+    parent_id: &'a str,
     dispatched: bool,
-    dispatch_idempotency_token: (),
-    payload: (),
+    dispatch_idempotency_token: Option<&'a str>,
+    payload: Option<&'a Payload>,
     consul_namespace: &'static str,
     vault_namespace: &'static str,
     #[serde(rename = "NomadTokenID")]
@@ -46,8 +46,8 @@ impl<'a> JobDocument<'a> {
             stop: false,
             parent_id: "",
             dispatched: false,
-            dispatch_idempotency_token: (),
-            payload: (),
+            dispatch_idempotency_token: None,
+            payload: None,
             consul_namespace: "",
             vault_namespace: "",
             nomad_token_id: "",
@@ -68,6 +68,11 @@ impl<'a> JobDocument<'a> {
     pub fn of_view(view: &'a JobView) -> Self {
         let job = Whole {
             stop: view.stop,
+            parent_id: &view.parent_id,
+            dispatched: view.dispatched,
+            dispatch_idempotency_token: Some(view.dispatch_idempotency_token.as_str())
+                .filter(|token| !token.is_empty()),
+            payload: view.payload.as_ref(),
             status: view.status.as_str(),
             status_description: &view.status_description,
             stable: view.stable,

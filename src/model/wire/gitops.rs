@@ -192,6 +192,9 @@ pub struct PlannedJob {
     /// What would not fit, by group.
     #[serde(default)]
     pub failures: BTreeMap<String, PlacementFailure>,
+    /// When it starts next, for a periodic job.
+    #[serde(default)]
+    pub next_periodic_launch: Option<Timestamp>,
 }
 
 /// The body of `POST /v1/gitops/check`.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::diff::JobDiff;
-use crate::{Job, JobId, JobStatus, JobType, Origin, SpecHash, Timestamp};
+use crate::{Job, JobId, JobStatus, JobType, Origin, Payload, SpecHash, Timestamp};
 
 /// A row of `/v1/jobs`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub struct JobListStub {
     /// ID.
     #[serde(rename = "ID")]
     pub id: JobId,
-    /// Always empty: there are no child jobs.
+    /// The job that it is a run of; empty for a job that a file declares.
     #[serde(rename = "ParentID")]
     pub parent_id: String,
     /// Display name.
@@ -71,7 +71,7 @@ pub struct JobSummary {
     pub namespace: String,
     /// By group.
     pub summary: BTreeMap<String, GroupSummary>,
-    /// Child jobs; all zero.
+    /// Its runs, for a periodic or parameterized job.
     pub children: SummaryChildren,
     /// State index of creation.
     pub create_index: u64,
@@ -99,7 +99,7 @@ pub struct GroupSummary {
     pub unknown: u32,
 }
 
-/// Child jobs, counted. Always zero here.
+/// Child jobs, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct SummaryChildren {
@@ -142,6 +142,66 @@ pub struct JobView {
     pub modify_index: u64,
     /// State index of the last change of what is desired.
     pub job_modify_index: u64,
+    /// The job that it is a run of; empty for a job that a file declares.
+    #[serde(rename = "ParentID")]
+    pub parent_id: String,
+    /// Whether a dispatch made it.
+    pub dispatched: bool,
+    /// What the dispatch gave to be found again.
+    pub dispatch_idempotency_token: String,
+    /// What the dispatch handed over.
+    pub payload: Option<Payload>,
+    /// When it starts next, for a periodic job. Herder's own.
+    pub next_periodic_launch: Option<Timestamp>,
+}
+
+/// What `POST /v1/job/:id/dispatch` is sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct JobDispatchRequest {
+    /// What its tasks are handed.
+    pub payload: Payload,
+    /// Metadata beside the job's own.
+    pub meta: Option<BTreeMap<String, String>>,
+    /// A part of the new job's name.
+    #[serde(alias = "IDPrefixTemplate")]
+    pub id_prefix_template: String,
+    /// Another priority than the job's; 0 for none.
+    pub priority: u16,
+}
+
+/// What came of a dispatch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct JobDispatchResponse {
+    /// The new job, or the one that the token found.
+    #[serde(rename = "DispatchedJobID")]
+    pub dispatched_job_id: JobId,
+    /// The evaluation that looked at it first; empty if that takes long.
+    #[serde(rename = "EvalID")]
+    pub eval_id: String,
+    /// State index of that evaluation.
+    pub eval_create_index: u64,
+    /// State index of the new job.
+    pub job_create_index: u64,
+    /// State index of the change.
+    pub index: u64,
+}
+
+/// What came of starting a periodic job out of turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PeriodicForceResponse {
+    /// The new job. Herder's own.
+    #[serde(rename = "JobID")]
+    pub job_id: JobId,
+    /// The evaluation that looked at it first; empty if that takes long.
+    #[serde(rename = "EvalID")]
+    pub eval_id: String,
+    /// State index of that evaluation.
+    pub eval_create_index: u64,
+    /// State index of the change.
+    pub index: u64,
 }
 
 /// A job's versions, newest first (`/v1/job/:id/versions`).

@@ -316,6 +316,8 @@ impl World<'_> {
             evaluations: Duration::from_secs(40),
             deployments_per_job: 2,
             allocs_per_job: 1,
+            children_per_job: 2,
+            most_children_per_job: 100,
         };
         let state = &self.servers[at].state;
         if self.servers[at].lead.as_ref().is_none_or(|lead| lead.term != term) {

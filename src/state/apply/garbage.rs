@@ -1,6 +1,6 @@
 //! Old records go. Whoever proposes the list decides what is old; what is still in use is kept whatever the list says.
 
-use model::JobId;
+use model::{Allocation, JobId};
 
 use crate::command::Garbage;
 use crate::event::{Event, Rejection};
@@ -18,21 +18,7 @@ impl State {
             else {
                 continue;
             };
-            self.allocs.remove(id);
-            self.shift_load(Some(&alloc), None);
-            if let Some(ids) = self.allocs_by_job.get_mut(&alloc.job) {
-                ids.remove(id);
-            }
-            if let Some(ids) = self.allocs_by_node.get_mut(&alloc.node) {
-                ids.remove(id);
-            }
-            self.indexes.allocs = self.index;
-            events.push(Event::Alloc {
-                id: *id,
-                node: alloc.node,
-                job: alloc.job.clone(),
-                evaluate: false,
-            });
+            self.forget_alloc(&alloc, events);
         }
         for id in &garbage.evaluations {
             if let Some(evaluation) = self.evaluations.remove(id)
@@ -59,14 +45,49 @@ impl State {
         for id in &garbage.jobs {
             let idle = self.allocs_of_job(id).next().is_none();
             if idle && self.jobs.get(id).is_some_and(|record| record.stopped) {
-                self.jobs.remove(id);
-                self.forget_history(id);
-                self.indexes.jobs = self.index;
-                events.push(Event::Job(id.clone()));
+                self.forget_job(id, events);
             }
+        }
+        for id in &garbage.children {
+            if self.jobs.get(id).is_none_or(|record| record.finished_at.is_zero()) {
+                continue;
+            }
+            let allocs: Vec<_> = self.allocs_of_job(id).cloned().collect();
+            if allocs.iter().any(|alloc| !alloc.client.is_terminal()) {
+                continue;
+            }
+            allocs.iter().for_each(|alloc| self.forget_alloc(alloc, events));
+            self.forget_job(id, events);
         }
         self.forget_expired(garbage, events);
         Ok(())
+    }
+
+    fn forget_alloc(&mut self, alloc: &Allocation, events: &mut Vec<Event>) {
+        self.allocs.remove(&alloc.id);
+        self.shift_load(Some(alloc), None);
+        if let Some(ids) = self.allocs_by_job.get_mut(&alloc.job) {
+            ids.remove(&alloc.id);
+        }
+        if let Some(ids) = self.allocs_by_node.get_mut(&alloc.node) {
+            ids.remove(&alloc.id);
+        }
+        self.indexes.allocs = self.index;
+        events.push(Event::Alloc {
+            id: alloc.id,
+            node: alloc.node,
+            job: alloc.job.clone(),
+            evaluate: false,
+        });
+    }
+
+    fn forget_job(&mut self, id: &JobId, events: &mut Vec<Event>) {
+        if let Some(record) = self.jobs.remove(id) {
+            self.forget_child(&record);
+        }
+        self.forget_history(id);
+        self.indexes.jobs = self.index;
+        events.push(Event::Job(id.clone()));
     }
 
     /// Forgets what is only known by a job that is gone: should one of this name come, its versions count anew, and

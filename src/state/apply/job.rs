@@ -26,13 +26,20 @@ impl State {
         );
         if let Some(current) = record.current()
             && current.hash == hash
+            && current.child.is_none()
             && !record.stopped
         {
             return (current.version, false);
         }
+        // A schedule that is new, or is followed again, begins now: nothing that was to run before is made up.
+        let went_on = record.schedule().is_some_and(|before| job.periodic.as_ref() == Some(before));
+        if !went_on && job.periodic.is_some() {
+            record.launches.settled = at;
+        }
         let number = record.current().map_or(0, |current| current.version + 1);
         record.versions.push(Arc::new(JobVersion {
-            payload: Vec::new(),
+            payload: model::Payload::default(),
+            child: None,
             version: number,
             job: Arc::clone(job),
             hash,
@@ -42,6 +49,7 @@ impl State {
             submitted_at: at,
             create_index: self.index,
         }));
+        record.finished_at = Timestamp::ZERO;
         record.stopped = false;
         record.stop_reason.clear();
         record.submitted_at = at;
@@ -92,6 +100,7 @@ impl State {
         record.submitted_at = at;
         record.job_modify_index = self.index;
         self.put_job(record, events);
+        self.stop_children(id, at, events);
         true
     }
 
@@ -108,8 +117,9 @@ impl State {
         }
     }
 
-    fn put_job(&mut self, mut record: JobRecord, events: &mut Vec<Event>) {
+    pub(super) fn put_job(&mut self, mut record: JobRecord, events: &mut Vec<Event>) {
         record.modify_index = self.index;
+        self.note_child(&record);
         events.push(Event::Job(record.id.clone()));
         self.indexes.jobs = self.index;
         self.jobs.insert(record.id.clone(), Arc::new(record));

@@ -113,6 +113,7 @@ impl State {
         for (job, version) in &plan.stable {
             self.mark_stable(job, *version, events);
         }
+        self.finish_children(&plan.finished, plan.at, events);
         for revert in &plan.reverts {
             self.revert_job(revert, plan, events);
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::wire::{GroupSummary, JobListStub, JobSummary, JobView};
-use model::{ClientStatus, JobId, JobVersion};
+use model::wire::{GroupSummary, JobListStub, JobSummary, JobView, SummaryChildren};
+use model::{ClientStatus, JobId, JobStatus, JobVersion};
 use state::{JobRecord, State};
 
 /// A job's namespace; `default` for a job that is gone.
@@ -18,6 +18,7 @@ pub(crate) fn job_stub(state: &State, record: &JobRecord, meta: bool) -> JobList
     let job = &version.job;
     JobListStub {
         id: record.id.clone(),
+        parent_id: parent(&version),
         name: job.name.clone(),
         namespace: namespace(state, &record.id).to_owned(),
         datacenters: job.datacenters.clone(),
@@ -26,9 +27,9 @@ pub(crate) fn job_stub(state: &State, record: &JobRecord, meta: bool) -> JobList
         priority: job.priority,
         stop: record.stopped,
         status: state.job_status(&record.id),
-        status_description: status_description(record, job),
+        status_description: record.stop_reason.clone(),
         periodic: job.periodic.is_some(),
-        parameterized_job: job.parameterized_job.is_some(),
+        parameterized_job: job.parameterized_job.is_some() && version.child.is_none(),
         job_summary: job_summary(state, record),
         version: version.version,
         meta: meta.then(|| job.meta.clone()),
@@ -37,17 +38,26 @@ pub(crate) fn job_stub(state: &State, record: &JobRecord, meta: bool) -> JobList
         modify_index: record.modify_index,
         job_modify_index: record.job_modify_index,
         submit_time: record.submitted_at,
-        ..JobListStub::default()
     }
 }
 
-fn status_description(record: &JobRecord, job: &model::Job) -> String {
-    match (record.stop_reason.as_str(), job.starts_by_itself()) {
-        ("", false) => {
-            "kept and not started: periodic and parameterized jobs do not run yet".to_owned()
-        }
-        (reason, _) => reason.to_owned(),
+/// The job that a version is a run of.
+fn parent(version: &JobVersion) -> String {
+    version.child.as_ref().map(|child| child.parent.to_string()).unwrap_or_default()
+}
+
+/// Its runs by where they stand. What a blocked or dead one has been told is in its own summary.
+fn children(state: &State, record: &JobRecord) -> SummaryChildren {
+    let mut counts = SummaryChildren::default();
+    for child in state.children_of_job(&record.id) {
+        let count = match state.job_status(&child.id) {
+            JobStatus::Pending => &mut counts.pending,
+            JobStatus::Running => &mut counts.running,
+            JobStatus::Dead => &mut counts.dead,
+        };
+        *count += 1;
     }
+    counts
 }
 
 pub(crate) fn job_summary(state: &State, record: &JobRecord) -> JobSummary {
@@ -78,9 +88,9 @@ pub(crate) fn job_summary(state: &State, record: &JobRecord) -> JobSummary {
         job_id: record.id.clone(),
         namespace: namespace(state, &record.id).to_owned(),
         summary,
+        children: children(state, record),
         create_index: record.create_index,
         modify_index,
-        ..JobSummary::default()
     }
 }
 
@@ -90,7 +100,7 @@ pub(crate) fn job_view(state: &State, record: &JobRecord, version: &JobVersion) 
         job: Arc::new(model::secret::without_secrets(&version.job)),
         stop: record.stopped,
         status: state.job_status(&record.id),
-        status_description: status_description(record, &version.job),
+        status_description: record.stop_reason.clone(),
         version: version.version,
         stable: version.stable,
         reverts_to: version.reverts_to,
@@ -100,5 +110,14 @@ pub(crate) fn job_view(state: &State, record: &JobRecord, version: &JobVersion) 
         create_index: record.create_index,
         modify_index: record.modify_index,
         job_modify_index: record.job_modify_index,
+        parent_id: parent(version),
+        dispatched: version.child.as_ref().is_some_and(|child| child.dispatched),
+        dispatch_idempotency_token: version
+            .child
+            .as_ref()
+            .map(|child| child.idempotency_token.clone())
+            .unwrap_or_default(),
+        payload: (!version.payload.is_empty()).then(|| version.payload.clone()),
+        next_periodic_launch: None,
     }
 }

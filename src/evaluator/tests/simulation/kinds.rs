@@ -43,6 +43,41 @@ fn a_periodic_job_waits_to_be_started() {
 }
 
 #[test]
+fn a_run_is_over_when_nothing_of_it_is_left_to_do() {
+    for (mode, kind, placed) in [
+        (Mode::Finish, JobType::Batch, 2),
+        // Each is tried once more, after a wait.
+        (Mode::Crash, JobType::Batch, 4),
+        (Mode::Finish, JobType::Sysbatch, 2),
+    ] {
+        let mut cluster = Cluster::new(2);
+        let mut job = with(of_kind("work", kind, 2), mode, 1);
+        job.periodic = Some(model::Periodic { specs: vec!["@daily".into()], ..Default::default() });
+        cluster.commit(&job);
+        cluster.run(2);
+        let at = cluster.now + std::time::Duration::from_secs(60);
+        cluster.must_apply(&state::Command::LaunchPeriodic(state::Launch {
+            job: "work".into(),
+            run_of: at,
+            at,
+            ..Default::default()
+        }));
+        let run = model::JobId::from("work").periodic_child(at);
+        let over =
+            |cluster: &Cluster| !cluster.state.job(&run).expect("is there").finished_at.is_zero();
+        cluster.run(2);
+        assert!(!over(&cluster), "{mode:?} {kind:?}");
+        cluster.run(200);
+        assert!(over(&cluster), "{mode:?} {kind:?}");
+        assert_eq!(cluster.placed.len(), placed, "{mode:?} {kind:?}");
+        assert_eq!(cluster.state.job_status(&run), model::JobStatus::Dead);
+        cluster.join(crate::samples::node(7));
+        cluster.run(20);
+        assert_eq!(cluster.placed.len(), placed, "what is over does not come to a new node");
+    }
+}
+
+#[test]
 fn a_batch_that_fails_has_its_attempts() {
     let mut cluster = Cluster::new(2);
     cluster.commit(&with(of_kind("work", JobType::Batch, 2), Mode::Crash, 1));
