@@ -189,10 +189,13 @@ impl<'a> Scene<'a> {
     ) -> GroupWork<'a> {
         let mut work = GroupWork::new(name, None);
         for alloc in allocs.iter().filter(|alloc| !alloc.client.is_terminal()) {
-            if self.is_gone(alloc.node) {
+            // What may run still although nobody hears of it is not lost: the job may come back meanwhile.
+            let fate = self.fate(alloc);
+            if fate == fate::Fate::Lost {
                 work.stop_lost(alloc);
             } else if alloc.server_terminal() {
                 work.stopping = true;
+                work.wait_for(alloc, fate);
             } else {
                 work.stop(alloc, description);
             }
@@ -268,10 +271,5 @@ impl<'a> Scene<'a> {
             .or_else(|| self.record.stable())
             .filter(|version| version.job.group(&alloc.group).is_some())
             .unwrap_or(self.version)
-    }
-
-    /// Whether the node is known to run nothing any more.
-    pub(crate) fn is_gone(&self, node: NodeId) -> bool {
-        self.state.node(node).is_none_or(|node| node.status == model::NodeStatus::Down)
     }
 }

@@ -58,14 +58,16 @@ impl fmt::Display for ScorePart {
     }
 }
 
-/// The parts of a score, in the order of [`ScorePart`]. Written as a map.
+/// The parts of a score, in the order of [`ScorePart`]. Written as a map. To seven digits: there are as many as
+/// allocations.
 #[derive(Clone, Default, PartialEq)]
-pub struct ScoreParts(Vec<(ScorePart, f64)>);
+pub struct ScoreParts(Box<[(ScorePart, f32)]>);
 
 impl ScoreParts {
     /// The parts and what each says, from −1 to 1.
     pub fn iter(&self) -> impl Iterator<Item = (ScorePart, f64)> {
-        self.0.iter().copied()
+        // As short as they can be read back.
+        self.0.iter().map(|(part, score)| (*part, (f64::from(*score) * 1e7).round() / 1e7))
     }
 
     /// What one part says.
@@ -76,9 +78,9 @@ impl ScoreParts {
 
 impl FromIterator<(ScorePart, f64)> for ScoreParts {
     fn from_iter<I: IntoIterator<Item = (ScorePart, f64)>>(parts: I) -> Self {
-        let mut parts: Vec<_> = parts.into_iter().collect();
+        let mut parts: Box<[_]> =
+            parts.into_iter().map(|(part, score)| (part, score as f32)).collect();
         parts.sort_by_key(|(part, _)| *part);
-        parts.shrink_to_fit();
         Self(parts)
     }
 }

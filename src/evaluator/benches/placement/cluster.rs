@@ -143,7 +143,8 @@ impl Cluster {
     pub(crate) fn place_all(&mut self) {
         let all = std::mem::take(&mut self.dirty);
         let ids: Vec<JobId> = all.keys().cloned().collect();
-        for some in ids.chunks(50) {
+        // As many in one command as the leader puts into one.
+        for some in ids.chunks(2) {
             let jobs = some.iter().map(|id| (id.clone(), EvalTrigger::JobRegister)).collect();
             let plan = evaluate(&self.state, &jobs, self.now);
             self.apply(&Command::ApplyPlan(Box::new(plan)));

@@ -442,3 +442,27 @@ proptest! {
         hold(steps);
     }
 }
+
+#[test]
+fn one_that_is_alone_and_cut_off_is_not_forgotten_with_its_job() {
+    let mut cluster = Cluster::new(2);
+    let mut job = service("web", 1);
+    job.task_groups[0].disconnect = Some(Disconnect { replace: false, ..Disconnect::default() });
+    cluster.commit(&job);
+    cluster.run(10);
+    let first = cluster.running("web")[0].clone();
+    let n = (1..=2).find(|n| node(*n).id == first.node).expect("is one of them");
+    cluster.cut.insert(first.node);
+    cluster.node_down(n);
+    cluster.run(2);
+    cluster.remove("web");
+    cluster.run(5);
+    cluster.commit(&job);
+    cluster.run(10);
+    assert!(cluster.running("web").is_empty(), "it may run still");
+    cluster.cut.remove(&first.node);
+    cluster.node_up(n);
+    cluster.run(15);
+    assert_eq!(cluster.serving("web"), 1);
+    assert_ne!(cluster.running("web")[0].id, first.id);
+}
