@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{BlobId, CommitId, Diagnostic, Job, JobId, JobVersion, NodeId, Timestamp};
+use model::{BlobId, CommitId, Dependency, Diagnostic, Job, JobId, JobVersion, NodeId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A job with its history.
@@ -60,6 +60,9 @@ pub struct FileRecord {
     pub inputs: String,
     /// The other files that it depends on: [`crate::FileReading::reads`].
     pub reads: BTreeSet<String>,
+    /// Which of its jobs start after which others; for a broken file as it last declared them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<Dependency>,
     /// The jobs it declares; for a broken file those it last declared.
     #[serde(alias = "job", deserialize_with = "one_or_many")]
     pub jobs: BTreeSet<JobId>,
