@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::wire::{
-    DiffType, DrainSpec, GitopsError, LoopView, NewJoinToken, PlanRequest, PlanResponse, PlannedJob,
+    DiffType, DrainSpec, GitopsError, LoopView, NewJoinToken, PlanRequest, PlanResponse,
+    PlannedJob, WaitsFor,
 };
 use model::{AllocId, DeploymentId, Eligibility, JobId, NodeId};
 use server::{PlanOutcome, PlanSource, Server, ServerError, WorkerState};
@@ -225,6 +226,11 @@ fn plan_response(outcome: PlanOutcome) -> Result<PlanResponse, Refusal> {
             reasons: job.reasons,
             batches: job.batches,
             failures: job.failures,
+            waits_for: job
+                .waits
+                .into_iter()
+                .map(|waiting| WaitsFor { job_id: waiting.on, reason: waiting.why })
+                .collect(),
             job_id: job.job,
         })
         .collect();

@@ -192,6 +192,20 @@ pub struct PlannedJob {
     /// What would not fit, by group.
     #[serde(default)]
     pub failures: BTreeMap<String, PlacementFailure>,
+    /// The jobs that it waits for before it does any of this, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<WaitsFor>,
+}
+
+/// A job that another one waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct WaitsFor {
+    /// Which.
+    #[serde(rename = "JobID")]
+    pub job_id: JobId,
+    /// What is not settled about it, in words.
+    pub reason: String,
 }
 
 /// The body of `POST /v1/gitops/check`.

@@ -26,7 +26,7 @@ pub(crate) fn job_stub(state: &State, record: &JobRecord, meta: bool) -> JobList
         priority: job.priority,
         stop: record.stopped,
         status: state.job_status(&record.id),
-        status_description: status_description(record, job),
+        status_description: status_description(state, record, job),
         periodic: job.periodic.is_some(),
         parameterized_job: job.parameterized_job.is_some(),
         job_summary: job_summary(state, record),
@@ -41,7 +41,11 @@ pub(crate) fn job_stub(state: &State, record: &JobRecord, meta: bool) -> JobList
     }
 }
 
-fn status_description(record: &JobRecord, job: &model::Job) -> String {
+fn status_description(state: &State, record: &JobRecord, job: &model::Job) -> String {
+    let waits = evaluator::waits(state, record);
+    if !waits.is_empty() {
+        return waits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    }
     match (record.stop_reason.as_str(), job.starts_by_itself()) {
         ("", false) => {
             "kept and not started: periodic and parameterized jobs do not run yet".to_owned()
@@ -90,7 +94,7 @@ pub(crate) fn job_view(state: &State, record: &JobRecord, version: &JobVersion) 
         job: Arc::new(model::secret::without_secrets(&version.job)),
         stop: record.stopped,
         status: state.job_status(&record.id),
-        status_description: status_description(record, &version.job),
+        status_description: status_description(state, record, &version.job),
         version: version.version,
         stable: version.stable,
         reverts_to: version.reverts_to,
