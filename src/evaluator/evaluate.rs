@@ -354,8 +354,8 @@ impl Entry<'_> {
         if !self.acted && !news && !waits_anew && (scene.held || !first_look(scene)) {
             return;
         }
-        let waits = status == EvalStatus::Blocked;
-        let waiting_since = waits.then(|| {
+        let blocked = status == EvalStatus::Blocked;
+        let waiting_since = blocked.then(|| {
             scene.state.waiting_since(&scene.record.id).unwrap_or_else(|| scene.state.index())
         });
         plan.evaluations.push(Evaluation {

@@ -28,8 +28,8 @@ fn on_rack(n: u32, rack: &str) -> Node {
 fn reasons(cluster: &Cluster) -> BTreeMap<String, usize> {
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for alloc in cluster.running("web") {
-        let reason = &alloc.explanation.as_ref().expect("is explained").reason;
-        let why = reason.split_once(": ").map_or(reason.as_str(), |(_, why)| why);
+        let reason: &str = &alloc.explanation.as_ref().expect("is explained").reason;
+        let why = reason.split_once(": ").map_or(reason, |(_, why)| why);
         *reasons.entry(why.to_owned()).or_default() += 1;
     }
     reasons
