@@ -59,7 +59,7 @@ fn a_job_starts_when_the_one_it_names_is_healthy() {
     agent.wait_outcome(&first, RevisionOutcome::Deployed);
     let (db, web) = (agent.wait_running("db", 1), agent.wait_running("web", 1));
     assert!(
-        web[0].created_at.since(db[0].created_at) >= std::time::Duration::from_secs(3),
+        web[0].create_time.since(db[0].create_time) >= std::time::Duration::from_secs(3),
         "db must be healthy for three seconds first"
     );
 
