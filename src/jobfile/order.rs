@@ -41,8 +41,8 @@ pub fn check_order(
         let mut blamed = false;
         for (path, order) in files {
             // What counts for it now is a part of one of its own lists.
-            let own = |edge: &&Dependency| order.now.iter().any(|known| std::ptr::eq(known, *edge));
-            let at = circle.iter().position(|edge| own(&edge) && is_new(edge, order.before));
+            let own = |edge: &Dependency| order.now.iter().any(|known| std::ptr::eq(known, edge));
+            let at = circle.iter().position(|edge| own(edge) && is_new(edge, order.before));
             let Some(at) = at else { continue };
             faults.entry(path.clone()).or_default().push(waits_for_itself(&circle, at));
             counts.insert(path, order.before);
