@@ -252,6 +252,32 @@ mod tests {
     }
 
     #[test]
+    fn the_order_between_jobs_is_looked_at_across_files() {
+        let after = |name: &str, on: &str| {
+            job(name).replace(
+                "{\n  group",
+                &format!("{{\n  gitops {{\n    after = [\"{on}\"]\n  }}\n  group"),
+            )
+        };
+        let dir = repository(&[
+            ("a.hcl", &after("a", "b")),
+            ("b.hcl", &after("b", "a")),
+            ("web.hcl", &after("web", "db")),
+            ("all.vars.hcl", "image = \"one\"\n"),
+        ]);
+        let none = Inputs::default();
+        let words = [
+            "a.hcl:4: circular-order: job `a` would wait for itself: a -> b -> a",
+            "b.hcl:4: circular-order: job `b` would wait for itself: b -> a -> b",
+            "web.hcl:4: unknown-job: job `web` starts after `db`, but no file of this repository declares `db`",
+        ];
+        assert_eq!(found(&dir, &[""], &none), words);
+        let paths = [dir.path().join("web.hcl")];
+        let report = examine(&paths, &none).expect("reads");
+        assert_eq!((report.errors(), report.warnings()), (0, 1), "it was looked at alone");
+    }
+
+    #[test]
     fn codes_are_found_by_a_word_of_theirs() {
         assert!(is_like("invalid-duration", "duration"));
         assert!(is_like("unknown-port", "Port"));

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use model::{
     Allocation, Deployment, DeploymentGroup, DeploymentId, DeploymentStatus, EvalId, EvalStatus,
-    EvalTrigger, Evaluation, JobId, PlacementFailure, Timestamp, seeded_uuid,
+    EvalTrigger, Evaluation, JobId, JobVersion, PlacementFailure, Timestamp, seeded_uuid,
 };
 use state::{Command, DeploymentChange, JobRecord, Plan, State};
 
 use crate::execute::{GroupReport, Output, Pass};
+use crate::order::{self, Waiting};
 use crate::place::{Fleet, Presence};
 use crate::reconcile::{GroupWork, Phase, Scene};
 use crate::rollout::{Transitions, current_deployment, transitions};
@@ -18,7 +19,15 @@ use crate::rollout::{Transitions, current_deployment, transitions};
 /// One pass over these jobs from one snapshot. Pure: equal inputs give equal plans. IDs follow from job, version and the
 /// state's index.
 pub fn evaluate(state: &State, jobs: &BTreeMap<JobId, EvalTrigger>, now: Timestamp) -> Plan {
-    evaluate_explained(state, jobs, now).0
+    evaluate_explained(state, jobs, now, Order::Kept).0
+}
+
+/// Whether jobs wait for those that they are after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Kept,
+    /// To see what they do once they start.
+    Ignored,
 }
 
 /// What became of a job's groups.
@@ -29,6 +38,7 @@ pub(crate) fn evaluate_explained(
     state: &State,
     jobs: &BTreeMap<JobId, EvalTrigger>,
     now: Timestamp,
+    kept: Order,
 ) -> (Plan, BTreeMap<JobId, JobReport>) {
     let mut plan = Plan { basis: state.index(), at: now, ..Plan::default() };
     let mut reports = BTreeMap::new();
@@ -54,7 +64,7 @@ pub(crate) fn evaluate_explained(
         if evicted.contains(&record.id) {
             continue;
         }
-        let report = evaluate_job(state, record, trigger, now, &mut fleet, &mut plan);
+        let report = evaluate_job(state, record, trigger, (now, kept), &mut fleet, &mut plan);
         reports.insert(record.id.clone(), report);
     }
     (plan, reports)
@@ -64,18 +74,19 @@ fn evaluate_job(
     state: &State,
     record: &JobRecord,
     trigger: EvalTrigger,
-    now: Timestamp,
+    (now, kept): (Timestamp, Order),
     fleet: &mut Fleet,
     plan: &mut Plan,
 ) -> JobReport {
-    let Some(version) = record.current() else { return JobReport::new() };
+    let Some(desired) = record.current() else { return JobReport::new() };
     if !record.finished_at.is_zero() {
         return JobReport::new();
     }
+    let waits = if kept == Order::Kept { order::waits(state, record) } else { Vec::new() };
     let eval = EvalId::new(seeded_uuid(&[
         b"evaluation",
         record.id.as_str().as_bytes(),
-        &version.version.to_be_bytes(),
+        &desired.version.to_be_bytes(),
         &state.index().to_be_bytes(),
     ]));
     let Transitions { changes, revert, mut wake } = transitions(state, record, now);
@@ -85,15 +96,25 @@ fn evaluate_job(
     let revised = revise(state, &changes, now);
     let state = revised.as_ref().unwrap_or(state);
     plan.deployment_changes.extend(changes);
+    let starts = waits.is_empty() && order::may_wait(record);
+    if starts {
+        plan.started.push((record.id.clone(), desired.version));
+    }
+    let goes_on = (!waits.is_empty()).then(|| order::without_what_waits(record));
+    let record = goes_on.as_ref().unwrap_or(record);
+    let Some(version) = record.current() else { return JobReport::new() };
     let scene = Scene {
         state,
         record,
         version,
         deployment: current_deployment(state, record).filter(|_| !record.stopped),
+        held: !waits.is_empty(),
         now,
         compared: RefCell::default(),
+        references: RefCell::default(),
     };
-    let mut entry = Entry { eval, trigger, acted, notes, deployment: None };
+    let acted = acted || starts;
+    let mut entry = Entry { eval, trigger, desired, waits, acted, notes, deployment: None };
     if let Some(revert) = revert {
         // The version that comes back brings the next pass with it.
         entry.deployment = scene.deployment.map(|deployment| deployment.id);
@@ -232,7 +253,7 @@ fn reconcile_groups<'a>(scene: &Scene<'a>, pass: &mut Pass<'a, '_>) -> Vec<Group
 /// The deployment of a version that has none yet and needs one.
 fn new_deployment(scene: &Scene<'_>, works: &[GroupWork<'_>]) -> Option<Deployment> {
     let (record, version) = (scene.record, scene.version);
-    if record.stopped || scene.deployment.is_some() || version.stable {
+    if record.stopped || scene.held || scene.deployment.is_some() || version.stable {
         return None;
     }
     let something = works.iter().any(|work| {
@@ -308,9 +329,13 @@ fn is_over(scene: &Scene<'_>, works: &[GroupWork<'_>], report: &JobReport) -> bo
 }
 
 /// What is recorded of a pass.
-struct Entry {
+struct Entry<'a> {
     eval: EvalId,
     trigger: EvalTrigger,
+    /// The desired version, also while it waits.
+    desired: &'a JobVersion,
+    /// What it waits for.
+    waits: Vec<Waiting>,
     /// Whether the pass changes anything.
     acted: bool,
     /// What became of deployments, in words.
@@ -318,7 +343,7 @@ struct Entry {
     deployment: Option<DeploymentId>,
 }
 
-impl Entry {
+impl Entry<'_> {
     /// Records the pass, unless it neither did anything nor learned anything new.
     fn record(&self, scene: &Scene<'_>, report: &JobReport, plan: &mut Plan) {
         let failures: BTreeMap<String, PlacementFailure> = report
@@ -326,29 +351,36 @@ impl Entry {
             .filter_map(|(name, group)| Some((name.clone(), group.failure.clone()?)))
             .collect();
         let status = if failures.is_empty() { EvalStatus::Complete } else { EvalStatus::Blocked };
+        let last = scene.state.evaluations_of_job(&scene.record.id).next();
         // A pass that is still blocked, or not any more, is news once.
-        let news = match scene.state.evaluations_of_job(&scene.record.id).next() {
+        let news = match last {
             Some(last) if status == EvalStatus::Complete => last.status == EvalStatus::Blocked,
-            Some(last) => last.failures != failures || last.job_version != scene.version.version,
+            Some(last) => last.failures != failures || last.job_version != self.desired.version,
             None => status == EvalStatus::Blocked,
         };
-        if !self.acted && !news && !first_look(scene) {
+        // So is what is waited for.
+        let waits = order::in_words(&self.waits);
+        let waits_anew = !waits.is_empty()
+            && last.is_none_or(|last| {
+                last.job_version != self.desired.version || !last.description.starts_with(&waits)
+            });
+        if !self.acted && !news && !waits_anew && (scene.held || !first_look(scene)) {
             return;
         }
-        let waits = status == EvalStatus::Blocked;
-        let waiting_since = waits.then(|| {
+        let blocked = status == EvalStatus::Blocked;
+        let waiting_since = blocked.then(|| {
             scene.state.waiting_since(&scene.record.id).unwrap_or_else(|| scene.state.index())
         });
         plan.evaluations.push(Evaluation {
             waiting_since,
             id: self.eval,
             job: scene.record.id.clone(),
-            job_version: scene.version.version,
-            kind: scene.version.job.kind,
-            priority: scene.version.job.priority,
+            job_version: self.desired.version,
+            kind: self.desired.job.kind,
+            priority: self.desired.job.priority,
             trigger: self.trigger,
             status,
-            description: describe(&self.notes, report),
+            description: describe(waits, &self.notes, report),
             deployment: self.deployment,
             updates: report
                 .iter()
@@ -372,8 +404,10 @@ fn first_look(scene: &Scene<'_>) -> bool {
         && scene.state.allocs_of_job(id).all(|alloc| alloc.job_version != version.version)
 }
 
-fn describe(notes: &[String], report: &JobReport) -> String {
-    let mut words = notes.to_vec();
+fn describe(waits: String, notes: &[String], report: &JobReport) -> String {
+    let mut words: Vec<String> =
+        Some(waits).filter(|words| !words.is_empty()).into_iter().collect();
+    words.extend_from_slice(notes);
     for (name, group) in report {
         if let Some(failure) = &group.failure {
             let mut causes: Vec<String> = failure

@@ -407,6 +407,7 @@ impl<'a> Pass<'a, '_> {
             deployment: deployment.filter(|_| want.version.version == scene.version.version),
             canary: want.canary,
             origin: Arc::clone(&want.version.origin),
+            node_inputs: scene.node_inputs(want.version, &work.name, spot.node),
             resources: spot.resources,
             explanation: Some(Arc::new(Explanation {
                 reason: want.reason.as_str().into(),

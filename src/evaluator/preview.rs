@@ -10,7 +10,8 @@ use model::{
 use state::{Command, Event, Plan, Rejection, State, TakeRevision};
 
 use crate::diff::{changes_of_job, diff_jobs};
-use crate::evaluate::{JobReport, evaluate_explained};
+use crate::evaluate::{JobReport, Order, evaluate_explained};
+use crate::order::{Waiting, waits};
 
 /// What a revision would do.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +43,8 @@ pub struct JobPreview {
     pub batches: BTreeMap<String, Vec<u32>>,
     /// What does not fit, by group.
     pub failures: BTreeMap<String, PlacementFailure>,
+    /// What it waits for before it does any of this.
+    pub waits: Vec<Waiting>,
     /// Findings in the file.
     pub warnings: Vec<Diagnostic>,
 }
@@ -67,7 +70,17 @@ pub fn preview(state: &State, revision: &TakeRevision, now: Timestamp) -> Previe
             _ => None,
         })
         .collect();
-    let (plan, reports) = evaluate_explained(&after, &triggers, now);
+    let (plan, mut reports) = evaluate_explained(&after, &triggers, now, Order::Kept);
+    // Of those that wait it is shown what they do once they start.
+    let mut waiting: BTreeMap<JobId, Vec<Waiting>> = BTreeMap::new();
+    for id in triggers.keys() {
+        let waits = after.job(id).map(|record| waits(&after, record)).unwrap_or_default();
+        if !waits.is_empty() {
+            waiting.insert(id.clone(), waits);
+        }
+    }
+    let later = waiting.keys().map(|id| (id.clone(), EvalTrigger::JobRegister)).collect();
+    reports.extend(evaluate_explained(&after, &later, now, Order::Ignored).1);
     let files = after.revisions().next().map(|revision| revision.files.clone()).unwrap_or_default();
     let mut jobs: Vec<JobPreview> = Vec::new();
     for file in files {
@@ -81,6 +94,9 @@ pub fn preview(state: &State, revision: &TakeRevision, now: Timestamp) -> Previe
         if !jobs.iter().any(|shown| shown.job == *id) {
             jobs.push(describe(state, &after, id, None, reports.get(id)));
         }
+    }
+    for shown in &mut jobs {
+        shown.waits = waiting.remove(&shown.job).unwrap_or_default();
     }
     Preview { plan, jobs, rejection: None }
 }

@@ -19,6 +19,7 @@ use model::{
 use state::{JobRecord, State};
 
 use crate::compare::{Change, compare};
+use crate::node_inputs;
 use crate::place::Candidates;
 
 /// What a pass over one job looks at.
@@ -29,9 +30,13 @@ pub(crate) struct Scene<'a> {
     pub(crate) version: &'a Arc<JobVersion>,
     /// The deployment of the desired version.
     pub(crate) deployment: Option<&'a Arc<Deployment>>,
+    /// Whether a newer version waits, so that nothing begins of one that is not proven.
+    pub(crate) held: bool,
     pub(crate) now: Timestamp,
     /// What each older version and group compared to, so that many allocations of one version ask once.
     pub(crate) compared: RefCell<BTreeMap<(u64, Arc<str>), Change>>,
+    /// What each version's groups take from their nodes.
+    pub(crate) references: node_inputs::Known,
 }
 
 /// An allocation to stop.
@@ -203,10 +208,11 @@ impl<'a> Scene<'a> {
         work
     }
 
-    /// What the desired version makes of an allocation. A constraint that its node does not meet any more moves it.
+    /// What the desired version makes of an allocation. A constraint that its node does not meet any more moves it, and
+    /// a value of its node that it was started with and that is another one now replaces it.
     pub(crate) fn change(&self, alloc: &Allocation, candidates: &Candidates) -> Change {
         if alloc.job_version == self.version.version {
-            return Change::None;
+            return self.changed_input(alloc).map_or(Change::None, Change::Destructive);
         }
         let Some(old) = self.record.version(alloc.job_version) else {
             return Change::Destructive(format!("version {} is forgotten", alloc.job_version));
@@ -229,6 +235,9 @@ impl<'a> Scene<'a> {
         {
             return Change::Destructive(format!("constraint {reason}"));
         }
+        if let Some(input) = self.changed_input(alloc) {
+            return Change::Destructive(input);
+        }
         match change {
             Change::None => Change::InPlace(format!(
                 "version {} says the same as version {}",
@@ -240,6 +249,9 @@ impl<'a> Scene<'a> {
 
     /// The phase of a group of which `destructive` says whether anything must be replaced.
     pub(crate) fn phase(&self, group: &Group, destructive: bool) -> Phase {
+        if self.held && !self.version.stable {
+            return Phase::Held;
+        }
         let Some(update) = group.rollout() else { return Phase::Free };
         let Some(deployment) = self.deployment else {
             if self.version.stable {

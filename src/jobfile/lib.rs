@@ -21,6 +21,7 @@ mod include;
 mod inputs;
 mod json;
 mod material;
+mod order;
 mod print;
 mod provenance;
 mod render;
@@ -41,7 +42,7 @@ mod testing;
 
 use std::collections::BTreeSet;
 
-use model::{Diagnostic, Job, JobId, Related};
+use model::{Dependency, Diagnostic, Job, JobId, Related};
 
 use crate::canonical::Canonical;
 use crate::expr::Scope;
@@ -56,6 +57,7 @@ pub use crate::explain::{codes, explain};
 pub use crate::files::{Files, NoFiles};
 pub use crate::format::{FormatError, format};
 pub use crate::inputs::{Inputs, VariableSource};
+pub use crate::order::{FileOrder, check_order};
 pub use crate::print::{Form, print};
 pub use crate::provenance::Explained;
 pub use crate::render::render;
@@ -81,6 +83,8 @@ pub struct Parsed {
     pub jobs: Vec<Job>,
     /// The places of the jobs in the file, by their IDs, as others may refer to them.
     pub headers: Vec<(JobId, Related)>,
+    /// Which of the jobs start after which others, and where that stands.
+    pub dependencies: Vec<Dependency>,
     /// Everything found, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
     /// Paths of the repository that the result depends on, beside the file itself and the vars files that apply to it:
@@ -130,14 +134,23 @@ pub fn parse_in(source: Source<'_>, inputs: &Inputs, around: Surroundings<'_>) -
     let around = Surroundings { files: &reads, ..around };
     let jobs = read(source.path, text, inputs, around, &mut found, &sink);
     let jobs = if sink.has_errors() { Vec::new() } else { jobs };
-    let Found { headers, variables, explained } = found;
-    Parsed { jobs, headers, diagnostics: sink.finish(), reads: reads.seen(), variables, explained }
+    let Found { headers, dependencies, variables, explained } = found;
+    Parsed {
+        jobs,
+        headers,
+        dependencies,
+        diagnostics: sink.finish(),
+        reads: reads.seen(),
+        variables,
+        explained,
+    }
 }
 
 /// What is found on the way to the jobs.
 #[derive(Default)]
 struct Found {
     headers: Vec<(JobId, Related)>,
+    dependencies: Vec<Dependency>,
     variables: Vec<VariableSource>,
     explained: Vec<Explained>,
 }
@@ -162,6 +175,7 @@ fn read(
         };
         check::check(&canonical.job, &canonical.places, sink);
         let mut canonical = canonical;
+        found.dependencies = order::dependencies(&canonical, sink);
         material::take_in(&mut canonical, path, around.files, sink);
         if inputs.explain {
             found.explained = provenance::explain(&canonical, &Sources::default(), &[], sink);
@@ -196,6 +210,7 @@ fn read(
             let explained = provenance::explain(&canonical, sources, &found.variables, sink);
             found.explained.extend(explained);
         }
+        found.dependencies.extend(order::dependencies(&canonical, sink));
         let job = canonical.job;
         if jobs.iter().any(|other| other.id == job.id) {
             let message = format!("the job `{}` is in this file twice", job.id);

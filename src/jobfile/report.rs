@@ -364,7 +364,8 @@ impl<'a> Sink<'a> {
     }
 
     /// Path, line, column, and the span within that file.
-    fn position(&self, span: Span) -> (String, u32, u32, Span) {
+    /// The file of a place, which may be an included one, line and column, and the place in it.
+    pub(crate) fn position(&self, span: Span) -> (String, u32, u32, Span) {
         let included = self.included.borrow();
         let inside = included.iter().rev().find(|file| file.base <= span.start);
         let Some(file) = inside else {

@@ -242,6 +242,10 @@ pub struct AllocReport {
     pub deployment: Option<DeploymentId>,
 }
 
+/// Values of a node that tasks refer to: the reference, such as `meta.rack`, and a hash of the value; 0 where there was
+/// none.
+pub type NodeInputs = BTreeMap<String, u64>;
+
 /// One placement of a group on a node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -272,6 +276,9 @@ pub struct Allocation {
     pub origin: Arc<Origin>,
     /// What it holds.
     pub resources: AllocResources,
+    /// What its tasks took from the node when it was placed; none where they name nothing of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_inputs: Option<Box<NodeInputs>>,
     /// What is wanted.
     pub desired: DesiredStatus,
     /// Why it is to stop, in words.

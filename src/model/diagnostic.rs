@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::JobId;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -51,6 +53,24 @@ pub struct Related {
     pub span: Option<(usize, usize)>,
     /// What is there.
     pub message: String,
+}
+
+/// A job of a file that starts after another one, and where that is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Dependency {
+    /// The job that waits.
+    pub job: JobId,
+    /// The job that it names.
+    pub on: JobId,
+    /// The file in which that stands.
+    pub path: String,
+    /// Line, from 1; 0 where nobody knows.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// First byte and end of the place.
+    pub span: Option<(usize, usize)>,
 }
 
 impl Diagnostic {

@@ -150,6 +150,8 @@ impl Job {
         // Each group holds what came of these.
         (self.update, self.reschedule, self.migrate) = (None, None, None);
         self.datacenters.sort();
+        self.gitops.after.sort();
+        self.gitops.after.dedup();
         Constraint::leave_meaning(&mut self.constraints);
         self.task_groups.sort_by(|a, b| a.name.cmp(&b.name));
         for group in &mut self.task_groups {
@@ -174,6 +176,9 @@ impl Job {
 pub struct GitopsBlock {
     /// Whether a change of `meta` alone replaces allocations, as Nomad does. Off by default.
     pub restart_on_meta: bool,
+    /// Jobs of the same repository that must be well before a version of this one starts. Without an order.
+    #[serde(with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<JobId>,
 }
 
 impl GitopsBlock {

@@ -39,14 +39,14 @@ pub mod wire;
 
 pub use allocation::{
     AllocHealth, AllocReport, AllocResources, Allocation, CheckState, CheckStatus, ClientStatus,
-    DesiredStatus, PortAssignment, RescheduleEvent, TaskEvent, TaskRunState, TaskState,
+    DesiredStatus, NodeInputs, PortAssignment, RescheduleEvent, TaskEvent, TaskRunState, TaskState,
 };
 pub use catalog::{Instance, InstanceCheck};
 pub use child::{Child, Payload};
 pub use cpuset::{format_cpuset, parse_cpuset};
 pub use deployment::{Deployment, DeploymentGroup, DeploymentStatus};
 pub use device::{DeviceGrant, DeviceInstance, NodeDevice, TaskGrant};
-pub use diagnostic::{Diagnostic, Related, Severity};
+pub use diagnostic::{Dependency, Diagnostic, Related, Severity};
 pub use drain::{DrainStatus, DrainStrategy, LastDrain};
 pub use environment::{TaskPaths, combined_meta, environment, lookup};
 pub use evaluation::{

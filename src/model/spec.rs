@@ -20,6 +20,12 @@ pub struct JobVersion {
     pub origin: Arc<Origin>,
     /// The version that it brings back, for a rollback.
     pub reverts_to: Option<u64>,
+    /// Whether nothing of an earlier version goes on beside it: the job was stopped before, or is new.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fresh: bool,
+    /// Whether it has started, for a job that is after others; without meaning for all other jobs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub started: bool,
     /// Whether a deployment of it succeeded.
     pub stable: bool,
     /// What a dispatch handed over for its tasks; empty for all other jobs.
@@ -39,6 +45,11 @@ impl JobVersion {
     /// makes a child that runs; that of a dispatch still says what it was made of.
     pub fn starts_by_itself(&self) -> bool {
         self.child.is_some() || self.job.starts_by_itself()
+    }
+
+    /// Whether it waits for no other job, or did and has started.
+    pub fn has_started(&self) -> bool {
+        self.started || self.stable || self.reverts_to.is_some() || self.job.gitops.after.is_empty()
     }
 }
 

@@ -44,6 +44,7 @@ pub use fleet::{JoinTokenRequest, JoinTokenStub, NewJoinToken};
 pub use gitops::{
     ApproveRequest, BrokenFile, ChangeResponse, CheckRequest, GitopsError, GitopsStatus,
     HeldRemoval, JobOutcome, PlanRequest, PlanResponse, PlannedJob, RepoView, RevisionEntry,
+    WaitsFor,
 };
 pub use job::{
     GroupSummary, JobDispatchRequest, JobDispatchResponse, JobListStub, JobSummary, JobVersions,

@@ -1,5 +1,7 @@
 //! Which jobs the evaluator must look at, and when. Pure: events in, jobs out.
 
+mod order;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,6 +9,7 @@ use model::{DesiredStatus, EvalTrigger, JobId, NodeId, Timestamp};
 use state::{Event, JobRecord, Plan, State};
 
 use crate::blocked::Blocked;
+use order::Order;
 
 /// Jobs to look at now, and jobs to look at later.
 #[derive(Clone, Debug, Default)]
@@ -17,12 +20,13 @@ pub(crate) struct Dirty {
     blocked: Blocked,
     /// Jobs that run on every node that will do.
     everywhere: BTreeSet<JobId>,
+    order: Order,
 }
 
 impl Dirty {
     /// Everything is worth a look: at start, and after events were missed.
     pub(crate) fn all(state: &State) -> Self {
-        let mut dirty = Self::default();
+        let mut dirty = Self { order: Order::of(state), ..Self::default() };
         for record in state.jobs().filter(|record| record.finished_at.is_zero()) {
             dirty.mark(&record.id, EvalTrigger::JobRegister);
             dirty.note_kind(state, &record.id);
@@ -39,6 +43,7 @@ impl Dirty {
         let mut nodes = false;
         // Where room may have come.
         let mut loosened: BTreeSet<NodeId> = BTreeSet::new();
+        self.note_order(state, events);
         for event in events {
             match event {
                 Event::Job(job) => {
@@ -113,6 +118,35 @@ impl Dirty {
         }
         if record.is_none() {
             self.blocked.set(id, None);
+        }
+    }
+
+    /// Marks what waits for a job that something happened to.
+    fn note_order(&mut self, state: &State, events: &[Event]) {
+        let mut touched: BTreeSet<&JobId> = BTreeSet::new();
+        for event in events {
+            match event {
+                Event::Job(job) => {
+                    self.order.note(state, job);
+                    touched.insert(job);
+                }
+                Event::Alloc { job, .. } | Event::Deployment { job, .. } => {
+                    touched.insert(job);
+                }
+                // Whoever wants nothing has only this to say that it is settled.
+                Event::Evaluation(id) => {
+                    touched.extend(state.evaluation(*id).map(|eval| &eval.job))
+                }
+                Event::Node(id) => {
+                    touched.extend(state.allocs_on_node(*id).map(|alloc| &alloc.job))
+                }
+                Event::Cluster | Event::Scheduler | Event::Revision { .. } => {}
+            }
+        }
+        for on in touched {
+            for job in self.order.waiting_for(on) {
+                self.now.entry(job.clone()).or_insert(EvalTrigger::DeploymentWatcher);
+            }
         }
     }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    AllocId, AllocReport, Allocation, BlobId, ClientStatus, CommitId, Deployment, DeploymentId,
-    DeploymentStatus, Diagnostic, DrainStrategy, Eligibility, EvalId, Evaluation, Job, JobId, Node,
-    NodeId, NodeStatus, Payload, SchedulerConfig, Timestamp,
+    AllocId, AllocReport, Allocation, BlobId, ClientStatus, CommitId, Dependency, Deployment,
+    DeploymentId, DeploymentStatus, Diagnostic, DrainStrategy, Eligibility, EvalId, Evaluation,
+    Job, JobId, Node, NodeId, NodeStatus, Payload, SchedulerConfig, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -293,6 +293,9 @@ pub struct FileReading {
     pub inputs: String,
     /// Paths of the files that it includes and reads, there or not; a folder whose names matter ends in `/`.
     pub reads: BTreeSet<String>,
+    /// Which of its jobs start after which others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<Dependency>,
 }
 
 /// A repository's new head, with the files that differ from the one before.
@@ -420,6 +423,9 @@ pub struct Plan {
     pub deployments: Vec<Deployment>,
     /// Deployments that change.
     pub deployment_changes: Vec<DeploymentChange>,
+    /// Versions that waited for other jobs, and start now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub started: Vec<(JobId, u64)>,
     /// Versions that a deployment proved good.
     pub stable: Vec<(JobId, u64)>,
     /// Jobs that go back.
@@ -460,6 +466,7 @@ impl Plan {
             && self.reconnect.is_empty()
             && self.deployments.is_empty()
             && self.deployment_changes.is_empty()
+            && self.started.is_empty()
             && self.stable.is_empty()
             && self.reverts.is_empty()
             && self.finished.is_empty()

@@ -105,6 +105,14 @@ impl State {
             let at = record.map_or(Timestamp::ZERO, |record| record.submitted_at);
             return (RevisionOutcome::Superseded, Some(at), "removed since".to_owned());
         }
+        let current = record.and_then(|record| record.current());
+        if current.is_some_and(|current| !current.has_started()) {
+            let newest = self.evaluations_of_job(job).next();
+            let words = newest.map(|evaluation| evaluation.description.clone());
+            let words = words.filter(|words| !words.is_empty());
+            let words = words.unwrap_or_else(|| "waiting for the jobs that it is after".to_owned());
+            return (RevisionOutcome::Deploying, None, words);
+        }
         // No deployment: a job of a type without rolling updates, or one whose change was in place.
         let mut newest = Timestamp::ZERO;
         let mut any = false;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    BlobId, Child, CommitId, Diagnostic, Job, JobId, JobVersion, NodeId, Periodic, Timestamp,
+    BlobId, Child, CommitId, Dependency, Diagnostic, Job, JobId, JobVersion, NodeId, Periodic,
+    Timestamp,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -100,6 +101,9 @@ pub struct FileRecord {
     pub inputs: String,
     /// The other files that it depends on: [`crate::FileReading::reads`].
     pub reads: BTreeSet<String>,
+    /// Which of its jobs start after which others; for a broken file as it last declared them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<Dependency>,
     /// The jobs it declares; for a broken file those it last declared.
     #[serde(alias = "job", deserialize_with = "one_or_many")]
     pub jobs: BTreeSet<JobId>,

@@ -24,6 +24,7 @@ mod load;
 mod network;
 mod nodes;
 mod operator;
+mod order;
 mod repository;
 mod restart;
 mod rollout;

@@ -111,6 +111,12 @@ fn a_commit_that_changes_a_template_of_the_repository_rolls_out_and_back() {
     for alloc in &new {
         assert_eq!(text(&mut agent, alloc.id, "app.conf"), "two blue\n");
     }
+    // Each says what differed, also where that is a file beside the job file.
+    for alloc in &new {
+        let status = agent.herder(&["alloc", "status", &alloc.id.to_string()]);
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        assert!(status.contains("source_blob changed"), "{status}");
+    }
 
     // A template that cannot be read changes nothing.
     repo.write("config/app.tpl", "three {{ colour }}\n");
@@ -150,4 +156,43 @@ fn a_job_that_goes_back_gets_the_template_of_its_commit() {
     });
     let alloc = agent.wait_running("t", 1)[0].id;
     assert_eq!(text(&mut agent, alloc, "app.conf"), "good\n");
+}
+
+#[test]
+fn a_node_that_says_something_else_replaces_what_was_told_the_old() {
+    let repo = Repository::new();
+    repo.write("t.nomad.hcl", job(2, ""));
+    let commit = repo.commit("t: templates");
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = dir.path().join("client.hcl");
+    let rack = |rack: &str| {
+        let text = format!("client {{\n  meta {{\n    rack = \"{rack}\"\n  }}\n}}\n");
+        std::fs::write(&config, text).expect("written");
+    };
+    rack("a");
+    let mut agent = Agent::start(&repo, &[&format!("--config={}", config.display())]);
+    agent.wait_outcome(&commit, RevisionOutcome::Deployed);
+    let old = agent.wait_running("t", 2);
+    for alloc in &old {
+        assert!(text(&mut agent, alloc.id, "data.txt").ends_with(" alinux\n"));
+    }
+    // An agent that starts again as it was replaces nothing; one whose node is another does.
+    agent.kill();
+    agent.launch();
+    agent.wait_running("t", 2);
+    agent.kill();
+    rack("b");
+    agent.launch();
+    agent.wait_for("both are replaced", |agent| {
+        let now = agent.running("t");
+        let new = now.iter().filter(|alloc| old.iter().all(|old| old.id != alloc.id)).count();
+        (now.len() == 2 && new == 2).then_some(())
+    });
+    for alloc in agent.wait_running("t", 2) {
+        assert!(text(&mut agent, alloc.id, "data.txt").ends_with(" blinux\n"));
+        let status = agent.herder(&["alloc", "status", &alloc.id.to_string()]);
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        assert!(status.contains("node attribute meta.rack changed"), "{status}");
+        assert_eq!(alloc.job_version, 0, "the job is what it was");
+    }
 }

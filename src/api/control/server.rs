@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use model::wire::{
     DiffType, DrainSpec, GitopsError, JobDispatchRequest, JobDispatchResponse, LoopView,
-    NewJoinToken, PeriodicForceResponse, PlanRequest, PlanResponse, PlannedJob,
+    NewJoinToken, PeriodicForceResponse, PlanRequest, PlanResponse, PlannedJob, WaitsFor,
 };
 use model::{AllocId, DeploymentId, Eligibility, JobId, NodeId, Timestamp};
 use server::{DispatchRequest, PlanOutcome, PlanSource, Server, ServerError, WorkerState};
@@ -268,6 +268,11 @@ fn plan_response(outcome: PlanOutcome) -> Result<PlanResponse, Refusal> {
             batches: job.batches,
             failures: job.failures,
             next_periodic_launch: launches.get(&job.job).copied(),
+            waits_for: job
+                .waits
+                .into_iter()
+                .map(|waiting| WaitsFor { job_id: waiting.on, reason: waiting.why })
+                .collect(),
             job_id: job.job,
         })
         .collect();

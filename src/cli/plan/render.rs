@@ -1,9 +1,9 @@
 //! A plan in Nomad's annotated form, with the reason of each action and the batches to come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use model::wire::{AllocMetric, ChangeClass, FieldChange, PlanResponse, PlannedJob};
-use model::{DesiredUpdates, FileChangeKind};
+use model::wire::{AllocMetric, ChangeClass, FieldChange, PlanResponse, PlannedJob, WaitsFor};
+use model::{DesiredUpdates, FileChangeKind, JobId};
 
 use super::diff::diff_lines;
 use crate::output::{BOLD, GREEN, YELLOW, styled};
@@ -54,7 +54,32 @@ pub(crate) fn print(plan: &PlanResponse, texts: &BTreeMap<String, String>, verbo
             "{created} to create, {replaced} to replace, {stopped} to stop, in {jobs} job{plural}."
         )
     };
+    if let Some(order) = order_line(&plan.jobs) {
+        anstream::println!("{order}");
+    }
     anstream::println!("{}", styled(BOLD, summary));
+}
+
+/// In which order jobs start that wait for each other: `Order: db; then queue, web`.
+fn order_line(jobs: &[PlannedJob]) -> Option<String> {
+    let after: BTreeMap<&JobId, Vec<&JobId>> = jobs
+        .iter()
+        .filter(|job| !job.waits_for.is_empty())
+        .map(|job| (&job.job_id, job.waits_for.iter().map(|on| &on.job_id).collect()))
+        .collect();
+    let mut rest: BTreeSet<&JobId> =
+        after.iter().flat_map(|(job, on)| on.iter().copied().chain([*job])).collect();
+    let mut steps: Vec<String> = Vec::new();
+    while !rest.is_empty() {
+        let waits = |job: &JobId| after.get(job).into_iter().flatten().any(|on| rest.contains(on));
+        let (later, now): (BTreeSet<&JobId>, BTreeSet<&JobId>) =
+            rest.iter().partition(|job| waits(job));
+        // In a circle nobody is first.
+        let step = if now.is_empty() { &later } else { &now };
+        steps.push(step.iter().map(|job| job.as_str()).collect::<Vec<_>>().join(", "));
+        rest = if now.is_empty() { BTreeSet::new() } else { later };
+    }
+    (!steps.is_empty()).then(|| format!("Order: {}", steps.join("; then ")))
 }
 
 /// Whether a job has more to it than that its file was read anew and means what it meant: a vars file that all jobs of
@@ -90,6 +115,9 @@ fn job_lines(job: &PlannedJob, verbose: bool) -> Vec<String> {
     lines.extend(change_lines(&job.changes, verbose));
     lines.push(String::new());
     lines.push(styled(BOLD, "Scheduler dry-run:"));
+    for WaitsFor { job_id, reason } in &job.waits_for {
+        lines.push(styled(YELLOW, format!("- waits for {job_id}: {reason}")));
+    }
     if job.failures.is_empty() {
         lines.push(styled(GREEN, "- All tasks successfully allocated."));
     } else {
@@ -186,6 +214,7 @@ mod tests {
             batches: BTreeMap::new(),
             failures: BTreeMap::new(),
             next_periodic_launch: None,
+            waits_for: Vec::new(),
         };
         let updates = |updates| BTreeMap::from([("g".to_owned(), updates)]);
         let mut same = job(FileChangeKind::Unchanged);
@@ -194,6 +223,30 @@ mod tests {
         assert!(!says_something(&same));
         same.updates = updates(DesiredUpdates { place: 1, ..DesiredUpdates::default() });
         assert!(says_something(&same));
+    }
+
+    #[test]
+    fn the_order_is_shown() {
+        let job = |id: &str, on: &[&str]| PlannedJob {
+            job_id: id.into(),
+            path: String::new(),
+            change: None,
+            diff: None,
+            changes: Vec::new(),
+            updates: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            waits_for: on
+                .iter()
+                .map(|on| WaitsFor { job_id: (*on).into(), reason: "its deployment failed".into() })
+                .collect(),
+        };
+        let jobs = [job("db", &[]), job("web", &["db", "mq"]), job("api", &["web"]), job("x", &[])];
+        assert_eq!(order_line(&jobs).as_deref(), Some("Order: db, mq; then web; then api"));
+        assert_eq!(order_line(&jobs[..1]), None);
+        let lines = job_lines(&jobs[2], false).join("\n");
+        assert!(lines.contains("- waits for web: its deployment failed"), "{lines}");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use jobfile::{Inputs, Parsed, VarsFiles};
-use model::{Diagnostic, JobId, Related, Severity};
+use jobfile::{FileOrder, Inputs, Parsed, VarsFiles, check_order};
+use model::{Dependency, Diagnostic, JobId, Related, Severity};
 
 use super::report::Report;
 
@@ -16,6 +16,12 @@ pub(super) struct Across {
     /// The variables that are declared, and in which files.
     declared: BTreeMap<String, BTreeSet<String>>,
     twice: Vec<Diagnostic>,
+    /// What each file says about order.
+    order: BTreeMap<String, Vec<Dependency>>,
+    /// Jobs that are declared, also in files with mistakes.
+    named: BTreeSet<JobId>,
+    /// Whether a file could not be read so far that its jobs are known.
+    unnamed: bool,
     /// Whether a file could not be read so far that its variables are known.
     unknown: bool,
     files: usize,
@@ -27,6 +33,12 @@ impl Across {
         self.unknown |= parsed.variables.is_empty() && parsed.has_errors();
         for variable in &parsed.variables {
             self.declared.entry(variable.name.clone()).or_default().insert(path.to_owned());
+        }
+        self.unnamed |= parsed.headers.is_empty() && parsed.has_errors();
+        self.named.extend(parsed.headers.iter().map(|(id, _)| id.clone()));
+        self.named.extend(parsed.jobs.iter().map(|job| job.id.clone()));
+        if !parsed.dependencies.is_empty() {
+            self.order.insert(path.to_owned(), parsed.dependencies.clone());
         }
         for job in &parsed.jobs {
             let here = parsed.headers.iter().find(|(id, _)| *id == job.id).map(|(_, place)| place);
@@ -76,8 +88,30 @@ impl Across {
                 self.undeclared(inputs, report);
             }
         }
+        self.order(paths, report);
         for problem in self.twice {
             report.find(problem);
+        }
+    }
+
+    /// Circles, and names that nobody declares. Who looks at a file alone did not ask about the others.
+    fn order(&self, paths: &[String], report: &mut Report) {
+        let orders = self.order.iter().map(|(path, now)| {
+            let order = FileOrder { now, ..FileOrder::default() };
+            (path.clone(), order)
+        });
+        let faults = check_order(&orders.collect(), |job| self.named.contains(job));
+        for (path, found) in faults {
+            let in_folder = paths.iter().any(|asked| *asked != path && is_beneath(&path, asked));
+            for mut fault in found {
+                if fault.code == "unknown-job" && (self.unnamed || !in_folder) {
+                    fault.severity = Severity::Warning;
+                    fault.message = fault
+                        .message
+                        .replace("no file of this repository", "no file that was looked at");
+                }
+                report.find(fault);
+            }
         }
     }
 

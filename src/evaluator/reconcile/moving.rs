@@ -13,7 +13,7 @@ use super::{GroupWork, Phase, Scene, Want};
 
 /// Whether a replacement can be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stands {
+pub(super) enum Stands {
     Yes,
     /// Then, if nothing happens to it.
     At(Timestamp),
@@ -129,7 +129,8 @@ pub(super) fn settle_moving<'a>(
             });
             continue;
         };
-        match stands(scene, group, successor) {
+        let policy = group.migrate.clone().unwrap_or_default();
+        match stands(scene, successor, policy.health_check, policy.min_healthy_time) {
             Stands::Yes if !serves || serving > floor => {
                 work.stop(alloc, "alloc was moved to another node");
                 work.stopping = true;
@@ -189,8 +190,13 @@ fn retry<'a>(scene: &Scene<'a>, moving: &Allocation, failed: &'a Allocation) -> 
     }
 }
 
-/// Whether a replacement has been well for as long as the group asks of one that takes over.
-fn stands(scene: &Scene<'_>, group: &Group, alloc: &Allocation) -> Stands {
+/// Whether a replacement has been well for as long as is asked of one that takes over.
+pub(super) fn stands(
+    scene: &Scene<'_>,
+    alloc: &Allocation,
+    health_check: UpdateHealth,
+    min_healthy_time: Duration,
+) -> Stands {
     // One that a rollout has to judge is not relied on before it did.
     if !scene.is_available(alloc) {
         return Stands::No;
@@ -198,10 +204,9 @@ fn stands(scene: &Scene<'_>, group: &Group, alloc: &Allocation) -> Stands {
     if alloc.is_healthy() {
         return Stands::Yes;
     }
-    let policy = group.migrate.clone().unwrap_or_default();
     let started = alloc.tasks.values().map(|task| task.started_at).max().unwrap_or_default();
     let mut since = if started.is_zero() { alloc.modified_at } else { started };
-    if policy.health_check == UpdateHealth::Checks {
+    if health_check == UpdateHealth::Checks {
         let own = scene.own_version(alloc).job.group(&alloc.group);
         let services = own.into_iter().flat_map(Group::all_services);
         let declared: usize = services.map(|(_, service)| service.checks.len()).sum();
@@ -216,7 +221,7 @@ fn stands(scene: &Scene<'_>, group: &Group, alloc: &Allocation) -> Stands {
             since = since.max(check.since);
         }
     }
-    let at = since + policy.min_healthy_time;
+    let at = since + min_healthy_time;
     if at <= scene.now { Stands::Yes } else { Stands::At(at) }
 }
 

@@ -68,6 +68,10 @@ pub(super) fn reconcile<'a>(
         (_, Some(update)) => scene.batch_gate(update.max_parallel, sorted.mains.iter().copied()),
     };
     let batches = matches!(phase, Phase::Free | Phase::Rolling);
+    if batches && sorted.mains.iter().any(|alloc| must_replace(alloc)) {
+        let stays = sorted.mains.iter().copied().filter(|alloc| !must_replace(alloc));
+        scene.wait_for_unjudged(group, stays, &mut work);
+    }
     let mut names: BTreeSet<u32> = sorted.mains.iter().map(|alloc| alloc.index).collect();
 
     let policy = reschedule::policy(scene.version.job.kind, group);

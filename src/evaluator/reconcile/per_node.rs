@@ -38,6 +38,15 @@ pub(super) fn reconcile<'a>(
         (_, None) => Gate::Open,
         (_, Some(update)) => scene.batch_gate(update.max_parallel, kept.values().copied()),
     };
+    let must_replace =
+        |alloc: &Allocation| matches!(changes.get(&alloc.id), Some(Change::Destructive(_)));
+    if kept.values().any(|alloc| must_replace(alloc)) {
+        // A node that is not ready cannot prove anything and holds nothing up.
+        let ready =
+            |alloc: &Allocation| scene.state.node(alloc.node).is_some_and(|node| node.is_ready());
+        let stays = kept.values().copied().filter(|alloc| ready(alloc) && !must_replace(alloc));
+        scene.wait_for_unjudged(group, stays, &mut work);
+    }
     let policy = reschedule::policy(scene.version.job.kind, group);
     for (node, &alloc) in &kept {
         let ready = scene.state.node(*node).is_some_and(|node| node.is_ready());

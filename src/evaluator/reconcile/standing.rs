@@ -1,8 +1,9 @@
 //! Where an allocation stands: gone, failed, serving, proven.
 
-use model::{Allocation, ClientStatus, NodeStatus};
+use model::{Allocation, ClientStatus, Group, NodeStatus};
 
-use super::{Gate, Scene};
+use super::moving::{Stands, stands};
+use super::{Gate, GroupWork, Scene};
 
 impl Scene<'_> {
     /// Whether the allocation is one of the deployment's that it was placed by or took over.
@@ -80,6 +81,30 @@ impl Scene<'_> {
             }
         }
         Gate::Batch { room: max_parallel.saturating_sub(unproven), max_parallel }
+    }
+
+    /// Where no rollout goes on that would judge what was replaced, that must stand before more is. `kept` are those that
+    /// are not to be replaced themselves.
+    pub(super) fn wait_for_unjudged<'k>(
+        &self,
+        group: &Group,
+        kept: impl Iterator<Item = &'k Allocation>,
+        work: &mut GroupWork<'_>,
+    ) {
+        let Some(update) = group.rollout() else { return };
+        let judged = self.deployment.is_some_and(|deployment| deployment.status.is_active());
+        if judged || !self.version.stable {
+            return;
+        }
+        for alloc in kept {
+            let standing = stands(self, alloc, update.health_check, update.min_healthy_time);
+            if let Stands::At(at) = standing {
+                work.wake_at(at);
+            }
+            if let Gate::Batch { room, .. } = &mut work.gate {
+                *room = room.saturating_sub(u32::from(standing != Stands::Yes));
+            }
+        }
     }
 
     /// Whether it has the deployment's good verdict.

@@ -3,6 +3,8 @@
 
 #[path = "simulation/canary.rs"]
 mod canary;
+#[path = "simulation/causes.rs"]
+mod causes;
 #[path = "simulation/cluster.rs"]
 mod cluster;
 #[path = "simulation/fleet.rs"]
@@ -13,6 +15,8 @@ mod keeping;
 mod kinds;
 #[path = "simulation/laws.rs"]
 mod laws;
+#[path = "simulation/order.rs"]
+mod order;
 #[path = "simulation/preemption.rs"]
 mod preemption;
 #[path = "simulation/preview.rs"]

@@ -129,7 +129,8 @@ fn everything_is_said_once_and_left_out_once() {
 }
 
 /// Names without which their block means nothing.
-const REQUIRED: [&str; 21] = [
+const REQUIRED: [&str; 22] = [
+    "after",
     "attribute",
     "command",
     "data",

@@ -46,7 +46,7 @@ pub(super) static JOB: Schema = Schema {
 };
 
 static GITOPS: Schema = Schema {
-    attributes: &[flag("restart_on_meta", "RestartOnMeta").ours()],
+    attributes: &[flag("restart_on_meta", "RestartOnMeta").ours(), texts("after", "After").ours()],
     blocks: &[],
     open: false,
 };

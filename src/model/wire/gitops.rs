@@ -195,6 +195,20 @@ pub struct PlannedJob {
     /// When it starts next, for a periodic job.
     #[serde(default)]
     pub next_periodic_launch: Option<Timestamp>,
+    /// The jobs that it waits for before it does any of this, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<WaitsFor>,
+}
+
+/// A job that another one waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct WaitsFor {
+    /// Which.
+    #[serde(rename = "JobID")]
+    pub job_id: JobId,
+    /// What is not settled about it, in words.
+    pub reason: String,
 }
 
 /// The body of `POST /v1/gitops/check`.

@@ -253,7 +253,8 @@ impl<'a> Around<'a> {
         parsed.diagnostics.dedup();
         let reads = std::mem::take(&mut parsed.reads);
         let inputs = self.fingerprint(path, &reads);
-        Ok((parsed, FileReading { inputs, reads }))
+        let dependencies = std::mem::take(&mut parsed.dependencies);
+        Ok((parsed, FileReading { inputs, reads, dependencies }))
     }
 
     async fn read_vars(&mut self, path: &str) -> Result<(), SourceError> {

@@ -1,5 +1,6 @@
 //! The decisions, as a function: what the log knows of the repository, what was read of the new head, what to do.
 
+mod order;
 mod remove;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,23 +132,42 @@ pub(crate) fn plan_revision(
         at,
     };
     let owners = owners(known, reading);
+    let mut outcomes: BTreeMap<&str, FileOutcome> = BTreeMap::new();
     for (path, file) in reading {
-        if let ReadFile::Parsed { blob, jobs, problems, reading } = file {
-            let outcome = read_outcome(path, blob, jobs, problems, &owners, others);
-            let known = known
-                .get(path)
-                .filter(|known| known.inputs == reading.inputs && known.reads == reading.reads);
-            if same_as_known(known, &outcome) {
-                continue;
-            }
-            taken.files.insert(path.clone(), outcome);
-            if reading.inputs != head.inputs || !reading.reads.is_empty() {
-                taken.readings.insert(path.clone(), reading.clone());
-            }
+        if let ReadFile::Parsed { blob, jobs, problems, .. } = file {
+            outcomes.insert(path, read_outcome(path, blob, jobs, problems, &owners, others));
+        }
+    }
+    order::refuse(known, reading, &owners, &mut outcomes);
+    for (path, outcome) in outcomes {
+        let before = known.get(path);
+        let reading = match reading.get(path) {
+            Some(ReadFile::Parsed { reading, .. }) => reading.clone(),
+            _ => before.map(as_read).unwrap_or_default(),
+        };
+        let same =
+            before.filter(|known| known.inputs == reading.inputs && known.reads == reading.reads);
+        if same_as_known(same, &outcome) {
+            continue;
+        }
+        taken.files.insert(path.to_owned(), outcome);
+        if (&reading.inputs, &reading.reads, &reading.dependencies)
+            != (&head.inputs, &BTreeSet::new(), &Vec::new())
+        {
+            taken.readings.insert(path.to_owned(), reading);
         }
     }
     remove::missing(known, head, reading, &owners, budget, &mut taken);
     taken
+}
+
+/// What a file was read with, as the log knows it.
+fn as_read(known: &FileRecord) -> FileReading {
+    FileReading {
+        inputs: known.inputs.clone(),
+        reads: known.reads.clone(),
+        dependencies: known.dependencies.clone(),
+    }
 }
 
 /// Which file each job belongs to at the new head. A file that had the job keeps it; among new ones the first path wins.

@@ -42,9 +42,9 @@ impl State {
             // Whoever is to move waits for the checks of what takes its place, if nobody gives a verdict on that.
             let awaited = alloc.health.is_none()
                 && alloc.checks != before.checks
-                && self.allocs_of_job(&alloc.job).any(|other| {
+                && (self.allocs_of_job(&alloc.job).any(|other| {
                     other.migrate.is_some() && !other.client.is_terminal() && other.id != alloc.id
-                });
+                }) || replaced_for_its_node(&alloc));
             self.put_alloc(alloc, evaluate || awaited, events);
             if let Some(deployment) = deployment {
                 self.count_deployment(deployment, at, events);
@@ -52,6 +52,11 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Whether it may have taken the place of one whose node changed. The next one waits for its checks.
+fn replaced_for_its_node(alloc: &model::Allocation) -> bool {
+    alloc.deployment.is_none() && alloc.previous.is_some() && alloc.node_inputs.is_some()
 }
 
 #[cfg(test)]

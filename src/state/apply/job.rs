@@ -45,6 +45,8 @@ impl State {
             hash,
             origin,
             reverts_to,
+            fresh: number == 0 || record.stopped,
+            started: false,
             stable: false,
             submitted_at: at,
             create_index: self.index,
@@ -105,14 +107,29 @@ impl State {
     }
 
     pub(super) fn mark_stable(&mut self, id: &JobId, number: u64, events: &mut Vec<Event>) {
-        let Some(record) = self.jobs.get(id) else {
+        self.mark(id, number, |version| &mut version.stable, events);
+    }
+
+    pub(super) fn mark_started(&mut self, id: &JobId, number: u64, events: &mut Vec<Event>) {
+        self.mark(id, number, |version| &mut version.started, events);
+    }
+
+    fn mark(
+        &mut self,
+        id: &JobId,
+        number: u64,
+        flag: impl Fn(&mut JobVersion) -> &mut bool,
+        events: &mut Vec<Event>,
+    ) {
+        let Some(record) = self.jobs.get(id) else { return };
+        let mut record = JobRecord::clone(record);
+        let Some(known) = record.versions.iter_mut().find(|version| version.version == number)
+        else {
             return;
         };
-        let mut record = JobRecord::clone(record);
-        let unproven =
-            |version: &&mut Arc<JobVersion>| version.version == number && !version.stable;
-        if let Some(version) = record.versions.iter_mut().find(unproven) {
-            Arc::make_mut(version).stable = true;
+        let mut version = JobVersion::clone(known);
+        if !std::mem::replace(flag(&mut version), true) {
+            *known = Arc::new(version);
             self.put_job(record, events);
         }
     }

@@ -110,6 +110,9 @@ impl State {
         for change in &plan.deployment_changes {
             self.change_deployment(change, plan.at, events);
         }
+        for (job, version) in &plan.started {
+            self.mark_started(job, *version, events);
+        }
         for (job, version) in &plan.stable {
             self.mark_stable(job, *version, events);
         }

@@ -185,10 +185,11 @@ impl State {
                 self.take_jobs(repo, taken, (path, blob), submissions, problems, events)
             }
             FileOutcome::Broken { blob, problems } => {
-                let before = repo.files.get(path).map(|file| file.jobs.clone());
-                let jobs = before.unwrap_or_default();
+                let before = repo.files.get(path);
+                let jobs = before.map(|file| file.jobs.clone()).unwrap_or_default();
                 let record = FileRecord {
                     jobs: jobs.clone(),
+                    dependencies: before.map(|file| file.dependencies.clone()).unwrap_or_default(),
                     broken: true,
                     ..read(taken, path, blob, problems)
                 };
@@ -302,6 +303,7 @@ fn read(taken: &TakeRevision, path: &str, blob: &BlobId, problems: &[Diagnostic]
         blob: blob.clone(),
         inputs: reading.map_or(&taken.inputs, |reading| &reading.inputs).clone(),
         reads: reading.map(|reading| reading.reads.clone()).unwrap_or_default(),
+        dependencies: reading.map(|reading| reading.dependencies.clone()).unwrap_or_default(),
         problems: problems.to_vec(),
         ..FileRecord::default()
     }

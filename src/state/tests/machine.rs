@@ -373,7 +373,11 @@ fn jobs_of_one_file_move_stop_and_are_held_one_by_one() {
 #[test]
 fn a_file_is_known_with_what_it_was_read_with() {
     let mut world = World::default();
-    let reading = state::FileReading { inputs: "x".into(), reads: ["lib.hcl".to_owned()].into() };
+    let reading = state::FileReading {
+        inputs: "x".into(),
+        reads: ["lib.hcl".to_owned()].into(),
+        ..state::FileReading::default()
+    };
     let taken = TakeRevision {
         inputs: "all".into(),
         readings: [("f".to_owned(), reading)].into(),

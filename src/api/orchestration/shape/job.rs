@@ -27,7 +27,7 @@ pub(crate) fn job_stub(state: &State, record: &JobRecord, meta: bool) -> JobList
         priority: job.priority,
         stop: record.stopped,
         status: state.job_status(&record.id),
-        status_description: record.stop_reason.clone(),
+        status_description: status_description(state, record),
         periodic: job.periodic.is_some(),
         parameterized_job: job.parameterized_job.is_some() && version.child.is_none(),
         job_summary: job_summary(state, record),
@@ -44,6 +44,14 @@ pub(crate) fn job_stub(state: &State, record: &JobRecord, meta: bool) -> JobList
 /// The job that a version is a run of.
 fn parent(version: &JobVersion) -> String {
     version.child.as_ref().map(|child| child.parent.to_string()).unwrap_or_default()
+}
+
+fn status_description(state: &State, record: &JobRecord) -> String {
+    let waits = evaluator::waits(state, record);
+    if waits.is_empty() {
+        return record.stop_reason.clone();
+    }
+    waits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Its runs by where they stand. What a blocked or dead one has been told is in its own summary.
@@ -100,7 +108,7 @@ pub(crate) fn job_view(state: &State, record: &JobRecord, version: &JobVersion) 
         job: Arc::new(model::secret::without_secrets(&version.job)),
         stop: record.stopped,
         status: state.job_status(&record.id),
-        status_description: record.stop_reason.clone(),
+        status_description: status_description(state, record),
         version: version.version,
         stable: version.stable,
         reverts_to: version.reverts_to,

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use evaluator::waits;
 use model::{Allocation, ClientStatus, DeploymentStatus, DesiredStatus, JobId, NodeStatus};
-use state::{Plan, State};
+use state::{JobRecord, Plan, State};
 
 /// A plan by itself: never more than is asked for, nothing for what is stopped or failed.
 pub(crate) fn check_plan(state: &State, plan: &Plan) {
@@ -19,9 +20,15 @@ pub(crate) fn check_plan(state: &State, plan: &Plan) {
         assert!(!alloc.origin.commit.as_str().is_empty(), "each allocation knows its commit");
         assert!(state.node(alloc.node).is_some_and(|node| node.is_ready()));
     }
+    for record in state.jobs().filter(|record| !waits(state, record).is_empty()) {
+        check_held(state, plan, record);
+    }
     for ((job, group), (places, canaries)) in placed {
         let record = state.job(job).expect("is known");
         assert!(!record.stopped, "nothing is placed of a stopped job");
+        if !waits(state, record).is_empty() {
+            continue;
+        }
         let job = record.job().expect("has a version");
         let Some(group) = job.group(group) else { panic!("a group that is gone is placed") };
         let nodes = state.nodes().count();
@@ -51,6 +58,23 @@ pub(crate) fn check_plan(state: &State, plan: &Plan) {
     }
     for update in &plan.update {
         assert!(!stopped.contains(&update.alloc), "nothing is both stopped and changed");
+    }
+}
+
+/// A plan for a job whose desired version waits for others: nothing of that version happens.
+fn check_held(state: &State, plan: &Plan, record: &JobRecord) {
+    let desired = record.current().expect("has a version").version;
+    let own = |job: &JobId, version: u64| *job == record.id && version == desired;
+    assert!(plan.place.iter().all(|alloc| !own(&alloc.job, alloc.job_version)), "it is placed");
+    assert!(plan.deployments.iter().all(|deployment| deployment.job != record.id));
+    assert!(plan.started.iter().all(|(job, version)| !own(job, *version)), "it starts");
+    let job_of = |id| state.alloc(id).map(|alloc| &alloc.job);
+    for update in plan.update.iter().filter(|update| job_of(update.alloc) == Some(&record.id)) {
+        assert!(update.job_version < desired, "it is taken on in place");
+    }
+    for stop in plan.stop.iter().filter(|stop| job_of(stop.alloc) == Some(&record.id)) {
+        let by_choice = stop.description.starts_with("alloc is being updated");
+        assert!(!by_choice, "what runs goes on: {}", stop.description);
     }
 }
 
@@ -116,6 +140,9 @@ pub(crate) fn check_state(state: &State) {
 pub(crate) fn check_settled(state: &State) {
     for record in state.jobs() {
         let Some(job) = record.job().filter(|job| !job.kind.per_node()) else { continue };
+        if !waits(state, record).is_empty() {
+            continue;
+        }
         for group in &job.task_groups {
             let live = state
                 .allocs_of_job(&record.id)

@@ -1,3 +1,4 @@
+use model::Dependency;
 use state::renamed_path;
 
 use super::remove::EMPTY_TREE;
@@ -282,7 +283,11 @@ fn a_file_that_was_read_with_other_values_is_news() {
     let record = record(&[("a", "1", "a")]);
     let head = head(Ancestry::Descendant);
     assert_eq!(kind(&plan(&record, &head, &[("a", parsed("1", "a"))]), "a"), "nothing");
-    let reading = FileReading { inputs: "other".into(), reads: ["lib".to_owned()].into() };
+    let reading = FileReading {
+        inputs: "other".into(),
+        reads: ["lib".to_owned()].into(),
+        ..FileReading::default()
+    };
     let ReadFile::Parsed { blob, jobs, problems, .. } = parsed("1", "a") else { panic!("parsed") };
     let file = ReadFile::Parsed { blob, jobs, problems, reading: reading.clone() };
     let taken = plan(&record, &head, &[("a", file.clone())]);
@@ -334,4 +339,68 @@ fn one_job_that_is_declared_twice_spoils_the_file_but_no_other() {
         (kind(&taken, "a"), kind(&taken, "b"), kind(&taken, "c")),
         ("broken", "nothing", "broken")
     );
+}
+
+fn edge(job: &str, on: &str) -> Dependency {
+    let path = format!("{job}.hcl");
+    Dependency { job: job.into(), on: on.into(), path, line: 2, column: 5, span: None }
+}
+
+fn after(blob: &str, id: &str, on: &[&str]) -> ReadFile {
+    let dependencies = on.iter().map(|on| edge(id, on)).collect();
+    let reading = FileReading { dependencies, ..FileReading::default() };
+    let ReadFile::Parsed { blob, jobs, problems, .. } = parsed(blob, id) else { unreachable!() };
+    ReadFile::Parsed { blob, jobs, problems, reading }
+}
+
+fn problem(taken: &TakeRevision, path: &str) -> String {
+    match taken.files.get(path) {
+        Some(FileOutcome::Broken { problems, .. }) => problems[0].to_string(),
+        other => panic!("{path}: {other:?}"),
+    }
+}
+
+#[test]
+fn files_that_make_a_circle_keep_what_they_said() {
+    let mut record = record(&[("a.hcl", "1", "a"), ("b.hcl", "2", "b")]);
+    record.files.get_mut("a.hcl").expect("is there").dependencies = vec![edge("a", "b")];
+    let head = head(Ancestry::Descendant);
+    let taken =
+        plan(&record, &head, &[("a.hcl", ReadFile::Same), ("b.hcl", after("3", "b", &["a"]))]);
+    assert_eq!((kind(&taken, "a.hcl"), kind(&taken, "b.hcl")), ("nothing", "broken"));
+    assert_eq!(problem(&taken, "b.hcl"), "b.hcl:2:5: job `b` would wait for itself: b -> a -> b");
+    // Both change: both are at fault, and a third one is not held up.
+    let reading = [
+        ("a.hcl", after("3", "a", &["b", "c"])),
+        ("b.hcl", after("3", "b", &["c"])),
+        ("c.hcl", after("3", "c", &["b"])),
+        ("d.hcl", after("3", "d", &["a"])),
+    ];
+    let taken = plan(&record, &head, &reading);
+    let kinds = ["a.hcl", "b.hcl", "c.hcl", "d.hcl"].map(|path| kind(&taken, path));
+    assert_eq!(kinds, ["job", "broken", "broken", "job"]);
+    assert_eq!(taken.readings["d.hcl"].dependencies, [edge("d", "a")]);
+}
+
+#[test]
+fn a_name_that_is_gone_is_told_where_it_stands() {
+    let mut record = record(&[("db.hcl", "1", "db"), ("web.hcl", "2", "web"), ("x", "3", "x")]);
+    record.files.get_mut("web.hcl").expect("is there").dependencies = vec![edge("web", "db")];
+    let head = head(Ancestry::Descendant);
+    let reading = [("web.hcl", ReadFile::Same), ("x", ReadFile::Same)];
+    let taken = plan(&record, &head, &reading);
+    assert_eq!((kind(&taken, "db.hcl"), kind(&taken, "web.hcl")), ("removed", "broken"));
+    assert_eq!(
+        problem(&taken, "web.hcl"),
+        "web.hcl:2:5: job `web` starts after `db`, but no file of this repository declares `db`"
+    );
+    // It is read again with each revision, and nothing is said twice.
+    let mut state = State::default();
+    let mut first = taken.clone();
+    first.expected_head = None;
+    state.apply(1, &state::Command::TakeRevision(Box::new(first)));
+    let mut known = state.repo("r").expect("is known").as_ref().clone();
+    known.files.get_mut("web.hcl").expect("is there").dependencies = vec![edge("web", "db")];
+    let again = plan(&known, &head, &[("web.hcl", after("2", "web", &["db"]))]);
+    assert_eq!(kind(&again, "web.hcl"), "nothing");
 }
