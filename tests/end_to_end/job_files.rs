@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use model::wire::{JobView, RevisionEntry};
-use model::{AllocId, ClientStatus, FileChangeKind, RevisionOutcome};
+use model::{AllocId, FileChangeKind, RevisionOutcome};
 
 use crate::agent::Agent;
 use crate::jobs::sleeper;

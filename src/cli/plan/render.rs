@@ -237,6 +237,7 @@ mod tests {
             reasons: BTreeMap::new(),
             batches: BTreeMap::new(),
             failures: BTreeMap::new(),
+            next_periodic_launch: None,
             waits_for: on
                 .iter()
                 .map(|on| WaitsFor { job_id: (*on).into(), reason: "its deployment failed".into() })

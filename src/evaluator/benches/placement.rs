@@ -17,6 +17,8 @@ mod cluster;
 #[path = "placement/meter.rs"]
 mod meter;
 
+use std::fmt::Write as _;
+
 use model::EvalTrigger;
 
 use cluster::{Ask, Cluster};
@@ -85,7 +87,7 @@ fn grid(short: bool) {
                     let mut cluster = base.clone();
                     cluster.register("job", 1, count, ask);
                     let each = cluster.measure(count);
-                    line += &format!(" {:>11.0}", 1e6 / each);
+                    let _ = write!(line, " {:>11.0}", 1e6 / each);
                 }
                 println!("{line}");
             }
@@ -109,7 +111,7 @@ fn nomad(short: bool) {
                     cluster.register("job", 1, count, Ask::Nomad { spread, racks });
                     let each = cluster.measure(count);
                     let took = format!("{:.3} ({each:.2})", each * f64::from(count) / 1e3);
-                    line += &format!(" {took:>20}");
+                    let _ = write!(line, " {took:>20}");
                 }
                 println!("{line}");
             }

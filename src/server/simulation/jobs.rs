@@ -212,12 +212,7 @@ impl Silent {
 }
 
 fn in_rack(rack: u8) -> Constraint {
-    Constraint {
-        attribute: "${meta.rack}".into(),
-        operator: "=".into(),
-        value: rack.to_string(),
-        ..Constraint::default()
-    }
+    Constraint { attribute: "${meta.rack}".into(), operator: "=".into(), value: rack.to_string() }
 }
 
 /// The mode that a job's file asks for.

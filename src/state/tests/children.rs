@@ -320,7 +320,7 @@ fn a_dispatch_brings_what_the_job_asks_for() {
 #[test]
 fn a_token_finds_its_run_while_that_is_known() {
     let mut world = World::new(parameterized("optional"));
-    let mut again = |world: &mut World| {
+    let again = |world: &mut World| {
         world
             .dispatch(|d| {
                 d.meta = to("x");

@@ -396,7 +396,7 @@ fn a_name_that_is_gone_is_told_where_it_stands() {
     );
     // It is read again with each revision, and nothing is said twice.
     let mut state = State::default();
-    let mut first = taken.clone();
+    let mut first = taken;
     first.expected_head = None;
     state.apply(1, &state::Command::TakeRevision(Box::new(first)));
     let mut known = state.repo("r").expect("is known").as_ref().clone();
