@@ -5,6 +5,7 @@ mod allocations;
 mod client;
 mod deployments;
 mod evaluations;
+mod explain;
 mod gitops;
 mod jobs;
 mod join_tokens;
@@ -109,6 +110,8 @@ pub fn orchestration(app: App) -> Router {
         )
         .route("/v1/gitops/status", get(gitops::status))
         .route("/v1/gitops/revisions", get(gitops::revisions))
+        .route("/v1/gitops/explain/job/{id}", get(explain::job))
+        .route("/v1/gitops/explain/allocation/{id}", get(explain::allocation))
         .route("/v1/gitops/plan", post(gitops::plan))
         .route("/v1/gitops/check", post(gitops::check))
         .route("/v1/gitops/approve", post(gitops::approve))

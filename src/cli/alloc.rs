@@ -14,6 +14,7 @@ use model::wire::{AllocListStub, AllocResourceUsage, AllocationView};
 use model::{ClientStatus, DesiredStatus, TaskRunState};
 
 use crate::connection::Connection;
+use crate::explain;
 use crate::failure::Failure;
 use crate::job_logs;
 use crate::output::{self, BOLD, styled};
@@ -257,14 +258,32 @@ fn describe(
             }),
         );
     }
-    if connection.verbose() && !alloc.metrics.score_meta_data.is_empty() {
-        output::heading("Placement Metrics");
+    if connection.verbose() {
+        placement(connection, alloc);
+    }
+}
+
+/// What the scheduler saw when it chose the node.
+fn placement(connection: &Connection, alloc: &AllocationView) {
+    let metrics = &alloc.metrics;
+    if metrics.nodes_evaluated == 0 && metrics.score_meta_data.is_empty() {
+        return;
+    }
+    output::heading("Placement Metrics");
+    anstream::println!("{} looked at", explain::nodes(metrics.nodes_evaluated));
+    let (filtered, exhausted) = (&metrics.constraint_filtered, &metrics.dimension_exhausted);
+    for line in explain::refusals(filtered, exhausted) {
+        anstream::println!("  {line}");
+    }
+    if !metrics.score_meta_data.is_empty() {
         output::table(
             &["Node", "Score", "Parts"],
-            alloc.metrics.score_meta_data.iter().map(|score| {
-                let parts: Vec<_> =
-                    score.parts.iter().map(|(name, part)| format!("{name} {part:.3}")).collect();
-                vec![connection.id(score.node), format!("{:.3}", score.total), parts.join(", ")]
+            metrics.score_meta_data.iter().map(|score| {
+                vec![
+                    connection.id(score.node),
+                    format!("{:.3}", score.total),
+                    explain::parts(score),
+                ]
             }),
         );
     }

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use crate::connection::Connection;
 use crate::failure::{Failure, print_error};
 use crate::{
-    alloc, deployment, fmt, hold, init, job, node, operator, plan, revision_log, server, service,
-    status, tls, token, validate,
+    alloc, deployment, explain, fmt, hold, init, job, node, operator, plan, revision_log, server,
+    service, status, tls, token, validate,
 };
 
 /// Everything but `herder agent`.
@@ -24,6 +24,8 @@ pub enum Command {
     Plan(plan::PlanArguments),
     /// Show repositories, jobs and what is wrong
     Status(status::StatusArguments),
+    /// Say why something runs where it does, what it waits for, and why not elsewhere
+    Explain(explain::ExplainArguments),
     /// Look at jobs
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -88,6 +90,7 @@ pub fn run(command: Command, program: &mut clap::Command, offline: &operator::Of
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Job(command) => job::run(&command),
         Command::Alloc(command) => alloc::run(&command),
         Command::Deployment(command) => deployment::run(&command),

@@ -9,6 +9,7 @@ mod command;
 mod connection;
 mod convert;
 mod deployment;
+mod explain;
 mod failure;
 mod fmt;
 mod hold;

@@ -46,14 +46,26 @@ pub(crate) fn heading(text: &str) {
 /// Prints columns with two spaces between them. On a terminal, cells are shortened until a row fits its width, the
 /// widest column first; elsewhere they are whole.
 pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-    let header = header.iter().map(|cell| styled(BOLD, cell)).collect();
-    let mut rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
-    let terminal = Term::stdout();
-    let limit =
-        if terminal.is_term() { usize::from(terminal.size().1).max(40) } else { usize::MAX };
-    for line in fitted(&mut rows, limit) {
+    for line in table_lines(header, rows, width().unwrap_or(usize::MAX)) {
         anstream::println!("{line}");
     }
+}
+
+/// Columns of the terminal; `None` where the output is none.
+pub(crate) fn width() -> Option<usize> {
+    let terminal = Term::stdout();
+    terminal.is_term().then(|| usize::from(terminal.size().1).max(40))
+}
+
+/// The lines of a table that is at most `limit` wide.
+pub(crate) fn table_lines(
+    header: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+    limit: usize,
+) -> Vec<String> {
+    let header = header.iter().map(|cell| styled(BOLD, cell)).collect();
+    let mut rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
+    fitted(&mut rows, limit)
 }
 
 fn fitted(rows: &mut [Vec<String>], limit: usize) -> Vec<String> {

@@ -1,9 +1,9 @@
 //! Reads.
 
 use model::wire::{
-    AgentHealth, AgentMembers, AgentSelf, AllocListStub, AllocationView, DeploymentView,
-    EvaluationView, GitopsStatus, JobListStub, JobSummary, JobVersions, JobView, NodeListStub,
-    NodeView, RevisionEntry, ServiceInstance, ServiceList,
+    AgentHealth, AgentMembers, AgentSelf, AllocListStub, AllocationExplained, AllocationView,
+    DeploymentView, EvaluationView, GitopsStatus, JobExplanation, JobListStub, JobSummary,
+    JobVersions, JobView, NodeListStub, NodeView, RevisionEntry, ServiceInstance, ServiceList,
 };
 use model::{AllocId, DeploymentId, EvalId, NodeId};
 use serde::de::DeserializeOwned;
@@ -176,6 +176,18 @@ impl Client {
         query.extend(repo.map(|repo| ("repo", repo)));
         query.extend(limit.as_deref().map(|limit| ("limit", limit)));
         self.get("/gitops/revisions", &query)
+    }
+
+    /// Why a job runs as it does, what it waits for, and what each node would say to one more; all groups unless one is
+    /// named.
+    pub fn explain_job(&self, job: &str, group: Option<&str>) -> Read<JobExplanation> {
+        let query: Vec<_> = group.map(|group| ("group", group)).into_iter().collect();
+        self.get(&format!("/gitops/explain/job/{}", escape(job)), &query)
+    }
+
+    /// Why an allocation is where it is, and whether it would be put there once more.
+    pub fn explain_allocation(&self, id: AllocId) -> Read<AllocationExplained> {
+        self.get(&format!("/gitops/explain/allocation/{id}"), &[])
     }
 
     fn list<T: DeserializeOwned>(&self, path: &str, listing: &Listing) -> Read<Vec<T>> {

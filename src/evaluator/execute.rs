@@ -516,14 +516,14 @@ fn avoided(want: &Want<'_>) -> Vec<NodeId> {
 
 /// What ties a replacement to the node of what it replaces.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Bond {
+pub(crate) enum Bond {
     /// A sticky volume: it goes nowhere else.
     Volume,
     /// A sticky disk: it had better go there.
     Disk,
 }
 
-fn bond(group: &model::Group) -> Option<Bond> {
+pub(crate) fn bond(group: &model::Group) -> Option<Bond> {
     if crate::volumes::of_host(group).any(|volume| volume.sticky) {
         return Some(Bond::Volume);
     }

@@ -7,6 +7,9 @@
 //! 2. `reconcile`: which allocations must go, come or change, and how many the gate lets through now;
 //! 3. `place`: on which node each new allocation runs, and why there.
 //!
+//! [`explain`] says why things are as they are, by the same functions: what each node would say to one more, what is
+//! waited for, and whether an allocation would be put where it is once more.
+//!
 //! What never belongs here: clocks, randomness, sockets, disks, and iteration over anything without an order. Equal
 //! inputs give byte-equal plans.
 
@@ -15,6 +18,7 @@ mod compare;
 mod diff;
 mod evaluate;
 mod execute;
+mod explain;
 mod feasible;
 mod node_inputs;
 mod order;
@@ -31,5 +35,6 @@ mod volumes;
 pub use compare::{Change, compare};
 pub use diff::{changes, changes_of_job, diff_jobs};
 pub use evaluate::evaluate;
+pub use explain::{explain, explain_allocation, explain_job};
 pub use order::{Waiting, may_wait, waits};
 pub use preview::{JobPreview, Preview, preview};

@@ -12,6 +12,7 @@ mod ranking;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 use std::cell::RefCell;
 use std::cmp::Ordering;

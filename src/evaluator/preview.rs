@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::wire::{FieldChange, JobDiff};
+use model::wire::{FieldChange, JobDiff, PlannedPlacement};
 use model::{
     DesiredUpdates, Diagnostic, EvalTrigger, FileChangeKind, Job, JobId, PlacementFailure,
     Timestamp,
@@ -12,6 +12,9 @@ use state::{Command, Event, Plan, Rejection, State, TakeRevision};
 use crate::diff::{changes_of_job, diff_jobs};
 use crate::evaluate::{JobReport, Order, evaluate_explained};
 use crate::order::{Waiting, waits};
+
+/// Placements of a group that are shown.
+const PLACEMENTS: usize = 20;
 
 /// What a revision would do.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +48,10 @@ pub struct JobPreview {
     pub failures: BTreeMap<String, PlacementFailure>,
     /// What it waits for before it does any of this.
     pub waits: Vec<Waiting>,
+    /// Where the first pass puts what, by group; at most 20 of each.
+    pub placements: BTreeMap<String, Vec<PlannedPlacement>>,
+    /// Allocations of other jobs that make room for it, by job.
+    pub evicts: BTreeMap<JobId, u32>,
     /// Findings in the file.
     pub warnings: Vec<Diagnostic>,
 }
@@ -97,8 +104,31 @@ pub fn preview(state: &State, revision: &TakeRevision, now: Timestamp) -> Previe
     }
     for shown in &mut jobs {
         shown.waits = waiting.remove(&shown.job).unwrap_or_default();
+        add_decisions(shown, &after, &plan);
     }
     Preview { plan, jobs, rejection: None }
+}
+
+/// What the plan has of a job: where it goes, and who goes for it.
+fn add_decisions(shown: &mut JobPreview, after: &State, plan: &Plan) {
+    for alloc in plan.place.iter().filter(|alloc| alloc.job == shown.job) {
+        let known = shown.placements.entry(alloc.group.to_string()).or_default();
+        if known.len() >= PLACEMENTS {
+            continue;
+        }
+        let explanation = alloc.explanation.as_deref();
+        known.push(PlannedPlacement {
+            name: alloc.name.clone(),
+            node: alloc.node,
+            node_name: alloc.node_name.to_string(),
+            reason: explanation.map(|why| why.reason.to_string()).unwrap_or_default(),
+            score: explanation.and_then(|why| why.scores.first().cloned()),
+        });
+    }
+    let evicted = plan.stop.iter().filter(|stop| stop.evicted_for.as_ref() == Some(&shown.job));
+    for victim in evicted.filter_map(|stop| after.alloc(stop.alloc)) {
+        *shown.evicts.entry(victim.job.clone()).or_default() += 1;
+    }
 }
 
 fn describe(

@@ -10,6 +10,7 @@ mod diff;
 mod document;
 mod drain;
 mod evaluation;
+mod explain;
 mod fleet;
 mod gitops;
 mod job;
@@ -40,11 +41,15 @@ pub use drain::{
     NodeEventView, NodeUpdateResponse,
 };
 pub use evaluation::{EvaluationView, PlanAnnotations};
+pub use explain::{
+    AllocationExplained, AllocationExplanation, ChosenToday, DeploymentBrief, EvaluationBrief,
+    GateView, GroupExplanation, JobExplanation, NodeVerdict, Shortage, Verdict, WaitKind, WaitView,
+};
 pub use fleet::{JoinTokenRequest, JoinTokenStub, NewJoinToken};
 pub use gitops::{
     ApproveRequest, BrokenFile, ChangeResponse, CheckRequest, GitopsError, GitopsStatus,
-    HeldRemoval, JobOutcome, PlanRequest, PlanResponse, PlannedJob, RepoView, RevisionEntry,
-    WaitsFor,
+    HeldRemoval, JobOutcome, PlanRequest, PlanResponse, PlannedJob, PlannedPlacement, RepoView,
+    RevisionEntry, WaitsFor,
 };
 pub use job::{
     GroupSummary, JobDispatchRequest, JobDispatchResponse, JobListStub, JobSummary, JobVersions,

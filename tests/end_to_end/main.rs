@@ -13,6 +13,7 @@ mod corpus;
 mod deletion;
 mod docker;
 mod exec;
+mod explain;
 mod full_disk;
 mod hardware;
 mod job_commands;

@@ -273,6 +273,8 @@ fn plan_response(outcome: PlanOutcome) -> Result<PlanResponse, Refusal> {
                 .into_iter()
                 .map(|waiting| WaitsFor { job_id: waiting.on, reason: waiting.why })
                 .collect(),
+            placements: job.placements,
+            evicts: job.evicts,
             job_id: job.job,
         })
         .collect();

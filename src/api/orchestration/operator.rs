@@ -205,7 +205,7 @@ fn file(
 }
 
 /// The date on the file. No decision depends on it.
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = since.map(|since| since.as_nanos()).unwrap_or_default();
     Timestamp(i64::try_from(nanos).unwrap_or(i64::MAX))

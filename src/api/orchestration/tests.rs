@@ -23,6 +23,8 @@ async fn lists_and_objects_have_nomads_shapes() {
         ("service", "/v1/service/web".to_owned()),
         ("gitops_status", "/v1/gitops/status".to_owned()),
         ("revisions", "/v1/gitops/revisions".to_owned()),
+        ("explain_job", "/v1/gitops/explain/job/team%2Fweb".to_owned()),
+        ("explain_allocation", format!("/v1/gitops/explain/allocation/{}", alloc_id())),
         ("self", "/v1/agent/self".to_owned()),
         ("members", "/v1/agent/members".to_owned()),
         ("loops", "/v1/agent/loops".to_owned()),
@@ -69,6 +71,9 @@ async fn clients_read_back_what_is_written() {
     .await;
     same::<wire::GitopsStatus>(&app, "/v1/gitops/status").await;
     same::<Vec<wire::RevisionEntry>>(&app, "/v1/gitops/revisions?limit=1").await;
+    same::<wire::JobExplanation>(&app, "/v1/gitops/explain/job/team%2Fweb?group=app").await;
+    let told = format!("/v1/gitops/explain/allocation/{}", alloc_id());
+    same::<wire::AllocationExplained>(&app, &told).await;
     same::<wire::AgentSelf>(&app, "/v1/agent/self").await;
     same::<wire::AgentHealth>(&app, "/v1/agent/health").await;
     same::<wire::AgentMembers>(&app, "/v1/agent/members").await;
@@ -94,6 +99,12 @@ async fn what_is_not_there_is_said_in_nomads_words() {
         (format!("/v1/node/{nobody}"), "node not found"),
         (format!("/v1/evaluation/{nobody}"), "eval not found"),
         (format!("/v1/deployment/{nobody}"), "deployment not found"),
+        ("/v1/gitops/explain/job/nope".to_owned(), "job not found"),
+        (
+            "/v1/gitops/explain/job/team%2Fweb?group=nope".to_owned(),
+            "job team/web has no group \"nope\"",
+        ),
+        (format!("/v1/gitops/explain/allocation/{nobody}"), "alloc not found"),
         ("/v1/nonsense".to_owned(), "there is no endpoint /v1/nonsense"),
     ] {
         let answer = get(&app, &path).await;

@@ -6,10 +6,13 @@ use model::wire::{AllocMetric, ChangeClass, FieldChange, PlanResponse, PlannedJo
 use model::{DesiredUpdates, FileChangeKind, JobId};
 
 use super::diff::diff_lines;
+use crate::explain;
 use crate::output::{BOLD, GREEN, YELLOW, styled};
 
 /// Changes that are explained unless all are asked for.
 const MOST_CHANGES: usize = 10;
+/// Placements of a group that the agent tells one by one.
+const MOST_PLACEMENTS: usize = 20;
 
 /// Prints a whole plan. `texts` are the files that were sent, to show the lines that findings point at.
 pub(crate) fn print(plan: &PlanResponse, texts: &BTreeMap<String, String>, verbose: bool) {
@@ -144,10 +147,38 @@ fn job_lines(job: &PlannedJob, verbose: bool) -> Vec<String> {
             lines.push(format!("- {group}: {reason}"));
         }
     }
+    for (other, count) in &job.evicts {
+        let plural = if *count == 1 { "" } else { "s" };
+        lines.push(styled(YELLOW, format!("- evicts {count} allocation{plural} of job {other}")));
+    }
+    if verbose {
+        lines.extend(placement_lines(job));
+    }
     for (group, batches) in &job.batches {
         if batches.len() > 1 {
             let sizes: Vec<_> = batches.iter().map(ToString::to_string).collect();
             lines.push(format!("- {group}: {} batches: {}", batches.len(), sizes.join(", then ")));
+        }
+    }
+    lines
+}
+
+/// Where the first pass puts what, and what made the node the best.
+fn placement_lines(job: &PlannedJob) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (group, placements) in &job.placements {
+        for placed in placements {
+            let why = placed.score.as_ref().map_or_else(String::new, |score| {
+                format!(": score {:.3} ({})", score.total, explain::parts(score))
+            });
+            lines.push(format!("- {} goes to node {}{why}", placed.name, placed.node_name));
+        }
+        let all = job.updates.get(group).map_or(0, |updates| {
+            updates.place + updates.canary + updates.migrate + updates.destructive_update
+        });
+        let more = (all as usize).saturating_sub(placements.len());
+        if placements.len() >= MOST_PLACEMENTS && more > 0 {
+            lines.push(format!("- {group}: … and {more} more"));
         }
     }
     lines
@@ -215,6 +246,8 @@ mod tests {
             failures: BTreeMap::new(),
             next_periodic_launch: None,
             waits_for: Vec::new(),
+            placements: BTreeMap::new(),
+            evicts: BTreeMap::new(),
         };
         let updates = |updates| BTreeMap::from([("g".to_owned(), updates)]);
         let mut same = job(FileChangeKind::Unchanged);
@@ -238,6 +271,8 @@ mod tests {
             batches: BTreeMap::new(),
             failures: BTreeMap::new(),
             next_periodic_launch: None,
+            placements: BTreeMap::new(),
+            evicts: BTreeMap::new(),
             waits_for: on
                 .iter()
                 .map(|on| WaitsFor { job_id: (*on).into(), reason: "its deployment failed".into() })
@@ -248,6 +283,55 @@ mod tests {
         assert_eq!(order_line(&jobs[..1]), None);
         let lines = job_lines(&jobs[2], false).join("\n");
         assert!(lines.contains("- waits for web: its deployment failed"), "{lines}");
+    }
+
+    #[test]
+    fn where_it_goes_and_who_goes_for_it_is_said() {
+        use model::wire::PlannedPlacement;
+        use model::{NodeScore, ScorePart};
+
+        let placed = PlannedPlacement {
+            name: "web.g[0]".to_owned(),
+            node_name: "n1".to_owned(),
+            score: Some(NodeScore {
+                total: 0.5,
+                parts: [(ScorePart::Binpack, 0.8), (ScorePart::JobAntiAffinity, 0.2)]
+                    .into_iter()
+                    .collect(),
+                ..NodeScore::default()
+            }),
+            ..PlannedPlacement::default()
+        };
+        let job = PlannedJob {
+            job_id: "web".into(),
+            path: String::new(),
+            change: Some(FileChangeKind::Added),
+            diff: None,
+            changes: Vec::new(),
+            updates: BTreeMap::from([(
+                "g".to_owned(),
+                DesiredUpdates { place: 23, ..DesiredUpdates::default() },
+            )]),
+            reasons: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            next_periodic_launch: None,
+            waits_for: Vec::new(),
+            placements: BTreeMap::from([("g".to_owned(), vec![placed; MOST_PLACEMENTS])]),
+            evicts: BTreeMap::from([("low".into(), 2), ("lower".into(), 1)]),
+        };
+        let shown = |verbose| -> Vec<String> {
+            let lines = job_lines(&job, verbose).into_iter();
+            let plain = lines.map(|line| console::strip_ansi_codes(&line).into_owned());
+            plain.skip_while(|line| !line.starts_with("- evicts")).collect()
+        };
+        let evicts = ["- evicts 2 allocations of job low", "- evicts 1 allocation of job lower"];
+        assert_eq!(shown(false), evicts);
+        let first =
+            "- web.g[0] goes to node n1: score 0.500 (binpack 0.800, job-anti-affinity 0.200)";
+        let all = shown(true);
+        assert_eq!((all.len(), all[2].as_str()), (2 + MOST_PLACEMENTS + 1, first));
+        assert_eq!(all.last().map(String::as_str), Some("- g: … and 3 more"));
     }
 
     #[test]

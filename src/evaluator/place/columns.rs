@@ -61,6 +61,16 @@ pub(crate) struct Columns {
     pub(super) touched: Vec<u32>,
 }
 
+/// A node as it was before an allocation was lifted off it.
+pub(super) struct Lifted {
+    cpu: Amount,
+    memory: Amount,
+    disk: Amount,
+    dynamic_ports: u32,
+    load: Arc<NodeLoad>,
+    writers: Option<Writers>,
+}
+
 /// What is used of something, and all there is.
 #[derive(Clone, Copy, Default)]
 struct Amount {
@@ -169,6 +179,61 @@ impl Columns {
         }
         if let Some(load) = self.loads.get_mut(at) {
             Arc::make_mut(load).hold(held);
+        }
+        self.touch(at);
+    }
+
+    /// Takes an allocation off a node, to see it without; what comes back makes it as it was.
+    pub(super) fn lift(
+        &mut self,
+        at: usize,
+        held: &AllocResources,
+        written: Option<(&Group, u32)>,
+    ) -> Option<Lifted> {
+        let lifted = Lifted {
+            cpu: self.cpu.get(at).copied()?,
+            memory: self.memory.get(at).copied()?,
+            disk: self.disk.get(at).copied()?,
+            dynamic_ports: self.dynamic_ports.get(at).copied()?,
+            load: Arc::clone(self.loads.get(at)?),
+            writers: self.writers.get(at).cloned(),
+        };
+        let mut load = NodeLoad::clone(&lifted.load);
+        load.release(held);
+        let mut writers = lifted.writers.clone();
+        if let (Some(writers), Some((group, index))) = (&mut writers, written) {
+            writers.leave(group, index);
+        }
+        let node = self.nodes.get(at)?;
+        let without = Lifted {
+            cpu: Amount { used: load.cpu, ..lifted.cpu },
+            memory: Amount { used: load.memory_mb, ..lifted.memory },
+            disk: Amount { used: load.disk_mb, ..lifted.disk },
+            dynamic_ports: Ports { node, load: &load }.surely_left(),
+            load: Arc::new(load),
+            writers,
+        };
+        self.set_down(at, without);
+        Some(lifted)
+    }
+
+    /// Makes a node as it was before [`Columns::lift`].
+    pub(super) fn set_down(&mut self, at: usize, was: Lifted) {
+        let amounts =
+            [(&mut self.cpu, was.cpu), (&mut self.memory, was.memory), (&mut self.disk, was.disk)];
+        for (column, amount) in amounts {
+            if let Some(cell) = column.get_mut(at) {
+                *cell = amount;
+            }
+        }
+        if let Some(left) = self.dynamic_ports.get_mut(at) {
+            *left = was.dynamic_ports;
+        }
+        if let Some(load) = self.loads.get_mut(at) {
+            *load = was.load;
+        }
+        if let (Some(cell), Some(writers)) = (self.writers.get_mut(at), was.writers) {
+            *cell = writers;
         }
         self.touch(at);
     }

@@ -7,7 +7,7 @@ use super::{Gate, GroupWork, Scene};
 
 impl Scene<'_> {
     /// Whether the allocation is one of the deployment's that it was placed by or took over.
-    pub(super) fn in_deployment(&self, alloc: &Allocation) -> bool {
+    pub(crate) fn in_deployment(&self, alloc: &Allocation) -> bool {
         self.deployment.is_some_and(|deployment| alloc.deployment == Some(deployment.id))
     }
 
@@ -48,7 +48,7 @@ impl Scene<'_> {
     }
 
     /// Whether it failed, or stopped by itself where it should run for ever.
-    pub(super) fn has_failed(&self, alloc: &Allocation) -> bool {
+    pub(crate) fn has_failed(&self, alloc: &Allocation) -> bool {
         match alloc.client {
             ClientStatus::Failed => true,
             ClientStatus::Complete => !self.version.job.kind.runs_to_completion(),

@@ -7,6 +7,8 @@ mod canary;
 mod causes;
 #[path = "simulation/cluster.rs"]
 mod cluster;
+#[path = "simulation/explain.rs"]
+mod explain;
 #[path = "simulation/fleet.rs"]
 mod fleet;
 #[path = "simulation/keeping.rs"]

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::diff::{FieldChange, JobDiff};
 use crate::{
-    CommitId, DesiredUpdates, Diagnostic, FileChangeKind, JobId, PlacementFailure, Revision,
-    RevisionOutcome, Timestamp,
+    CommitId, DesiredUpdates, Diagnostic, FileChangeKind, JobId, NodeId, NodeScore,
+    PlacementFailure, Revision, RevisionOutcome, Timestamp,
 };
 
 /// `/v1/gitops/status`.
@@ -195,6 +195,12 @@ pub struct PlannedJob {
     /// When it starts next, for a periodic job.
     #[serde(default)]
     pub next_periodic_launch: Option<Timestamp>,
+    /// Where the first pass puts what, by group; at most 20 of each. `Updates` counts all of them.
+    #[serde(default)]
+    pub placements: BTreeMap<String, Vec<PlannedPlacement>>,
+    /// Allocations of other jobs that make room for it, by job.
+    #[serde(default)]
+    pub evicts: BTreeMap<JobId, u32>,
     /// The jobs that it waits for before it does any of this, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<WaitsFor>,
@@ -209,6 +215,23 @@ pub struct WaitsFor {
     pub job_id: JobId,
     /// What is not settled about it, in words.
     pub reason: String,
+}
+
+/// Where an allocation would be put, and why there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PlannedPlacement {
+    /// `<job>.<group>[<index>]`.
+    pub name: String,
+    /// The node.
+    #[serde(rename = "NodeID")]
+    pub node: NodeId,
+    /// Its name.
+    pub node_name: String,
+    /// Why the allocation is needed, in words.
+    pub reason: String,
+    /// The node's score.
+    pub score: Option<NodeScore>,
 }
 
 /// The body of `POST /v1/gitops/check`.

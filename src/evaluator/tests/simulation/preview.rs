@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use evaluator::{evaluate, preview};
 use model::wire::DiffType;
-use model::{EvalTrigger, FileChangeKind, JobId};
+use model::{EvalTrigger, FileChangeKind, JobId, JobType};
 use state::{Command, FileOutcome, Rejection};
 
 use crate::cluster::{Cluster, Mode, with};
-use crate::samples::service;
+use crate::samples::{of_kind, service};
 
 #[test]
 fn a_plan_that_was_shown_is_the_plan_that_runs() {
@@ -85,4 +85,37 @@ fn counts_and_tasks_say_what_they_force() {
     assert_eq!(count.annotations, ["forces create"]);
     assert_eq!(group.tasks[0].annotations, ["forces in-place update"]);
     assert_eq!((group.updates["create"], group.updates["in-place update"]), (1, 2));
+}
+
+#[test]
+fn a_plan_says_where_it_goes_and_who_goes_for_it() {
+    let mut cluster = Cluster::new(2);
+    let mut low = service("low", 8);
+    low.priority = 20;
+    low.task_groups[0].tasks[0].resources.cpu = 1000;
+    cluster.commit(&low);
+    cluster.run(15);
+    let mut agent = of_kind("agent", JobType::System, 1);
+    agent.priority = 80;
+    agent.task_groups[0].tasks[0].resources.cpu = 900;
+    let mut many = service("many", 25);
+    many.task_groups[0].tasks[0].resources.cpu = 1;
+    let revision = cluster.revision([Cluster::file(&agent), Cluster::file(&many)].into());
+    let shown = preview(&cluster.state, &revision, cluster.now);
+    let job = |name: &str| shown.jobs.iter().find(|job| job.job.as_str() == name).expect("shown");
+    assert_eq!(job("agent").evicts, BTreeMap::from([(JobId::from("low"), 2)]));
+    assert_eq!(job("agent").updates["web"].preemptions, 2);
+    assert!(job("many").evicts.is_empty());
+
+    let mut small = low.clone();
+    small.task_groups[0].count = 1;
+    cluster.commit(&small);
+    cluster.run(5);
+    let revision = cluster.revision([Cluster::file(&many)].into());
+    let shown = preview(&cluster.state, &revision, cluster.now);
+    let placements = &shown.jobs[0].placements["web"];
+    assert_eq!((placements.len(), shown.jobs[0].updates["web"].place), (20, 25));
+    let first = &shown.plan.place[0];
+    assert_eq!((&placements[0].name, placements[0].node), (&first.name, first.node));
+    assert!(placements[0].score.is_some() && placements[0].reason == "new");
 }
