@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    Allocation, Deployment, DeploymentGroup, DeploymentId, DeploymentStatus, EvalId, EvalStatus,
-    EvalTrigger, Evaluation, JobId, JobVersion, PlacementFailure, Timestamp, seeded_uuid,
+    Allocation, Deployment, DeploymentGroup, DeploymentId, DeploymentStatus, DesiredStatus, EvalId,
+    EvalStatus, EvalTrigger, Evaluation, JobId, JobVersion, PlacementFailure, Timestamp, seeded_uuid,
 };
 use state::{Command, DeploymentChange, JobRecord, Plan, State};
 
@@ -123,8 +123,12 @@ fn evaluate_job(
         return JobReport::new();
     }
     let mut presence = Presence::default();
-    for alloc in state.allocs_of_job(&record.id).filter(|alloc| !alloc.terminal()) {
-        presence.enter(alloc.node, &alloc.group);
+    for alloc in state.allocs_of_job(&record.id).filter(|alloc| !alloc.client.is_terminal()) {
+        match alloc.desired {
+            DesiredStatus::Run => presence.enter(alloc.node, &alloc.group),
+            DesiredStatus::Evict => presence.close(alloc.node),
+            DesiredStatus::Stop => {}
+        }
     }
     let saved = (version.job.all_at_once && !record.stopped).then(|| fleet.saved());
     let mut pass = Pass {
