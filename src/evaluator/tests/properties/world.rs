@@ -378,7 +378,8 @@ impl Now {
     /// One of the job's first group. It is a canary only where one is still wanted.
     fn found(&self, found: &Found, id: &JobId) -> Option<Allocation> {
         let record = self.state.job(id)?;
-        let version = record.versions.iter().rev().nth(found.behind).or(record.versions.first())?;
+        let version =
+            record.versions.iter().rev().nth(found.behind).or_else(|| record.versions.first())?;
         let group = version.job.task_groups.first()?;
         let deployment = self
             .state
