@@ -1,7 +1,7 @@
 //! The documentation says what the code does: every code of a finding has its section and every example there causes it,
 //! every job in the documentation is valid, and every setting of the agent is described.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -371,4 +371,45 @@ fn the_scan_for_codes_sees_what_counts() {
     ";
     codes_in(source, &mut found);
     assert_eq!(found, BTreeSet::from(["syntax".to_owned(), "wrong-type".to_owned()]));
+}
+
+/// The tests that a cell names, as `crate:test`.
+fn tests_in(cell: &str) -> impl Iterator<Item = (&str, &str)> {
+    cell.split('`').skip(1).step_by(2).filter_map(|name| name.split_once(':'))
+}
+
+#[test]
+fn every_row_of_nomads_semantics_has_its_test_or_says_so() {
+    let document = read("docs/nomad-semantics.md");
+    let mut sources: BTreeMap<&str, String> = BTreeMap::new();
+    let (mut rows, mut missing) = (0, Vec::new());
+    for line in document.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert_eq!(cells.len(), 3, "a row has Nomad, Herder and tests: {line}");
+        let Some(cell) = cells.last().filter(|cell| !matches!(**cell, "test" | "no test")) else {
+            continue;
+        };
+        rows += 1;
+        assert!(tests_in(cell).next().is_some(), "neither a test nor `no test`: {line}");
+        for (room, test) in tests_in(cell) {
+            let source = sources.entry(room).or_insert_with(|| {
+                let of_room = root().join("src").join(room);
+                let folder =
+                    if of_room.is_dir() { of_room } else { root().join("tests").join(room) };
+                let mut files = Vec::new();
+                files_beneath(&folder, &mut files);
+                files.retain(|path| path.extension().is_some_and(|kind| kind == "rs"));
+                let text = |path| fs::read_to_string(path).expect("a source");
+                files.into_iter().map(text).collect()
+            });
+            if !source.contains(&format!("fn {test}(")) {
+                missing.push(format!("{room}:{test}"));
+            }
+        }
+    }
+    assert!(rows > 100, "the scan finds {rows} rows only");
+    assert!(
+        missing.is_empty(),
+        "docs/nomad-semantics.md names tests that are not there: {missing:?}"
+    );
 }

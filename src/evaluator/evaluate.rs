@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    Allocation, Deployment, DeploymentGroup, DeploymentId, DeploymentStatus, EvalId, EvalStatus,
-    EvalTrigger, Evaluation, JobId, JobVersion, PlacementFailure, Timestamp, seeded_uuid,
+    Allocation, Deployment, DeploymentGroup, DeploymentId, DeploymentStatus, DesiredStatus, EvalId,
+    EvalStatus, EvalTrigger, Evaluation, JobId, JobVersion, PlacementFailure, Timestamp,
+    seeded_uuid,
 };
 use state::{Command, DeploymentChange, JobRecord, Plan, State};
 
@@ -123,8 +124,12 @@ fn evaluate_job(
         return JobReport::new();
     }
     let mut presence = Presence::default();
-    for alloc in state.allocs_of_job(&record.id).filter(|alloc| !alloc.terminal()) {
-        presence.enter(alloc.node, &alloc.group);
+    for alloc in state.allocs_of_job(&record.id).filter(|alloc| !alloc.client.is_terminal()) {
+        match alloc.desired {
+            DesiredStatus::Run => presence.enter(alloc.node, &alloc.group),
+            DesiredStatus::Evict => presence.close(alloc.node),
+            DesiredStatus::Stop => {}
+        }
     }
     let saved = (version.job.all_at_once && !record.stopped).then(|| fleet.saved());
     let mut pass = Pass {
@@ -352,9 +357,14 @@ impl Entry<'_> {
             .collect();
         let status = if failures.is_empty() { EvalStatus::Complete } else { EvalStatus::Blocked };
         let last = scene.state.evaluations_of_job(&scene.record.id).next();
+        // Who waits for room goes on to do so while it makes some itself: nobody else comes before it meanwhile.
+        let queued = report.values().any(|group| group.waits)
+            && scene.state.waiting_since(&scene.record.id).is_some();
         // A pass that is still blocked, or not any more, is news once.
         let news = match last {
-            Some(last) if status == EvalStatus::Complete => last.status == EvalStatus::Blocked,
+            Some(last) if status == EvalStatus::Complete => {
+                last.status == EvalStatus::Blocked && !queued
+            }
             Some(last) => last.failures != failures || last.job_version != self.desired.version,
             None => status == EvalStatus::Blocked,
         };
@@ -367,8 +377,7 @@ impl Entry<'_> {
         if !self.acted && !news && !waits_anew && (scene.held || !first_look(scene)) {
             return;
         }
-        let blocked = status == EvalStatus::Blocked;
-        let waiting_since = blocked.then(|| {
+        let waiting_since = (status == EvalStatus::Blocked || queued).then(|| {
             scene.state.waiting_since(&scene.record.id).unwrap_or_else(|| scene.state.index())
         });
         plan.evaluations.push(Evaluation {

@@ -43,6 +43,8 @@ pub(crate) struct GroupReport {
     pub(crate) reasons: Vec<String>,
     pub(crate) batches: Vec<u32>,
     pub(crate) failure: Option<PlacementFailure>,
+    /// Whether something waits for what the job itself has told to stop.
+    pub(crate) waits: bool,
     /// Whether nothing is left to do and everything is proven.
     pub(crate) done: bool,
 }
@@ -162,6 +164,7 @@ impl<'a> Pass<'a, '_> {
                 .collect(),
             batches: sizes(ahead),
             failure: tally.failure,
+            waits: tally.waiting > 0,
             done: idle && work.proven && work.kept >= work.desired,
         }
     }

@@ -530,6 +530,9 @@ fn refusal(
         };
         return Err(Refusal::Filtered(reason));
     }
+    if own.is_closed(at) {
+        return Err(Refusal::Filtered("its room is needed by a more important job".to_owned()));
+    }
     if own.is_taken(at) {
         return Err(Refusal::Filtered("distinct_hosts".to_owned()));
     }

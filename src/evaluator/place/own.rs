@@ -3,7 +3,7 @@
 //! Nodes that bear allocations of the group have heaps of their own here: what they are worth to this job is nobody
 //! else's business.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use model::{NodeId, NodeScore};
@@ -19,6 +19,7 @@ use crate::rank::{Part, Standing, anti_affinity};
 #[derive(Clone, Default)]
 pub(crate) struct Presence {
     log: Vec<Move>,
+    closed: Vec<NodeId>,
 }
 
 #[derive(Clone)]
@@ -29,6 +30,11 @@ struct Move {
 }
 
 impl Presence {
+    /// Notes a node on which the job makes room for a more important one: what it places there would be in the way again.
+    pub(crate) fn close(&mut self, node: NodeId) {
+        self.closed.push(node);
+    }
+
     pub(crate) fn enter(&mut self, node: NodeId, group: &Arc<str>) {
         self.log.push(Move { node, group: Arc::clone(group), comes: true });
     }
@@ -88,6 +94,9 @@ pub(super) struct Own {
     of_job: Counts,
     spreads: Vec<Spreading>,
     limits: Vec<Limit>,
+    /// Nodes on which the job makes room for a more important one, and how many of them are known.
+    closed: BTreeSet<u32>,
+    closed_known: usize,
     /// The nodes that bear allocations of the group, by cell.
     heaps: Vec<BinaryHeap<Entry>>,
     /// How much of the presence is known.
@@ -131,6 +140,8 @@ impl Own {
             },
             spreads: spreads.collect(),
             limits: asked.demands.distinct_properties.iter().map(limit).collect(),
+            closed: BTreeSet::new(),
+            closed_known: 0,
             heaps: Vec::new(),
             seen: 0,
             known: columns.touched.len(),
@@ -152,6 +163,10 @@ impl Own {
         presence: &Presence,
         group: &str,
     ) {
+        for node in presence.closed.get(self.closed_known..).unwrap_or_default() {
+            self.closed_known += 1;
+            self.closed.extend(columns.find(*node).map(|at| at as u32));
+        }
         let (mut changed, mut left): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
         while let Some(moved) = presence.log.get(self.seen) {
             self.seen += 1;
@@ -219,8 +234,17 @@ impl Own {
         anti_affinity(self.collisions(at), self.desired)
     }
 
-    /// Whether `distinct_hosts` closes a node.
+    /// Whether the job makes room there for a more important one.
+    pub(super) fn is_closed(&self, at: usize) -> bool {
+        !self.closed.is_empty() && self.closed.contains(&(at as u32))
+    }
+
+    /// Whether a node takes nothing of the job: it makes room there, or `distinct_hosts` closes it.
     pub(super) fn is_taken(&self, at: usize) -> bool {
+        self.is_closed(at) || self.is_occupied(at)
+    }
+
+    fn is_occupied(&self, at: usize) -> bool {
         match self.distinct_hosts {
             None => false,
             Some(Distinct::Job) => self.of_job.any(at),

@@ -27,6 +27,8 @@ mod preview;
 mod property;
 #[path = "simulation/rollout.rs"]
 mod rollout;
+#[path = "simulation/rules.rs"]
+mod rules;
 #[path = "../samples.rs"]
 mod samples;
 #[path = "simulation/scale.rs"]

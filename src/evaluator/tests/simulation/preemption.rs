@@ -53,3 +53,18 @@ fn nobody_gives_way_to_what_is_hardly_more_important_or_may_not_ask() {
         assert_eq!((cluster.serving("low"), cluster.serving("high")), (4, 0), "{kind:?}");
     }
 }
+
+#[test]
+fn who_makes_room_does_not_come_back_to_where_it_is_made() {
+    let mut cluster = Cluster::new(1);
+    // Beside what is evicted there is room for one more of it, but not for what it makes room for.
+    cluster.commit(&big(of_kind("low", JobType::Sysbatch, 1), 1500, 20));
+    cluster.run(5);
+    cluster.commit(&big(of_kind("agent", JobType::System, 1), 2600, 80));
+    cluster.run(10);
+    assert_eq!(cluster.serving("agent"), 1);
+    assert_eq!(cluster.placed_of("low", 0), 1, "it waits until there is room again");
+    cluster.remove("agent");
+    cluster.run(10);
+    assert_eq!(cluster.serving("low"), 1);
+}
