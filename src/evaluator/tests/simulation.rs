@@ -9,6 +9,8 @@ mod causes;
 mod cluster;
 #[path = "simulation/fleet.rs"]
 mod fleet;
+#[path = "simulation/improve.rs"]
+mod improve;
 #[path = "simulation/keeping.rs"]
 mod keeping;
 #[path = "simulation/kinds.rs"]

@@ -85,7 +85,13 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn mark_migrate(&mut self, ids: &[AllocId], at: Timestamp, events: &mut Vec<Event>) {
+    pub(super) fn mark_migrate(
+        &mut self,
+        ids: &[AllocId],
+        at: Timestamp,
+        reason: &str,
+        events: &mut Vec<Event>,
+    ) {
         for id in ids {
             let Some(alloc) = self.allocs.get(id) else { continue };
             // What is over or told to stop leaves anyway.
@@ -94,6 +100,36 @@ impl State {
             }
             let mut alloc = Allocation::clone(alloc);
             alloc.migrate = Some(at);
+            alloc.migrate_reason.push_str(reason);
+            alloc.modified_at = at;
+            self.put_alloc(alloc, true, events);
+        }
+    }
+
+    pub(super) fn unmark_migrate(
+        &mut self,
+        ids: &[AllocId],
+        at: Timestamp,
+        events: &mut Vec<Event>,
+    ) {
+        for id in ids {
+            let Some(alloc) = self.allocs.get(id) else { continue };
+            // One that leaves a node that is emptied does not stay.
+            if alloc.terminal() || alloc.migrate_reason.is_empty() {
+                continue;
+            }
+            let stands_in = |other: &Allocation| {
+                other.id != *id
+                    && other.group == alloc.group
+                    && other.index == alloc.index
+                    && !other.terminal()
+            };
+            if self.allocs_of_job(&alloc.job).any(|other| stands_in(other)) {
+                continue;
+            }
+            let mut alloc = Allocation::clone(alloc);
+            alloc.migrate = None;
+            alloc.migrate_reason.clear();
             alloc.modified_at = at;
             self.put_alloc(alloc, true, events);
         }
