@@ -18,8 +18,10 @@ use crate::place::{Better, Candidates, Fleet, Presence, Request};
 use crate::reconcile::Scene;
 use crate::rollout::current_deployment;
 
-/// What a job's budget is for, and how long an allocation stays at least before a better node counts.
-const HOUR: Duration = Duration::from_secs(3_600);
+/// What a job's budget is for. Allocations that moved have to be known for as long.
+pub const BUDGET_PERIOD: Duration = Duration::from_secs(3_600);
+/// How long an allocation stays at least before a better node counts.
+const SETTLING: Duration = Duration::from_secs(3_600);
 /// How long a move may go without a replacement before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Nodes with allocations of a group that are looked at in one go. Where there are more, the next look goes on.
@@ -219,7 +221,7 @@ impl<'a> Look<'a> {
         let mut nodes: BTreeMap<NodeId, &'a Allocation> = BTreeMap::new();
         for alloc in there {
             let leaves = site.leaving.iter().any(|leaving| leaving.id == alloc.id);
-            if !leaves && self.now.since(alloc.created_at) >= HOUR {
+            if !leaves && self.now.since(alloc.created_at) >= SETTLING {
                 nodes.entry(alloc.node).or_insert(alloc);
             }
         }
@@ -306,7 +308,8 @@ impl<'a> Look<'a> {
 /// How many moves of a job may begin now.
 fn left(state: &State, record: &JobRecord, improve: Improve, now: Timestamp) -> usize {
     let begun = state.allocs_of_job(&record.id).filter(|alloc| {
-        !alloc.migrate_reason.is_empty() && alloc.migrate.is_some_and(|at| now.since(at) < HOUR)
+        !alloc.migrate_reason.is_empty()
+            && alloc.migrate.is_some_and(|at| now.since(at) < BUDGET_PERIOD)
     });
     (improve.per_hour as usize).saturating_sub(begun.count())
 }

@@ -32,6 +32,6 @@ mod volumes;
 pub use compare::{Change, compare};
 pub use diff::{changes, changes_of_job, diff_jobs};
 pub use evaluate::evaluate;
-pub use improve::{Improvement, given_up, improvements, improves};
+pub use improve::{BUDGET_PERIOD, Improvement, given_up, improvements, improves};
 pub use order::{Waiting, may_wait, waits};
 pub use preview::{JobPreview, Preview, preview};

@@ -141,3 +141,51 @@ fn end(node: &mut Node, status: DrainStatus, at: Timestamp) {
     node.draining = false;
     node.last_drain = Some(LastDrain { started_at, updated_at: at, status });
 }
+
+#[cfg(test)]
+mod tests {
+    use model::seeded_uuid;
+
+    use super::*;
+    use crate::{Command, Plan};
+
+    #[test]
+    fn what_was_to_move_for_a_better_node_may_stay_until_it_is_replaced() {
+        let [old, new, drained] =
+            [b"old", b"new", b"off"].map(|seed| AllocId::new(seeded_uuid(&[seed])));
+        let alloc = |id, index| Allocation { id, index, job: "a".into(), ..Allocation::default() };
+        let place = |allocs| {
+            let plan = Plan { place: allocs, ..Plan::default() };
+            Command::ApplyPlan(Box::new(plan))
+        };
+        let at = Timestamp::from_secs(1);
+        let mark = |id, reason: &str| {
+            let reason = reason.to_owned();
+            Command::MarkMigrate { allocs: vec![id], at, reason }
+        };
+        let unmark = Command::UnmarkMigrate { allocs: vec![old, drained], at };
+        let mut state = State::default();
+        let mut index = 0;
+        let mut apply = |state: &mut State, command: &Command| {
+            index += 1;
+            assert_eq!(state.apply(index, command).rejection, None);
+        };
+        let marks = |state: &State, id| {
+            let alloc = state.alloc(id).expect("is known");
+            (alloc.migrate.is_some(), alloc.migrate_reason.clone())
+        };
+        apply(&mut state, &place(vec![alloc(old, 0), alloc(drained, 1)]));
+        apply(&mut state, &mark(old, "a better node"));
+        apply(&mut state, &mark(drained, ""));
+        apply(&mut state, &unmark);
+        assert_eq!(marks(&state, old), (false, String::new()));
+        assert_eq!(marks(&state, drained), (true, String::new()), "its node is emptied");
+        apply(&mut state, &mark(old, "a better node"));
+        apply(&mut state, &mark(old, "another"));
+        let basis = state.index();
+        let plan = Plan { basis, place: vec![alloc(new, 0)], ..Plan::default() };
+        apply(&mut state, &Command::ApplyPlan(Box::new(plan)));
+        apply(&mut state, &unmark);
+        assert_eq!(marks(&state, old), (true, "a better node".to_owned()), "it is replaced");
+    }
+}
