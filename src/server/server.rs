@@ -374,15 +374,7 @@ impl Server {
         let preview = evaluator::preview(&state, &taken, self.now());
         let mut notes = taken.notes;
         notes.extend(crate::improve::notes(&preview.moves));
-        Ok(PlanOutcome {
-            repo: name.to_owned(),
-            commit,
-            preview,
-            paths,
-            launches,
-            problems,
-            notes,
-        })
+        Ok(PlanOutcome { repo: name.to_owned(), commit, preview, paths, launches, problems, notes })
     }
 
     fn polled_head(&self, name: &str, repo: &Followed) -> Result<CommitId, ServerError> {
