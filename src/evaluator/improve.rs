@@ -143,8 +143,10 @@ impl<'a> Look<'a> {
             record,
             version,
             deployment: current_deployment(self.state, record),
+            held: false,
             now: self.now,
             compared: RefCell::default(),
+            references: RefCell::default(),
         };
         if budget == 0 || (all_is_well && !is_well(&scene, &allocs)) {
             return;
