@@ -5,6 +5,8 @@
 //! itself holds the room or the fixed port, it is stopped alone, within the same limits, and its successor is placed
 //! once it is over: a node never holds both.
 
+mod target;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +19,9 @@ use state::{Disconnected, InPlaceUpdate, StopAlloc};
 
 use crate::batches::{Ahead, sizes};
 use crate::place::{Candidates, Claim, Eviction, Fleet, Presence, Request, Spot, alloc_id};
+use crate::reconcile::moving::moved;
 use crate::reconcile::{Gate, GroupWork, Replaced, Scene, Stop, Want, reschedule};
+use target::Target;
 
 /// Why something stops that an update takes the place of.
 const BEING_UPDATED: &str = "alloc is being updated";
@@ -72,6 +76,8 @@ struct Tally {
     waiting: u32,
     /// Gaps without room that an update of ours has made.
     owed: u32,
+    /// What was to move for a better node, and stays: there is none any more.
+    stays: u32,
 }
 
 impl Tally {
@@ -141,7 +147,7 @@ impl<'a> Pass<'a, '_> {
 
         let idle = work.stops.is_empty()
             && work.in_place.is_empty()
-            && work.wants.is_empty()
+            && work.wants.len() == tally.stays as usize
             && work.destructive.is_empty();
         let ahead = Ahead {
             fresh: tally.updates.place,
@@ -182,11 +188,20 @@ impl<'a> Pass<'a, '_> {
                 tally.waiting += u32::from(want.rescheduled.is_none() && !want.canary);
                 continue;
             }
-            let anywhere = want.only.is_none() && !self.is_bound(work, want);
+            let only = match self.target(work, want) {
+                Target::Stay => {
+                    tally.stays += 1;
+                    tally.updates.ignore += 1;
+                    continue;
+                }
+                Target::Node(node) => Some(node),
+                Target::Any => want.only,
+            };
+            let anywhere = only.is_none() && !self.is_bound(work, want);
             let spot = if anywhere && full == Some(want.version.version) {
                 Err(PlacementFailure { unplaced: 1, ..PlacementFailure::default() })
             } else {
-                self.find(work, want)
+                self.find(work, want, only)
             };
             if spot.is_err() {
                 self.evict(work, want, &mut tally.updates, &mut tally.reasons);
@@ -270,7 +285,7 @@ impl<'a> Pass<'a, '_> {
             };
             self.leave(alloc);
             let alone = work.group.is_some_and(model::Group::is_alone);
-            match self.find(work, &want) {
+            match self.find(work, &want, want.only) {
                 Ok(_) if alone && !alloc.client.is_terminal() => {
                     self.stop(alloc, &format!("{BEING_UPDATED}: {reason}"), None);
                 }
@@ -291,7 +306,12 @@ impl<'a> Pass<'a, '_> {
         }
     }
 
-    fn find(&mut self, work: &GroupWork<'a>, want: &Want<'a>) -> Result<Spot, PlacementFailure> {
+    fn find(
+        &mut self,
+        work: &GroupWork<'a>,
+        want: &Want<'a>,
+        only: Option<NodeId>,
+    ) -> Result<Spot, PlacementFailure> {
         let candidates = self.candidates(want.version, &work.name);
         let Some(group) = want.version.job.group(&work.name) else {
             return Err(PlacementFailure { unplaced: 1, ..PlacementFailure::default() });
@@ -303,9 +323,9 @@ impl<'a> Pass<'a, '_> {
             group_name: &work.name,
             desired: work.desired,
             avoid: &avoid,
-            only: want.only,
+            only,
         };
-        if let (Some((previous, _)), None) = (want.previous, want.only)
+        if let (Some((previous, _)), None) = (want.previous, only)
             && let Some(bond) = bond(group)
         {
             request.only = Some(previous.node);
@@ -434,15 +454,15 @@ impl<'a> Pass<'a, '_> {
             }
             if stop {
                 let description = if want.rescheduled.is_some() && want.moves {
-                    "alloc was not healthy in time for what it was to take the place of"
+                    "alloc was not healthy in time for what it was to take the place of".into()
                 } else if want.rescheduled.is_some() {
-                    "alloc was rescheduled because it failed"
+                    "alloc was rescheduled because it failed".into()
                 } else if want.moves {
-                    "alloc was moved to another node"
+                    moved(previous)
                 } else {
-                    "alloc is being updated due to job update"
+                    "alloc is being updated due to job update".into()
                 };
-                let at = self.stop(previous, description, None);
+                let at = self.stop(previous, &description, None);
                 if let Some(stop) = self.out.stop.get_mut(at) {
                     stop.next = Some(id);
                 }

@@ -5,6 +5,7 @@
 //! is over, even when it is told to stop, so that a node is never over-committed while something is still ending.
 
 mod asked;
+mod better;
 mod columns;
 mod evict;
 mod own;
@@ -30,6 +31,7 @@ use crate::ports::Ports;
 use crate::rank::{Standing, mix, tie_break};
 use crate::volumes::{of_host, offered};
 use asked::Asked;
+pub(crate) use better::Better;
 use columns::{Columns, choose_cores, fits_load};
 pub(crate) use evict::{Claim, Eviction};
 use own::Own;

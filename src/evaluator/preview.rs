@@ -11,6 +11,7 @@ use state::{Command, Event, Plan, Rejection, State, TakeRevision};
 
 use crate::diff::{changes_of_job, diff_jobs};
 use crate::evaluate::{JobReport, Order, evaluate_explained};
+use crate::improve::{Improvement, foreseen, improves};
 use crate::order::{Waiting, waits};
 
 /// Placements of a group that are shown.
@@ -23,6 +24,8 @@ pub struct Preview {
     pub plan: Plan,
     /// Each job that it touches, in the order of their files; then those that are stopped without a file saying so.
     pub jobs: Vec<JobPreview>,
+    /// What would be moved to better nodes after it, of all jobs that ask for it, once all of it is well.
+    pub moves: Vec<Improvement>,
     /// Why the revision would not be taken in at all.
     pub rejection: Option<Rejection>,
 }
@@ -106,7 +109,12 @@ pub fn preview(state: &State, revision: &TakeRevision, now: Timestamp) -> Previe
         shown.waits = waiting.remove(&shown.job).unwrap_or_default();
         add_decisions(shown, &after, &plan);
     }
-    Preview { plan, jobs, rejection: None }
+    let mut moves = Vec::new();
+    if improves(&after) {
+        after.apply(after.index() + 1, &Command::ApplyPlan(Box::new(plan.clone())));
+        moves = foreseen(&after, now);
+    }
+    Preview { plan, jobs, moves, rejection: None }
 }
 
 /// What the plan has of a job: where it goes, and who goes for it.

@@ -2,7 +2,7 @@
 //! gate decide how many of the replacements go through now.
 
 mod fate;
-mod moving;
+pub(crate) mod moving;
 mod per_count;
 mod per_node;
 pub(crate) mod reschedule;

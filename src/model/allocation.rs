@@ -286,6 +286,9 @@ pub struct Allocation {
     /// Since when it is to move to another node, as from one that is being emptied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migrate: Option<Timestamp>,
+    /// Why it is to move though its node is not emptied, in words. Empty for one that leaves such a node.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub migrate_reason: String,
     /// Since when its node cannot be reached while it is waited for. It stays until the allocation's return is decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disconnected_at: Option<Timestamp>,

@@ -179,11 +179,30 @@ pub struct GitopsBlock {
     /// Jobs of the same repository that must be well before a version of this one starts. Without an order.
     #[serde(with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<JobId>,
+    /// Whether placements that could be better are moved, and how many. Off where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub improve: Option<Improve>,
 }
 
 impl GitopsBlock {
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// Moves of allocations to nodes that suit them better (`improve {}` in `gitops`). Services only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Improve {
+    /// The most moves of the job that begin within an hour.
+    pub per_hour: u32,
+    /// By how many hundredths of a score another node must be better.
+    pub gain: u32,
+}
+
+impl Default for Improve {
+    fn default() -> Self {
+        Self { per_hour: 4, gain: 25 }
     }
 }
 

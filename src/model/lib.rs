@@ -57,7 +57,7 @@ pub use ids::{
     AllocId, BlobId, CommitId, DeploymentId, EvalId, IdError, JobId, NodeId, SpecHash, seeded_uuid,
 };
 pub use interpolate::{interpolate, references};
-pub use job::{GitopsBlock, Group, Job, JobType};
+pub use job::{GitopsBlock, Group, Improve, Job, JobType};
 pub use material::{Artifact, ChangeScript, Template, Wait};
 pub use network::{Cni, Dns, Network, Port};
 pub use node::{

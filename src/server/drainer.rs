@@ -68,7 +68,8 @@ pub(crate) fn step(state: &State, now: Timestamp) -> Step {
         }
     }
     for allocs in marks.chunks(BATCH) {
-        step.commands.push(Command::MarkMigrate { allocs: allocs.to_vec(), at: now });
+        let (allocs, reason) = (allocs.to_vec(), String::new());
+        step.commands.push(Command::MarkMigrate { allocs, at: now, reason });
     }
     step
 }

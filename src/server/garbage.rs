@@ -191,6 +191,11 @@ mod tests {
     }
 
     #[test]
+    fn what_moved_is_kept_while_it_counts_for_the_budget_of_its_job() {
+        assert!(Keep::default().allocs >= evaluator::BUDGET_PERIOD);
+    }
+
+    #[test]
     fn a_stopped_job_goes_whole() {
         let mut state = State::default();
         take(&mut state, file(JobType::Batch, 1));

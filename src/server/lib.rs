@@ -14,6 +14,7 @@ mod fleet;
 mod follow;
 mod garbage;
 mod heartbeat;
+mod improve;
 mod intake;
 mod lead;
 mod members;

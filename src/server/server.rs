@@ -149,6 +149,11 @@ impl Server {
             let (consensus, clock) = (consensus.clone(), Arc::clone(&clock));
             move || crate::periodic::run(consensus.clone(), Arc::clone(&clock), Arc::clone(&worker))
         }));
+        tasks.spawn(lead.clone().keep({
+            let worker = Arc::new(workers.register("improve"));
+            let (consensus, clock) = (consensus.clone(), Arc::clone(&clock));
+            move || crate::improve::run(consensus.clone(), Arc::clone(&clock), Arc::clone(&worker))
+        }));
         let listening = Listening::default();
         tasks.spawn(lead.keep({
             let worker = Arc::new(workers.register("heartbeats"));
@@ -367,15 +372,9 @@ impl Server {
             }
         }
         let preview = evaluator::preview(&state, &taken, self.now());
-        Ok(PlanOutcome {
-            repo: name.to_owned(),
-            commit,
-            preview,
-            paths,
-            launches,
-            problems,
-            notes: taken.notes,
-        })
+        let mut notes = taken.notes;
+        notes.extend(crate::improve::notes(&preview.moves));
+        Ok(PlanOutcome { repo: name.to_owned(), commit, preview, paths, launches, problems, notes })
     }
 
     fn polled_head(&self, name: &str, repo: &Followed) -> Result<CommitId, ServerError> {

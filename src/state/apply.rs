@@ -46,8 +46,12 @@ impl State {
             Command::FinishDrain { node, started_at, forced, at } => {
                 self.finish_drain(*node, *started_at, *forced, *at, &mut events)
             }
-            Command::MarkMigrate { allocs, at } => {
-                self.mark_migrate(allocs, *at, &mut events);
+            Command::MarkMigrate { allocs, at, reason } => {
+                self.mark_migrate(allocs, *at, reason, &mut events);
+                Ok(())
+            }
+            Command::UnmarkMigrate { allocs, at } => {
+                self.unmark_migrate(allocs, *at, &mut events);
                 Ok(())
             }
             Command::RemoveNode { node, until, at } => {

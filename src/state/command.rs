@@ -78,6 +78,16 @@ pub enum Command {
         allocs: Vec<AllocId>,
         /// When.
         at: Timestamp,
+        /// Why, where it is not that their nodes are emptied; each allocation keeps it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// Allocations that were to move for a better node stay. Those that have a replacement already go on.
+    UnmarkMigrate {
+        /// Which.
+        allocs: Vec<AllocId>,
+        /// When.
+        at: Timestamp,
     },
     /// A node is no part of the cluster any more: what it ran is lost, and it is not let in again.
     RemoveNode {

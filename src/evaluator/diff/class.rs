@@ -142,6 +142,7 @@ pub(super) const TABLE: &[Row] = &[
     Row("job/Name", InPlace, NAMES),
     Row("job/Namespace", InPlace, NAMES),
     Row("job/Region", InPlace, NAMES),
+    Row("job/Gitops/Improve/**", InPlace, "read when placements are looked at next"),
     Row("job/Gitops/**", InPlace, "read when the next change is planned"),
     Row("job/Multiregion/**", Nothing, "there is one region"),
     Row("job/Periodic/**", Nothing, STARTS),

@@ -297,6 +297,7 @@ fn places(job: &Value) -> BTreeSet<(&'static str, Vec<String>)> {
 fn every_field_is_classed() {
     let mut job = full();
     job.gitops.restart_on_meta = true;
+    job.gitops.improve = Some(model::Improve::default());
     let written = serde_json::to_value(&job).expect("writes");
     let mut used = BTreeSet::from([row("group", ["Tasks"].into_iter()).0]);
     for (scope, path) in places(&written) {

@@ -238,6 +238,28 @@ impl Columns {
         self.touch(at);
     }
 
+    /// Takes back what an allocation holds.
+    pub(super) fn release(&mut self, at: usize, held: &AllocResources) {
+        let columns = [
+            (&mut self.cpu, held.cpu),
+            (&mut self.memory, held.memory_mb),
+            (&mut self.disk, held.disk_mb),
+        ];
+        for (column, less) in columns {
+            if let Some(amount) = column.get_mut(at) {
+                amount.used = amount.used.saturating_sub(less);
+            }
+        }
+        if let (Some(node), Some(load)) = (self.nodes.get(at), self.loads.get_mut(at)) {
+            let load = Arc::make_mut(load);
+            load.release(held);
+            if let Some(left) = self.dynamic_ports.get_mut(at) {
+                *left = Ports { node, load }.surely_left();
+            }
+        }
+        self.touch(at);
+    }
+
     /// Learns who writes to the volumes of nodes that offer some.
     pub(super) fn note_writers(&mut self, state: &State) {
         if !self.writers.is_empty() {

@@ -125,14 +125,17 @@ pub(super) fn settle_moving<'a>(
                 alloc,
                 stop: over || alloc.client != ClientStatus::Running,
                 moves: true,
-                reason: format!("moves {} off node {}", alloc.id.short(), alloc.node_name),
+                reason: match alloc.migrate_reason.as_str() {
+                    "" => format!("moves {} off node {}", alloc.id.short(), alloc.node_name),
+                    why => format!("moves {}: {why}", alloc.id.short()),
+                },
             });
             continue;
         };
         let policy = group.migrate.clone().unwrap_or_default();
         match stands(scene, successor, policy.health_check, policy.min_healthy_time) {
             Stands::Yes if !serves || serving > floor => {
-                work.stop(alloc, "alloc was moved to another node");
+                work.stop(alloc, moved(alloc));
                 work.stopping = true;
                 serving -= u32::from(serves);
             }
@@ -157,6 +160,14 @@ pub(super) fn settle_moving<'a>(
                 work.available += u32::from(serves && !both);
             }
         }
+    }
+}
+
+/// Why one stops that was to move, once its replacement stands.
+pub(crate) fn moved(alloc: &Allocation) -> String {
+    match alloc.migrate_reason.as_str() {
+        "" => "alloc was moved to another node".to_owned(),
+        why => format!("alloc was moved to another node: {why}"),
     }
 }
 

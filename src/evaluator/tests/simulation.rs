@@ -11,6 +11,8 @@ mod cluster;
 mod explain;
 #[path = "simulation/fleet.rs"]
 mod fleet;
+#[path = "simulation/improve.rs"]
+mod improve;
 #[path = "simulation/keeping.rs"]
 mod keeping;
 #[path = "simulation/kinds.rs"]

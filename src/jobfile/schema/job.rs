@@ -47,6 +47,20 @@ pub(super) static JOB: Schema = Schema {
 
 static GITOPS: Schema = Schema {
     attributes: &[flag("restart_on_meta", "RestartOnMeta").ours(), texts("after", "After").ours()],
+    blocks: &[one("improve", "Improve", || &IMPROVE).left().ours()],
+    open: false,
+};
+
+/// The most moves of a job within an hour that can be asked for.
+const MAX_MOVES: i64 = 1_000;
+/// Scores go from -1 to 1: the most by which one can be better, in hundredths.
+const MAX_GAIN: i64 = 200;
+
+static IMPROVE: Schema = Schema {
+    attributes: &[
+        whole("per_hour", "PerHour", 1, MAX_MOVES).or_whole(4).ours(),
+        whole("gain", "Gain", 1, MAX_GAIN).or_whole(25).ours(),
+    ],
     blocks: &[],
     open: false,
 };

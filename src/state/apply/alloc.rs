@@ -87,7 +87,7 @@ mod tests {
             events.iter().any(|event| matches!(event, Event::Alloc { evaluate: true, .. }))
         };
         assert!(!looks(&apply(2, &report("a"))), "nobody waits for it");
-        apply(3, &Command::MarkMigrate { allocs: vec![old], at });
+        apply(3, &Command::MarkMigrate { allocs: vec![old], at, reason: String::new() });
         assert!(looks(&apply(4, &report("b"))));
     }
 }

@@ -85,7 +85,13 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn mark_migrate(&mut self, ids: &[AllocId], at: Timestamp, events: &mut Vec<Event>) {
+    pub(super) fn mark_migrate(
+        &mut self,
+        ids: &[AllocId],
+        at: Timestamp,
+        reason: &str,
+        events: &mut Vec<Event>,
+    ) {
         for id in ids {
             let Some(alloc) = self.allocs.get(id) else { continue };
             // What is over or told to stop leaves anyway.
@@ -94,6 +100,36 @@ impl State {
             }
             let mut alloc = Allocation::clone(alloc);
             alloc.migrate = Some(at);
+            alloc.migrate_reason.push_str(reason);
+            alloc.modified_at = at;
+            self.put_alloc(alloc, true, events);
+        }
+    }
+
+    pub(super) fn unmark_migrate(
+        &mut self,
+        ids: &[AllocId],
+        at: Timestamp,
+        events: &mut Vec<Event>,
+    ) {
+        for id in ids {
+            let Some(alloc) = self.allocs.get(id) else { continue };
+            // One that leaves a node that is emptied does not stay.
+            if alloc.terminal() || alloc.migrate_reason.is_empty() {
+                continue;
+            }
+            let stands_in = |other: &Allocation| {
+                other.id != *id
+                    && other.group == alloc.group
+                    && other.index == alloc.index
+                    && !other.terminal()
+            };
+            if self.allocs_of_job(&alloc.job).any(|other| stands_in(other)) {
+                continue;
+            }
+            let mut alloc = Allocation::clone(alloc);
+            alloc.migrate = None;
+            alloc.migrate_reason.clear();
             alloc.modified_at = at;
             self.put_alloc(alloc, true, events);
         }
@@ -104,4 +140,52 @@ fn end(node: &mut Node, status: DrainStatus, at: Timestamp) {
     let started_at = node.drain.take().map(|drain| drain.started_at).unwrap_or_default();
     node.draining = false;
     node.last_drain = Some(LastDrain { started_at, updated_at: at, status });
+}
+
+#[cfg(test)]
+mod tests {
+    use model::seeded_uuid;
+
+    use super::*;
+    use crate::{Command, Plan};
+
+    #[test]
+    fn what_was_to_move_for_a_better_node_may_stay_until_it_is_replaced() {
+        let [old, new, drained] =
+            [b"old", b"new", b"off"].map(|seed| AllocId::new(seeded_uuid(&[seed])));
+        let alloc = |id, index| Allocation { id, index, job: "a".into(), ..Allocation::default() };
+        let place = |allocs| {
+            let plan = Plan { place: allocs, ..Plan::default() };
+            Command::ApplyPlan(Box::new(plan))
+        };
+        let at = Timestamp::from_secs(1);
+        let mark = |id, reason: &str| {
+            let reason = reason.to_owned();
+            Command::MarkMigrate { allocs: vec![id], at, reason }
+        };
+        let unmark = Command::UnmarkMigrate { allocs: vec![old, drained], at };
+        let mut state = State::default();
+        let mut index = 0;
+        let mut apply = |state: &mut State, command: &Command| {
+            index += 1;
+            assert_eq!(state.apply(index, command).rejection, None);
+        };
+        let marks = |state: &State, id| {
+            let alloc = state.alloc(id).expect("is known");
+            (alloc.migrate.is_some(), alloc.migrate_reason.clone())
+        };
+        apply(&mut state, &place(vec![alloc(old, 0), alloc(drained, 1)]));
+        apply(&mut state, &mark(old, "a better node"));
+        apply(&mut state, &mark(drained, ""));
+        apply(&mut state, &unmark);
+        assert_eq!(marks(&state, old), (false, String::new()));
+        assert_eq!(marks(&state, drained), (true, String::new()), "its node is emptied");
+        apply(&mut state, &mark(old, "a better node"));
+        apply(&mut state, &mark(old, "another"));
+        let basis = state.index();
+        let plan = Plan { basis, place: vec![alloc(new, 0)], ..Plan::default() };
+        apply(&mut state, &Command::ApplyPlan(Box::new(plan)));
+        apply(&mut state, &unmark);
+        assert_eq!(marks(&state, old), (true, "a better node".to_owned()), "it is replaced");
+    }
 }

@@ -126,7 +126,8 @@ fn command(state: &State, step: &Step) -> Command {
             Command::ApplyPlan(Box::new(Plan { place, ..plan }))
         }
         Step::Migrate(allocs) => {
-            Command::MarkMigrate { allocs: allocs.iter().map(|n| alloc_id(*n)).collect(), at }
+            let allocs = allocs.iter().map(|n| alloc_id(*n)).collect();
+            Command::MarkMigrate { allocs, at, reason: String::new() }
         }
         Step::Disconnect(alloc) => Command::ApplyPlan(Box::new(Plan {
             disconnect: vec![Disconnected { alloc: alloc_id(*alloc), since: at }],

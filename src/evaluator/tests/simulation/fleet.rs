@@ -119,7 +119,7 @@ impl Cluster {
         if !marks.is_empty() {
             let allocs = marks.into_iter().map(|(_, id)| id).collect();
             let at = self.now;
-            self.must_apply(&Command::MarkMigrate { allocs, at });
+            self.must_apply(&Command::MarkMigrate { allocs, at, reason: String::new() });
         }
     }
 
