@@ -329,7 +329,11 @@ impl Now {
             Step::Rejoin(n, machine) => return self.join(*n, machine, how),
             Step::Mark { job, at: pick } => {
                 let allocs = self.nth(&id(job), *pick).map(|alloc| alloc.id);
-                Command::MarkMigrate { allocs: allocs.into_iter().collect(), at }
+                Command::MarkMigrate {
+                    allocs: allocs.into_iter().collect(),
+                    at,
+                    reason: String::new(),
+                }
             }
             Step::Promote(job) => match self.state.latest_deployment(&id(job)) {
                 Some(known) => Command::Promote { deployment: known.id, groups: Vec::new(), at },
