@@ -52,8 +52,9 @@ pub(super) fn reconcile<'a>(
         let ready = scene.state.node(*node).is_some_and(|node| node.is_ready());
         let is_feasible = feasible.binary_search(node).is_ok();
         match changes.get(&alloc.id) {
-            // Nothing new starts on a node that takes nothing: what is outdated there only goes.
-            Some(Change::Destructive(field)) if !ready || field.starts_with("constraint ") => {
+            // Nothing new starts on a node that takes nothing, or that the new version does not suit: what is outdated
+            // there only goes.
+            Some(Change::Destructive(_)) if !ready || !suits(scene, candidates, *node) => {
                 work.stop(alloc, "alloc not needed due to job update");
                 continue;
             }
@@ -95,6 +96,10 @@ pub(super) fn reconcile<'a>(
         });
     }
     work
+}
+
+fn suits(scene: &Scene<'_>, candidates: &Candidates, node: NodeId) -> bool {
+    scene.state.node(node).is_some_and(|node| candidates.demands().suits(node).is_ok())
 }
 
 /// What is kept, by node. What is on nodes that are gone or out of bounds is stopped.

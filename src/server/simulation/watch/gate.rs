@@ -57,6 +57,15 @@ fn serving<'a>(
         .collect()
 }
 
+/// Whether a node meets the constraints of a group, which are all of one kind here.
+fn suits(node: &model::Node, job: &model::Job, group: &Group) -> bool {
+    let mut constraints = job.constraints.iter().chain(&group.constraints);
+    constraints.all(|constraint| {
+        let name = constraint.attribute.trim_start_matches("${").trim_end_matches('}');
+        constraint.operator != "=" || node.attribute(name).as_deref() == Some(&*constraint.value)
+    })
+}
+
 /// Whether an operator, or time that an operator set, ended it.
 fn is_theirs(alloc: &Allocation) -> bool {
     let why = alloc.desired_description.as_str();
@@ -101,7 +110,10 @@ impl Ledger {
             };
             let were = missing(old.len(), known);
             // A node that takes nothing is missing for its own reasons.
-            let takes = |id: model::NodeId| after.node(id).is_some_and(|node| node.is_ready());
+            // So is one that what is desired by now does not suit.
+            let takes = |id: model::NodeId| {
+                after.node(id).is_some_and(|node| node.is_ready() && suits(node, desired, group))
+            };
             known.retain(|place| !new.contains_key(place) && place.1.is_none_or(takes));
             if !kind.per_node() && new.len() >= wanted {
                 known.clear();
