@@ -207,7 +207,7 @@ impl<'a> Group<'a> {
             .iter()
             .find(|member| {
                 let dead = member.silent_for > self.options.dead_after;
-                let useless = calm && !self.missing && !self.spreads_better(member.node);
+                let useless = calm && !self.is_needed(member.node);
                 dead || useless || !self.may_serve(member.node)
             })
             .map(|member| Action::Remove(member.node))

@@ -218,6 +218,28 @@ fn those_that_are_meant_to_be_servers_are() {
 }
 
 #[test]
+fn one_that_cannot_get_a_seat_does_not_wait_for_one() {
+    let mut world = World::new(4);
+    world.options.voters = 5;
+    for node in &mut world.nodes {
+        node.role = NodeRole::Server;
+    }
+    // It would stand better than another one, but four are no better than three.
+    world.nodes[2].rack = "1".into();
+    world.dead.insert(id(2));
+    for _ in 0..8 {
+        world.second();
+    }
+    world.nodes[3].leaving = true;
+    world.dead.clear();
+    world.second();
+    world.nodes[3].leaving = false;
+    world.settle();
+    assert_eq!(world.settle(), [], "it has come to rest");
+    assert!(world.members.iter().all(|member| member.votes), "nobody is left waiting");
+}
+
+#[test]
 fn one_that_is_emptied_gives_its_seat_away() {
     let mut world = World::new(4);
     world.settle();
