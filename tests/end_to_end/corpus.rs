@@ -32,7 +32,7 @@ const NO_PLACE: Duration = Duration::from_secs(5);
 const TOGETHER: usize = 16;
 
 /// Why a file does not run here: words of the agent, and what they come to.
-const REASONS: [(&str, &str); 33] = [
+const REASONS: [(&str, &str); 34] = [
     ("not accepted: unreadable-file", "reads a file that the corpus does not have"),
     ("not accepted: missing-variable", "a variable that nobody gives"),
     ("not accepted: duplicate-job", "two files are the same job"),
@@ -64,6 +64,8 @@ const REASONS: [(&str, &str); 33] = [
     ("executable file not found", "its own program is not in the stand-in"),
     ("sibling failed", "its build needs what is not here"),
     ("\"memory\"", "more than is here"),
+    // As whole cores.
+    ("\"cpu\"", "more than is here"),
     ("disk", "more than is here"),
     ("host network", "only for a network of somebody"),
 ];

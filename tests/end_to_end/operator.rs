@@ -168,11 +168,13 @@ fn servers_are_looked_at_from_everywhere_handed_over_removed_and_recovered() {
             let peers: Vec<String> = serde_json::from_str(&peers).ok()?;
             (peers.len() == 3 && peers.contains(&leader)).then_some(())
         });
-        // What only the leader knows is asked of it.
-        let found: RaftConfiguration =
-            serde_json::from_str(&server.done(&["operator", "raft", "list-peers", "-json"]))
-                .expect("JSON");
-        assert!(found.servers.iter().all(|one| one.voter && one.last_contact.is_some()));
+        // What only the leader knows is asked of it. One that has just come to lead has not heard of all yet.
+        wait_for("the leader has heard of all", || {
+            let found = server.done(&["operator", "raft", "list-peers", "-json"]);
+            let found: RaftConfiguration = serde_json::from_str(&found).expect("JSON");
+            let heard = found.servers.iter().all(|one| one.voter && one.last_contact.is_some());
+            heard.then_some(())
+        });
         assert!(server.done(&["node", "lost"]).contains("Listening"));
     }
     worker.refused(&["operator", "raft", "transfer-leadership"], "ask the agent of a server");
