@@ -60,7 +60,8 @@ impl Affinities {
     pub(crate) fn sum(&self, holds: impl Fn(&Compiled) -> bool) -> f64 {
         let all: f64 = self.weighted.iter().map(|(_, weight)| weight.abs()).sum();
         let met = self.weighted.iter().filter(|(condition, _)| holds(condition));
-        met.map(|(_, weight)| weight).sum::<f64>() / all
+        // The sum of nothing is a negative zero, which nobody wants to read.
+        (met.map(|(_, weight)| weight).sum::<f64>() + 0.0) / all
     }
 }
 
