@@ -162,7 +162,9 @@ impl Ledger {
                     .allocs_of_job(job)
                     .filter(|alloc| {
                         let replaces = alloc.previous.and_then(|id| after.alloc(id));
+                        // One that only took on the version has replaced nothing now.
                         alloc.deployment == Some(deployment.id)
+                            && alloc.create_index >= deployment.create_index
                             && *alloc.group == *group.name
                             && !alloc.terminal()
                             && !alloc.canary
