@@ -223,10 +223,7 @@ impl Fleet {
         let asked = &candidates.asked;
         let mut ranking = self.ranking(asked);
         let mut kept = candidates.own.borrow_mut();
-        let own = self.own(&mut kept, asked, &ranking, request);
-        ranking.catch_up(&self.columns, own.serial);
-        own.catch_up(&self.columns, &mut ranking, presence, request.group_name);
-        own.avoided = self.numbers(request.avoid);
+        let own = self.own(&mut kept, asked, &mut ranking, presence, request);
 
         let found = match request.only.map(|only| self.columns.find(only)) {
             Some(Some(at)) => {
@@ -270,20 +267,27 @@ impl Fleet {
         Ok(Spot { node, node_name, resources, refused, score: standing.explained(node), best })
     }
 
+    /// Where the job is already, and the ranking, both up to date: how each look at the nodes begins.
     fn own<'k>(
         &mut self,
         kept: &'k mut Option<Own>,
         asked: &Asked,
-        ranking: &Ranking,
+        ranking: &mut Ranking,
+        presence: &Presence,
         request: &Request<'_>,
     ) -> &'k mut Own {
         if kept.as_ref().is_some_and(|own| own.desired() != request.desired) {
             *kept = None;
         }
-        kept.get_or_insert_with(|| {
+        let avoided = self.numbers(request.avoid);
+        let own = kept.get_or_insert_with(|| {
             self.serial += 1;
             Own::new(self.serial, &self.columns, asked, ranking, request.desired)
-        })
+        });
+        ranking.catch_up(&self.columns, own.serial);
+        own.catch_up(&self.columns, ranking, presence, request.group_name);
+        own.avoided = avoided;
+        own
     }
 
     fn numbers(&self, nodes: &[NodeId]) -> Vec<u32> {

@@ -37,9 +37,7 @@ impl Fleet {
         let asked = &candidates.asked;
         let mut ranking = self.ranking(asked);
         let mut kept = candidates.own.borrow_mut();
-        let own = self.own(&mut kept, asked, &ranking, request);
-        ranking.catch_up(&self.columns, own.serial);
-        own.catch_up(&self.columns, &mut ranking, presence, request.group_name);
+        let own = self.own(&mut kept, asked, &mut ranking, presence, request);
         let home = self.columns.find(home);
         let others: Vec<usize> = ranking
             .feasible()

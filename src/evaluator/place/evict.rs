@@ -77,10 +77,7 @@ impl Fleet {
         let asked = &candidates.asked;
         let mut ranking = self.ranking(asked);
         let mut kept = candidates.own.borrow_mut();
-        let own = self.own(&mut kept, asked, &ranking, request);
-        ranking.catch_up(&self.columns, own.serial);
-        own.catch_up(&self.columns, &mut ranking, presence, request.group_name);
-        own.avoided = self.numbers(request.avoid);
+        let own = self.own(&mut kept, asked, &mut ranking, presence, request);
         let nodes: Vec<usize> = match request.only {
             Some(only) => self.columns.find(only).into_iter().collect(),
             None => ranking.feasible().collect(),
