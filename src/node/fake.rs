@@ -14,6 +14,9 @@ use tokio::sync::watch;
 
 use crate::{AllocReport, Assignment, Upstream, UpstreamError};
 
+/// How long a test waits for something, by its own clock, before it says what it has seen instead.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Where a start is held up, as if the agent died there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Hold {
@@ -176,7 +179,8 @@ impl World {
 
     /// Waits until the log holds `what` `times` times.
     pub(crate) async fn until(&self, what: &str, times: usize) {
-        self.when(|_| self.count(what) >= times).await;
+        let heard = tokio::time::timeout(LONGEST, self.when(|_| self.count(what) >= times)).await;
+        assert!(heard.is_ok(), "no `{what}` for the {times}th time in {:#?}", self.log());
     }
 
     async fn when(&self, mut holds: impl FnMut(&Self) -> bool) {
@@ -421,9 +425,13 @@ impl FakeUpstream {
     /// Waits until what was reported satisfies `holds`.
     pub(crate) async fn until(&self, holds: impl Fn(&[AllocReport]) -> bool) {
         let mut changed = self.changed.subscribe();
-        while !holds(&self.seen()) {
-            changed.changed().await.expect("the desk holds the sender");
-        }
+        let heard = async {
+            while !holds(&self.seen()) {
+                changed.changed().await.expect("the desk holds the sender");
+            }
+        };
+        let heard = tokio::time::timeout(LONGEST, heard).await;
+        assert!(heard.is_ok(), "what was awaited is not in {:#?}", self.seen());
     }
 
     /// Waits until the newest report satisfies `holds`, and hands it back.

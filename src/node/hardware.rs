@@ -71,7 +71,7 @@ pub(crate) fn shared(node: &NodeResources, kept: &BTreeSet<u16>) -> Vec<u16> {
 }
 
 /// Whether tasks that share may not run just anywhere.
-fn is_narrowed(node: &Node, kept: &BTreeSet<u16>) -> bool {
+pub(crate) fn is_narrowed(node: &Node, kept: &BTreeSet<u16>) -> bool {
     let all = node.attributes.get("cpu.numcores").and_then(|count| count.parse().ok());
     !kept.is_empty() || all.is_some_and(|all: usize| node.resources.cores.len() < all)
 }

@@ -42,6 +42,10 @@ pub(crate) struct Record {
     /// Whether the node removed its files by itself.
     #[serde(default)]
     pub collected: bool,
+    /// Whether some of the node's cores were not for its tasks at any time since it began: they may still run on fewer
+    /// than there are for them now.
+    #[serde(default)]
+    pub narrowed: bool,
 }
 
 impl Record {
@@ -58,6 +62,7 @@ impl Record {
             gate: None,
             checks: BTreeMap::new(),
             collected: false,
+            narrowed: false,
         }
     }
 
@@ -67,7 +72,7 @@ impl Record {
 
     /// The part that changes while the job stays: small, and enough to tell whether the record must be written again.
     pub(crate) fn encode_moving(&self) -> Result<Vec<u8>, RecordError> {
-        self.json(&(&self.lifecycle, &self.gate, &self.checks, self.collected))
+        self.json(&(&self.lifecycle, &self.gate, &self.checks, self.collected, self.narrowed))
     }
 
     fn json(&self, value: &impl Serialize) -> Result<Vec<u8>, RecordError> {

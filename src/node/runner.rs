@@ -235,6 +235,7 @@ impl Runner {
             let actions = self.record.lifecycle.advance(rules, now);
             self.follow_tasks(now);
             self.look_at_gate(rules.group, now);
+            self.mark_narrowed();
             let saved = self.save().await;
             if actions.is_empty() {
                 break now;
@@ -322,14 +323,14 @@ impl Runner {
             // Whoever asked may have gone.
             Done::Ordered { answer, result } => drop(answer.send(result)),
             Done::Task { task, generation, event } => {
-                // Others may have got cores of their own while it was started, or while no agent was there.
+                // Others may have got cores of their own, or have left them, while it was started or no agent was there.
                 let runs = matches!(
                     event,
                     Event::Started(_)
                         | Event::Attached(Attached::Running)
                         | Event::Recovered(Recovery::Running(_))
                 );
-                let moves = runs && !self.kept.borrow().is_empty();
+                let moves = runs && self.record.narrowed;
                 let job = self.record.job.clone();
                 if let Some(rules) = rules(&self.record, &job) {
                     self.record.lifecycle.handle(rules, &task, Some(generation), event, now);

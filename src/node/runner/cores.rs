@@ -9,6 +9,12 @@ use crate::hardware;
 const LIMIT: Duration = Duration::from_secs(10);
 
 impl Runner {
+    /// Notes, for whoever takes up its tasks later, that they may not be on all cores.
+    pub(super) fn mark_narrowed(&mut self) {
+        let node = &self.shared.options.node;
+        self.record.narrowed |= hardware::is_narrowed(node, &self.kept.borrow());
+    }
+
     /// Moves every running task that shares its cores to those that are left now. One that cannot be moved runs on where
     /// it is.
     pub(super) fn share_cores(&mut self) {

@@ -73,6 +73,52 @@ async fn who_has_no_cores_makes_room_for_who_has() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cores_that_are_left_during_a_start_are_for_it_too() {
+    let mut stage = Stage { node: machine(), ..Stage::new() };
+    let own = of(b"own", "own", TaskGrant { cores: vec![1, 2], ..TaskGrant::default() });
+    let late = of(b"late", "late", TaskGrant::default());
+    stage.assign(vec![own.clone()]).await;
+    stage.world.until("start own", 1).await;
+    stage.world.hold(Hold::Before);
+    stage.assign(vec![own.clone(), late.clone()]).await;
+    stage.world.until("ask late", 1).await;
+    let over = changed(&own, |alloc| {
+        alloc.desired = DesiredStatus::Stop;
+        alloc.client = ClientStatus::Complete;
+    });
+    stage.assign(vec![over, late]).await;
+    stage.world.until("stop own", 1).await;
+    stage.world.hold(Hold::Nowhere);
+    stage.world.until("cores late 0-3", 1).await;
+    assert_eq!(stage.world.spec("late").hardware.cores, [0, 3], "as it was when it began");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cores_that_are_left_while_no_agent_was_there_are_for_all() {
+    let mut stage = Stage { node: machine(), ..Stage::new() };
+    let plain = of(b"plain", "plain", TaskGrant::default());
+    let own = of(b"own", "own", TaskGrant { cores: vec![1, 2], ..TaskGrant::default() });
+    stage.assign(vec![own.clone()]).await;
+    stage.world.until("start own", 1).await;
+    // Started on what is left, and the agent is killed before it wrote down how to find it.
+    stage.world.hold(Hold::After);
+    stage.assign(vec![plain.clone(), own.clone()]).await;
+    stage.world.until("start plain", 1).await;
+    stage.kill().await;
+    stage.world.hold(Hold::Nowhere);
+    let over = changed(&own, |alloc| {
+        alloc.desired = DesiredStatus::Stop;
+        alloc.client = ClientStatus::Complete;
+    });
+    stage.upstream.assign(vec![plain, over]);
+    // The list has come before what runs is found.
+    stage.world.blind(9);
+    stage.start().await;
+    stage.world.until("cores plain 0-3", 1).await;
+    assert_eq!(stage.world.count("ask plain"), 1, "it was found and not started again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_gets_its_devices_or_does_not_start() {
     let grant = |id: &str| TaskGrant {
         devices: vec![DeviceGrant {
