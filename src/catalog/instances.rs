@@ -148,9 +148,8 @@ fn locate(alloc: &Allocation, node: &Node, label: &str, own: String) -> (u16, St
         return (port, own);
     }
     // A port that listens everywhere is reached through the node's address.
-    let bound = assigned
-        .map(|port| port.host_ip.as_str())
-        .filter(|ip| !matches!(*ip, "" | "0.0.0.0" | "::"));
+    let bound =
+        assigned.map(|port| &*port.host_ip).filter(|ip| !matches!(*ip, "" | "0.0.0.0" | "::"));
     (port, bound.unwrap_or(&node.address).to_owned())
 }
 

@@ -40,13 +40,13 @@ pub(crate) fn alloc(number: u32, node: u8) -> Allocation {
         node: node_id(node),
         node_name: format!("n{node}").into(),
         client: ClientStatus::Running,
-        tasks: [("main".to_owned(), running())].into(),
+        tasks: [("main".to_owned(), running())].into_iter().collect(),
         resources: AllocResources {
             ports: vec![PortAssignment {
                 label: "http".into(),
                 value: 20_000 + u16::try_from(number).expect("small"),
                 to: 80,
-                host_ip: String::new(),
+                host_ip: "".into(),
                 host_network: None,
             }],
             ..AllocResources::default()

@@ -214,7 +214,7 @@ fn describe(
             &["Label", "Address", "To"],
             ports.iter().map(|port| {
                 let to = if port.to == port.value { String::new() } else { port.to.to_string() };
-                vec![port.label.clone(), format!("{}:{}", port.host_ip, port.value), to]
+                vec![port.label.to_string(), format!("{}:{}", port.host_ip, port.value), to]
             }),
         );
     }

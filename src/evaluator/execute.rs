@@ -376,7 +376,7 @@ impl<'a> Pass<'a, '_> {
                 "alloc was evicted: job {} of priority {} needs its room",
                 scene.record.id, job.priority
             );
-            let reason = format!("evict: {} of job {}", victim.name, victim.job);
+            let reason = format!("evict: {} of job {}", victim.name(), victim.job);
             *reasons.entry(reason).or_default() += 1;
             updates.preemptions += 1;
             self.out.stop.push(StopAlloc {
@@ -418,7 +418,6 @@ impl<'a> Pass<'a, '_> {
         self.presence.enter(spot.node, &work.name);
         let mut alloc = Allocation {
             id,
-            name: format!("{}.{}[{}]", scene.record.id, work.name, want.index),
             index: want.index,
             job: scene.record.id.clone(),
             job_version: want.version.version,
@@ -435,7 +434,7 @@ impl<'a> Pass<'a, '_> {
             explanation: Some(Arc::new(Explanation {
                 reason: want.reason.as_str().into(),
                 filtered: spot.refused,
-                scores: vec![spot.score],
+                score: Some(spot.score),
                 best: spot.best,
             })),
             created_at: scene.now,
@@ -447,7 +446,8 @@ impl<'a> Pass<'a, '_> {
             if let Some(delay) = want.rescheduled {
                 let policy =
                     work.group.and_then(|group| reschedule::policy(scene.version.job.kind, group));
-                alloc.reschedules = reschedule::chain(policy.as_ref(), previous, delay, scene.now);
+                alloc.reschedules =
+                    reschedule::chain(policy.as_ref(), previous, delay, scene.now).into();
             } else if previous.job_version == want.version.version {
                 // A lost one takes its history along: moving is no fresh start.
                 alloc.reschedules.clone_from(&previous.reschedules);

@@ -208,16 +208,16 @@ fn line(alloc: &Allocation) -> AllocationExplanation {
     let explanation = alloc.explanation.as_deref();
     AllocationExplanation {
         id: alloc.id,
-        name: alloc.name.clone(),
+        name: alloc.name(),
         node: alloc.node,
         node_name: alloc.node_name.to_string(),
         job_version: alloc.job_version,
         desired: alloc.desired,
-        desired_description: alloc.desired_description.clone(),
+        desired_description: alloc.desired_description.to_string(),
         client: alloc.client,
         created_at: alloc.created_at,
         reason: explanation.map(|explanation| explanation.reason.to_string()).unwrap_or_default(),
-        score_then: explanation.and_then(|explanation| Some(explanation.scores.first()?.total)),
+        score_then: explanation.and_then(|explanation| Some(explanation.score.as_ref()?.total)),
         today: None,
     }
 }

@@ -65,8 +65,8 @@ pub fn given_up(state: &State, now: Timestamp) -> Vec<AllocId> {
     for (record, _) in asking(state) {
         let live = || state.allocs_of_job(&record.id).filter(|alloc| !alloc.terminal());
         let late = live().filter(|alloc| {
-            !alloc.migrate_reason.is_empty()
-                && alloc.migrate.is_some_and(|at| now.since(at) >= PATIENCE)
+            !alloc.move_reason().is_empty()
+                && alloc.migrate.as_ref().is_some_and(|leaves| now.since(leaves.since) >= PATIENCE)
                 && state.node(alloc.node).is_some_and(|node| node.drain.is_none())
         });
         stay.extend(
@@ -299,7 +299,7 @@ impl<'a> Look<'a> {
         site.room = site.room.saturating_sub(1);
         self.found.push(Improvement {
             alloc: alloc.id,
-            name: alloc.name.clone(),
+            name: alloc.name(),
             job: record.id.clone(),
             reason,
             gain,
@@ -310,8 +310,8 @@ impl<'a> Look<'a> {
 /// How many moves of a job may begin now.
 fn left(state: &State, record: &JobRecord, improve: Improve, now: Timestamp) -> usize {
     let begun = state.allocs_of_job(&record.id).filter(|alloc| {
-        !alloc.migrate_reason.is_empty()
-            && alloc.migrate.is_some_and(|at| now.since(at) < BUDGET_PERIOD)
+        !alloc.move_reason().is_empty()
+            && alloc.migrate.as_ref().is_some_and(|leaves| now.since(leaves.since) < BUDGET_PERIOD)
     });
     (improve.per_hour as usize).saturating_sub(begun.count())
 }

@@ -153,7 +153,7 @@ impl<'a> Ports<'a> {
                 let given = self.given(&at);
                 let start = mix(seed ^ mix(index as u64)) % span;
                 let chosen = |port: u16| {
-                    out.iter().any(|known| known.value == port && known.host_ip == at.address)
+                    out.iter().any(|known| known.value == port && *known.host_ip == *at.address)
                         || network.reserved_ports.iter().any(|fixed| fixed.value == port)
                 };
                 let candidates = || {
@@ -167,10 +167,10 @@ impl<'a> Ports<'a> {
                 value
             };
             out.push(PortAssignment {
-                label: port.label.clone(),
+                label: port.label.as_str().into(),
                 value,
                 to: port.inner().unwrap_or(value),
-                host_ip: at.address.to_owned(),
+                host_ip: at.address.into(),
                 host_network: port.network().map(Into::into),
             });
         }
@@ -287,7 +287,7 @@ mod tests {
         let both = asked(&[at("", "own", 80), at("public", "out", 80)]);
         assert_eq!(ports.fits(&node, &both), Ok(()));
         let given = ports.assign(&node, &both, 1);
-        assert_eq!((given[0].host_ip.as_str(), given[1].host_ip.as_str()), ("10.0.0.1", "1.2.3.4"));
+        assert_eq!((&*given[0].host_ip, &*given[1].host_ip), ("10.0.0.1", "1.2.3.4"));
         assert_eq!(given[1].host_network.as_deref(), Some("public"));
         let taken = |port: &str| Err(format!("network: port {port} is taken"));
         for (network, port, expected) in [
@@ -359,7 +359,7 @@ mod tests {
                 let assigned = ports.assign(&node, &network, seed);
                 proptest::prop_assert_eq!(assigned.len(), network.ports().count());
                 for port in assigned {
-                    proptest::prop_assert!(!(port.host_ip == "10.0.0.1" && [100, 22].contains(&port.value)));
+                    proptest::prop_assert!(!(&*port.host_ip == "10.0.0.1" && [100, 22].contains(&port.value)));
                     proptest::prop_assert!(given.insert((port.host_ip, port.value)));
                 }
             }

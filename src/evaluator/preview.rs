@@ -126,11 +126,11 @@ fn add_decisions(shown: &mut JobPreview, after: &State, plan: &Plan) {
         }
         let explanation = alloc.explanation.as_deref();
         known.push(PlannedPlacement {
-            name: alloc.name.clone(),
+            name: alloc.name(),
             node: alloc.node,
             node_name: alloc.node_name.to_string(),
             reason: explanation.map(|why| why.reason.to_string()).unwrap_or_default(),
-            score: explanation.and_then(|why| why.scores.first().cloned()),
+            score: explanation.and_then(|why| why.score.clone()),
         });
     }
     let evicted = plan.stop.iter().filter(|stop| stop.evicted_for.as_ref() == Some(&shown.job));

@@ -158,7 +158,7 @@ fn why(alloc: &Allocation) -> String {
         .as_ref()
         .map(|health| health.reason.as_str())
         .filter(|reason| !reason.is_empty())
-        .or_else(|| Some(alloc.client_description.as_str()).filter(|words| !words.is_empty()))
+        .or_else(|| Some(&*alloc.client_description).filter(|words| !words.is_empty()))
         .unwrap_or("it did not become healthy");
     format!(
         "allocation {} of group \"{}\" on node {}: {reason}",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::Explanation;
@@ -67,14 +68,14 @@ impl ClientStatus {
 #[serde(rename_all = "PascalCase", default)]
 pub struct PortAssignment {
     /// The group's label.
-    pub label: String,
+    pub label: Arc<str>,
     /// The host's port.
     pub value: u16,
     /// The port in the task's network; equals `value` without mapping.
     pub to: u16,
     /// The host's address.
     #[serde(rename = "HostIP")]
-    pub host_ip: String,
+    pub host_ip: Arc<str>,
     /// The node's host network that it is a port of; the node's own address when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_network: Option<Box<str>>,
@@ -246,14 +247,24 @@ pub struct AllocReport {
 /// none.
 pub type NodeInputs = BTreeMap<String, u64>;
 
-/// One placement of a group on a node.
+/// That an allocation is to move to another node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Move {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, in words. Empty for one that leaves a node that is being emptied.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: Box<str>,
+}
+
+/// One placement of a group on a node. There may be a million of them: what few have is kept apart, and what many have in
+/// common is shared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Allocation {
     /// Derived from the evaluation's inputs.
     pub id: AllocId,
-    /// `<job>.<group>[<index>]`.
-    pub name: String,
     /// Index within the group, 0…count−1 for service and batch.
     pub index: u32,
     /// The job.
@@ -282,26 +293,25 @@ pub struct Allocation {
     /// What is wanted.
     pub desired: DesiredStatus,
     /// Why it is to stop, in words.
-    pub desired_description: String,
-    /// Since when it is to move to another node, as from one that is being emptied.
+    pub desired_description: Arc<str>,
+    /// That it is to move to another node.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub migrate: Option<Timestamp>,
-    /// Why it is to move though its node is not emptied, in words. Empty for one that leaves such a node.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub migrate_reason: String,
+    pub migrate: Option<Box<Move>>,
     /// Since when its node cannot be reached while it is waited for. It stays until the allocation's return is decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disconnected_at: Option<Timestamp>,
     /// What its node says.
     pub client: ClientStatus,
     /// The same in words.
-    pub client_description: String,
+    pub client_description: Arc<str>,
     /// Each task's state.
-    pub tasks: BTreeMap<String, TaskState>,
+    #[serde(with = "few")]
+    pub tasks: Few<TaskState>,
     /// The verdict of the deployment's gate, once reached.
     pub health: Option<AllocHealth>,
     /// Each check's state, by [`crate::Instance::check_key`].
-    pub checks: BTreeMap<String, CheckState>,
+    #[serde(with = "few")]
+    pub checks: Few<CheckState>,
     /// The allocation that this one replaces.
     pub previous: Option<AllocId>,
     /// The allocation that replaces this one.
@@ -310,7 +320,7 @@ pub struct Allocation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evicted_for: Option<JobId>,
     /// Earlier replacements in the chain, oldest first; at most five are kept.
-    pub reschedules: Vec<RescheduleEvent>,
+    pub reschedules: Box<[RescheduleEvent]>,
     /// Why it exists and why it is where it is.
     pub explanation: Option<Arc<Explanation>>,
     /// Created.
@@ -323,7 +333,40 @@ pub struct Allocation {
     pub modify_index: u64,
 }
 
+/// A map of few entries, as a sorted list: a tree would take room for eleven.
+pub type Few<V> = LiteMap<String, V>;
+
+/// How maps of a few entries are written: as any map. A length that bytes only claim reserves nothing.
+mod few {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<V: Serialize, S: Serializer>(
+        map: &super::Few<V>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_map(map.iter())
+    }
+
+    pub(super) fn deserialize<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<super::Few<V>, D::Error> {
+        Ok(BTreeMap::deserialize(from)?.into_iter().collect())
+    }
+}
+
 impl Allocation {
+    /// `<job>.<group>[<index>]`.
+    pub fn name(&self) -> String {
+        format!("{}.{}[{}]", self.job, self.group, self.index)
+    }
+
+    /// Why it is to move though its node is not emptied, in words. Empty for one that leaves such a node or stays.
+    pub fn move_reason(&self) -> &str {
+        self.migrate.as_ref().map_or("", |leaves| &leaves.reason)
+    }
+
     /// Whether the servers want it gone.
     pub fn server_terminal(&self) -> bool {
         self.desired != DesiredStatus::Run
@@ -346,6 +389,6 @@ impl Allocation {
 
     /// The port with this label.
     pub fn port(&self, label: &str) -> Option<&PortAssignment> {
-        self.resources.ports.iter().find(|port| port.label == label)
+        self.resources.ports.iter().find(|port| &*port.label == label)
     }
 }

@@ -36,7 +36,7 @@ pub fn environment(
     let id = alloc.id.to_string();
     set("NOMAD_ALLOC_ID", &id);
     set("NOMAD_SHORT_ALLOC_ID", &alloc.id.short());
-    set("NOMAD_ALLOC_NAME", &alloc.name);
+    set("NOMAD_ALLOC_NAME", &alloc.name());
     set("NOMAD_ALLOC_INDEX", &alloc.index.to_string());
     set("NOMAD_GROUP_NAME", &group.name);
     set("NOMAD_JOB_ID", job.id.as_str());
@@ -68,7 +68,7 @@ pub fn environment(
     }
     for port in &alloc.resources.ports {
         let label = sanitised(&port.label);
-        let host_ip = if port.host_ip.is_empty() { &node.address } else { &port.host_ip };
+        let host_ip = if port.host_ip.is_empty() { node.address.as_str() } else { &*port.host_ip };
         let inner = if mapped && port.to != 0 { port.to } else { port.value };
         let address = |port: u16| match host_ip.contains(':') {
             true => format!("[{host_ip}]:{port}"),

@@ -97,8 +97,8 @@ pub struct Explanation {
     /// Nodes refused, and by what. Shared with what was placed beside it.
     pub filtered: Arc<PlacementFailure>,
     /// The score of its node.
-    #[serde(rename = "ScoreMetaData")]
-    pub scores: Vec<NodeScore>,
+    #[serde(rename = "Score", skip_serializing_if = "Option::is_none")]
+    pub score: Option<NodeScore>,
     /// The best nodes when the first of what was placed beside it was, best first; at most five. Shared with those.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best: Option<Arc<Vec<NodeScore>>>,
@@ -107,9 +107,9 @@ pub struct Explanation {
 impl Explanation {
     /// The score of its node, then those of the best others; at most five.
     pub fn all_scores(&self) -> impl Iterator<Item = &NodeScore> {
-        let own = self.scores.first().map(|score| score.node);
+        let own = self.score.as_ref().map(|score| score.node);
         let others = self.best.iter().flat_map(|best| best.iter());
-        self.scores.iter().chain(others.filter(move |score| Some(score.node) != own)).take(5)
+        self.score.iter().chain(others.filter(move |score| Some(score.node) != own)).take(5)
     }
 }
 

@@ -39,7 +39,8 @@ pub mod wire;
 
 pub use allocation::{
     AllocHealth, AllocReport, AllocResources, Allocation, CheckState, CheckStatus, ClientStatus,
-    DesiredStatus, NodeInputs, PortAssignment, RescheduleEvent, TaskEvent, TaskRunState, TaskState,
+    DesiredStatus, Few, Move, NodeInputs, PortAssignment, RescheduleEvent, TaskEvent, TaskRunState,
+    TaskState,
 };
 pub use catalog::{Instance, InstanceCheck};
 pub use child::{Child, Payload};

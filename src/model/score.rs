@@ -38,6 +38,10 @@ impl ScorePart {
         Self::Preemption,
     ];
 
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
     /// The name as the API writes it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -58,16 +62,24 @@ impl fmt::Display for ScorePart {
     }
 }
 
-/// The parts of a score, in the order of [`ScorePart`]. Written as a map. To seven digits: there are as many as
-/// allocations.
-#[derive(Clone, Default, PartialEq)]
-pub struct ScoreParts(Box<[(ScorePart, f32)]>);
+/// The parts of a score, in the order of [`ScorePart`]. Written as a map. To seven digits and without a place of their own
+/// in memory: there are as many as allocations.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub struct ScoreParts {
+    /// 0 where there is none, so that equal parts compare equal.
+    scores: [f32; ScorePart::ALL.len()],
+    /// A bit for each part that there is.
+    known: u8,
+}
 
 impl ScoreParts {
     /// The parts and what each says, from −1 to 1.
     pub fn iter(&self) -> impl Iterator<Item = (ScorePart, f64)> {
-        // As short as they can be read back.
-        self.0.iter().map(|(part, score)| (*part, (f64::from(*score) * 1e7).round() / 1e7))
+        let parts = ScorePart::ALL.into_iter().zip(self.scores);
+        parts
+            .filter(|(part, _)| self.known & part.bit() != 0)
+            // As short as they can be read back.
+            .map(|(part, score)| (part, (f64::from(score) * 1e7).round() / 1e7))
     }
 
     /// What one part says.
@@ -78,10 +90,12 @@ impl ScoreParts {
 
 impl FromIterator<(ScorePart, f64)> for ScoreParts {
     fn from_iter<I: IntoIterator<Item = (ScorePart, f64)>>(parts: I) -> Self {
-        let mut parts: Box<[_]> =
-            parts.into_iter().map(|(part, score)| (part, score as f32)).collect();
-        parts.sort_by_key(|(part, _)| *part);
-        Self(parts)
+        let mut all = Self::default();
+        for (part, score) in parts {
+            all.known |= part.bit();
+            all.scores[part as usize] = score as f32;
+        }
+        all
     }
 }
 

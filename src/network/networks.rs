@@ -400,7 +400,7 @@ fn has_interfaces(record: &Record) -> bool {
 impl From<&model::PortAssignment> for PortMapping {
     fn from(port: &model::PortAssignment) -> Self {
         let inner = if port.to == 0 { port.value } else { port.to };
-        Self { host_ip: port.host_ip.clone(), host_port: port.value, port: inner }
+        Self { host_ip: port.host_ip.to_string(), host_port: port.value, port: inner }
     }
 }
 

@@ -14,6 +14,7 @@ mod event;
 mod load;
 mod outcome;
 mod record;
+mod sharing;
 mod snapshot;
 mod table;
 

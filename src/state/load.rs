@@ -116,7 +116,7 @@ impl NodeLoad {
     fn at(&mut self, port: &PortAssignment) -> &mut PortUse {
         match port.host_network {
             None => &mut self.ports,
-            Some(_) => self.elsewhere.entry(port.host_ip.as_str().into()).or_default(),
+            Some(_) => self.elsewhere.entry((*port.host_ip).into()).or_default(),
         }
     }
 }

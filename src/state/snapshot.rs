@@ -100,7 +100,11 @@ impl State {
         }
         let mut state =
             Self { index: stored.index, last_plan: stored.last_plan, ..Self::default() };
-        for alloc in stored.allocs {
+        state.jobs = stored.jobs.into_iter().map(|job| (job.id.clone(), job)).collect();
+        for mut alloc in stored.allocs {
+            if let Some(alloc) = Arc::get_mut(&mut alloc) {
+                state.share(alloc, None);
+            }
             state.allocs_by_job.entry(alloc.job.clone()).or_default().insert(alloc.id);
             state.allocs_by_node.entry(alloc.node).or_default().insert(alloc.id);
             state.shift_load(None, Some(&alloc));
@@ -126,7 +130,6 @@ impl State {
             state.classify(node);
         }
         state.nodes = stored.nodes.into_iter().map(|node| (node.id, node)).collect();
-        state.jobs = stored.jobs.into_iter().map(|job| (job.id.clone(), job)).collect();
         let records: Vec<_> = state.jobs.values().cloned().collect();
         records.iter().for_each(|record| state.note_child(record));
         state.repos = stored.repos.into_iter().map(|repo| (repo.name.clone(), repo)).collect();

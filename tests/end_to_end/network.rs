@@ -298,7 +298,7 @@ job "shop" {{
     let detail = agent.client().allocation(alloc.id).expect("known").into_value();
     let ports = detail.stub.allocated_resources.unwrap_or_default().shared.ports;
     let address = |label: &str| {
-        let port = ports.iter().find(|port| port.label == label).expect("a port");
+        let port = ports.iter().find(|port| *port.label == *label).expect("a port");
         format!("{}:{}", port.host_ip, port.value)
     };
     let (http, out) = (address("http"), address("out"));

@@ -181,11 +181,11 @@ fn published(spec: &TaskSpec, config: &Config) -> Result<Vec<(String, PortBindin
         let port = spec
             .ports
             .iter()
-            .find(|port| port.label == *label)
+            .find(|port| *port.label == **label)
             .ok_or_else(|| format!("port `{label}` is not in the group's network block"))?;
         let inside = to.unwrap_or(if port.to == 0 { port.value } else { port.to });
         let binding = PortBinding {
-            host_ip: (!port.host_ip.is_empty()).then(|| port.host_ip.clone()),
+            host_ip: (!port.host_ip.is_empty()).then(|| port.host_ip.to_string()),
             host_port: Some(port.value.to_string()),
         };
         for protocol in ["tcp", "udp"] {

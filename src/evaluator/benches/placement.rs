@@ -7,7 +7,8 @@
 //! - `grid`: nodes × allocations × what is asked for × what runs already;
 //! - `nomad`: the cases of Nomad's own scheduler benchmark, 120 of them;
 //! - `rack`: a pass after a rack of 200 nodes died under 100,000 allocations;
-//! - `memory`: what a million allocations take.
+//! - `log`: what it takes to hand on what a pass decided, and to apply it;
+//! - `memory`: what a million allocations take, once applied as the log has them.
 //!
 //! Without one, all but the largest cases run. Times are of the processor, on one thread, for whole passes: reconciling,
 //! placing, ids, explanations and the plan itself.
@@ -42,6 +43,9 @@ fn main() {
     }
     if wants("rack") {
         rack();
+    }
+    if wants("log") {
+        log();
     }
     if wants("memory") {
         memory(if all { 100_000 } else { 1_000_000 });
@@ -134,6 +138,22 @@ fn rack() {
     );
 }
 
+fn log() {
+    println!(
+        "\n10,000 nodes, all that can be asked for: a plan on its way through the log, for each placement"
+    );
+    println!(
+        "{:>10} {:>12} {:>8} {:>10} {:>10} {:>10}",
+        "jobs", "count each", "bytes", "write µs", "read µs", "apply µs"
+    );
+    for (jobs, count) in [(1, 1_000), (1_000, 1)] {
+        let mut cluster = Cluster::new(10_000, 75);
+        cluster.register("job", jobs, count, Ask::Everything);
+        let (bytes, [write, read, apply]) = cluster.hand_on();
+        println!("{jobs:>10} {count:>12} {bytes:>8} {write:>10.2} {read:>10.2} {apply:>10.2}");
+    }
+}
+
 fn memory(allocations: u32) {
     let before = resident_mb();
     let mut cluster = Cluster::new(10_000, 50);
@@ -141,12 +161,15 @@ fn memory(allocations: u32) {
     cluster.register("job", allocations / 1_000, 1_000, Ask::Everything);
     cluster.place_all();
     assert_eq!(cluster.allocations(), allocations as usize);
-    let all = resident_mb();
+    let placed = resident_mb() - nodes;
+    cluster.run_all();
+    let running = resident_mb() - nodes;
+    let each = |mb: f64| mb * 1e6 / f64::from(allocations);
     println!(
-        "\n{allocations} allocations with all their indexes, reasons and scores: {:.0} MB, {:.0} bytes each; 10,000 \
-         nodes: {:.0} MB",
-        all - nodes,
-        (all - nodes) * 1e6 / f64::from(allocations),
+        "\n{allocations} allocations with all their indexes, reasons and scores: {placed:.0} MB, {:.0} bytes each; once \
+         they run and their nodes have told of it: {running:.0} MB, {:.0} bytes each; 10,000 nodes: {:.0} MB",
+        each(placed),
+        each(running),
         nodes - before
     );
 }

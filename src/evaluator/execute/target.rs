@@ -17,7 +17,7 @@ pub(super) enum Target {
 impl<'a> Pass<'a, '_> {
     /// Where what moves for a better node goes, by what is better now.
     pub(super) fn target(&mut self, work: &GroupWork<'a>, want: &Want<'a>) -> Target {
-        let improved = |alloc: &Allocation| want.moves && !alloc.migrate_reason.is_empty();
+        let improved = |alloc: &Allocation| want.moves && !alloc.move_reason().is_empty();
         let Some((moving, _)) = want.previous.filter(|(previous, _)| improved(previous)) else {
             return Target::Any;
         };

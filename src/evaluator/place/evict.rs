@@ -315,7 +315,7 @@ fn held(asked: &Asked, node: &model::Node) -> model::AllocResources {
 
 fn fixed(port: &model::Port) -> model::PortAssignment {
     model::PortAssignment {
-        label: port.label.clone(),
+        label: port.label.as_str().into(),
         value: port.value,
         host_network: port.network().map(Into::into),
         ..model::PortAssignment::default()

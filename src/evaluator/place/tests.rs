@@ -86,7 +86,7 @@ fn static_ports_are_given_once_per_node() {
     let failure = spots[2].as_ref().err().expect("both nodes give 8080 away");
     assert_eq!(failure.exhausted["network: port 8080 is taken"], 2);
     let ports = &spots[0].as_ref().expect("is placed").resources.ports;
-    assert_eq!((ports[0].label.as_str(), ports[0].value), ("fixed", 8080));
+    assert_eq!((&*ports[0].label, ports[0].value), ("fixed", 8080));
     assert!((20_000..=32_000).contains(&ports[1].value));
 }
 

@@ -67,8 +67,8 @@ fn keeps_original(strategy: Reconcile, original: &Allocation, other: &Allocation
     }
     let other_runs = other.client == ClientStatus::Running;
     let best = |alloc: &Allocation| {
-        let scores = alloc.explanation.as_ref().map(|explanation| &explanation.scores);
-        scores.and_then(|scores| scores.first()).map_or(f64::MIN, |score| score.total)
+        let score = alloc.explanation.as_ref().and_then(|explanation| explanation.score.as_ref());
+        score.map_or(f64::MIN, |score| score.total)
     };
     let starts = (started(original), started(other));
     match strategy {
@@ -125,7 +125,7 @@ pub(super) fn settle_moving<'a>(
                 alloc,
                 stop: over || alloc.client != ClientStatus::Running,
                 moves: true,
-                reason: match alloc.migrate_reason.as_str() {
+                reason: match alloc.move_reason() {
                     "" => format!("moves {} off node {}", alloc.id.short(), alloc.node_name),
                     why => format!("moves {}: {why}", alloc.id.short()),
                 },
@@ -165,7 +165,7 @@ pub(super) fn settle_moving<'a>(
 
 /// Why one stops that was to move, once its replacement stands.
 pub(crate) fn moved(alloc: &Allocation) -> String {
-    match alloc.migrate_reason.as_str() {
+    match alloc.move_reason() {
         "" => "alloc was moved to another node".to_owned(),
         why => format!("alloc was moved to another node: {why}"),
     }
@@ -245,13 +245,13 @@ mod tests {
     use super::*;
 
     fn running(score: f64, started_at: i64) -> Allocation {
-        let scores = vec![NodeScore { total: score, ..NodeScore::default() }];
+        let score = Some(NodeScore { total: score, ..NodeScore::default() });
         let started_at = Timestamp::from_secs(started_at);
         let task = TaskState { started_at, ..TaskState::default() };
         Allocation {
             client: ClientStatus::Running,
-            explanation: Some(Arc::new(Explanation { scores, ..Explanation::default() })),
-            tasks: [("t".to_owned(), task)].into(),
+            explanation: Some(Arc::new(Explanation { score, ..Explanation::default() })),
+            tasks: [("t".to_owned(), task)].into_iter().collect(),
             ..Allocation::default()
         }
     }

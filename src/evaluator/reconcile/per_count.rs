@@ -401,7 +401,7 @@ fn fill_gaps<'a>(
             reason: previous.map_or_else(
                 || "new".to_owned(),
                 |alloc| {
-                    let why = match alloc.desired_description.as_str() {
+                    let why = match &*alloc.desired_description {
                         "" => alloc.client.as_str(),
                         words => words,
                     };

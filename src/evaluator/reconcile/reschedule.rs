@@ -51,7 +51,7 @@ pub(crate) fn chain(
     delay: Duration,
     now: Timestamp,
 ) -> Vec<RescheduleEvent> {
-    let mut chain = failed.reschedules.clone();
+    let mut chain = failed.reschedules.to_vec();
     chain.push(RescheduleEvent {
         at: now,
         previous: failed.id,
@@ -113,7 +113,7 @@ mod tests {
             let Next::At(due, wait) = next(Some(policy), &alloc) else { break };
             out.push(wait.as_secs());
             at = due;
-            alloc.reschedules = chain(Some(policy), &alloc, wait, at);
+            alloc.reschedules = chain(Some(policy), &alloc, wait, at).into();
         }
         out
     }

@@ -175,7 +175,7 @@ fn probe(
 /// A port label is the host's port; a number is looked for on the node itself.
 fn authority(alloc: &Allocation, node: &Node, label: &str) -> Result<String, String> {
     let (host, port) = match alloc.port(label) {
-        Some(port) => (port.host_ip.as_str(), port.value),
+        Some(port) => (&*port.host_ip, port.value),
         None => match label.parse::<u16>() {
             Ok(port) if port > 0 => ("", port),
             _ => return Err(format!("the allocation has no port with the label `{label}`")),

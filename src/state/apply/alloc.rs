@@ -1,6 +1,8 @@
 //! What nodes report.
 
-use model::{AllocReport, Allocation, ClientStatus, Timestamp};
+use std::collections::BTreeMap;
+
+use model::{AllocReport, Allocation, ClientStatus, Few, Timestamp};
 
 use crate::event::{Event, Rejection};
 use crate::table::State;
@@ -21,13 +23,13 @@ impl State {
                 ClientStatus::Lost => update.client != ClientStatus::Complete,
                 known => known.is_terminal() && !update.client.is_terminal(),
             };
-            if over {
-                alloc.tasks.clone_from(&update.tasks);
-            } else {
+            alloc.tasks = few(&update.tasks);
+            if !over {
                 alloc.client = update.client;
-                alloc.client_description.clone_from(&update.client_description);
-                alloc.tasks.clone_from(&update.tasks);
-                alloc.checks.clone_from(&update.checks);
+                if *alloc.client_description != *update.client_description {
+                    alloc.client_description = update.client_description.as_str().into();
+                }
+                alloc.checks = few(&update.checks);
             }
             // A verdict for a deployment that the allocation no longer belongs to says nothing about the new one.
             if update.deployment == alloc.deployment && alloc.health.is_none() {
@@ -52,6 +54,10 @@ impl State {
         }
         Ok(())
     }
+}
+
+fn few<V: Clone>(map: &BTreeMap<String, V>) -> Few<V> {
+    map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// Whether it may have taken the place of one whose node changed. The next one waits for its checks.

@@ -1,7 +1,7 @@
 //! Nodes are emptied. The drainer decides which allocations leave when; here is what it and operators say.
 
 use model::{
-    AllocId, Allocation, DrainStatus, DrainStrategy, Eligibility, LastDrain, Node, NodeId,
+    AllocId, Allocation, DrainStatus, DrainStrategy, Eligibility, LastDrain, Move, Node, NodeId,
     Timestamp,
 };
 
@@ -99,8 +99,7 @@ impl State {
                 continue;
             }
             let mut alloc = Allocation::clone(alloc);
-            alloc.migrate = Some(at);
-            alloc.migrate_reason.push_str(reason);
+            alloc.migrate = Some(Box::new(Move { since: at, reason: reason.into() }));
             alloc.modified_at = at;
             self.put_alloc(alloc, true, events);
         }
@@ -115,7 +114,7 @@ impl State {
         for id in ids {
             let Some(alloc) = self.allocs.get(id) else { continue };
             // One that leaves a node that is emptied does not stay.
-            if alloc.terminal() || alloc.migrate_reason.is_empty() {
+            if alloc.terminal() || alloc.move_reason().is_empty() {
                 continue;
             }
             let stands_in = |other: &Allocation| {
@@ -129,7 +128,6 @@ impl State {
             }
             let mut alloc = Allocation::clone(alloc);
             alloc.migrate = None;
-            alloc.migrate_reason.clear();
             alloc.modified_at = at;
             self.put_alloc(alloc, true, events);
         }
@@ -172,7 +170,7 @@ mod tests {
         };
         let marks = |state: &State, id| {
             let alloc = state.alloc(id).expect("is known");
-            (alloc.migrate.is_some(), alloc.migrate_reason.clone())
+            (alloc.migrate.is_some(), alloc.move_reason().to_owned())
         };
         apply(&mut state, &place(vec![alloc(old, 0), alloc(drained, 1)]));
         apply(&mut state, &mark(old, "a better node"));

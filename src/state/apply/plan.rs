@@ -48,13 +48,13 @@ impl State {
                     Some(_) => DesiredStatus::Evict,
                 };
                 alloc.evicted_for.clone_from(&stop.evicted_for);
-                alloc.desired_description.clone_from(&stop.description);
+                alloc.desired_description = stop.description.as_str().into();
             }
             if let Some(client) = stop.client
                 && !alloc.client.is_terminal()
             {
                 alloc.client = client;
-                alloc.client_description.clone_from(&stop.description);
+                alloc.client_description = stop.description.as_str().into();
             }
             alloc.next = stop.next.or(alloc.next);
             alloc.modified_at = plan.at;
@@ -82,7 +82,7 @@ impl State {
             }
             let mut alloc = Allocation::clone(alloc);
             alloc.client = ClientStatus::Unknown;
-            alloc.client_description = "its node cannot be reached".to_owned();
+            alloc.client_description = "its node cannot be reached".into();
             alloc.disconnected_at.get_or_insert(gone.since);
             alloc.modified_at = plan.at;
             self.put_alloc(alloc, false, events);
@@ -98,11 +98,17 @@ impl State {
             alloc.modified_at = plan.at;
             self.put_alloc(alloc, false, events);
         }
+        let mut beside: Option<Arc<Allocation>> = None;
         for alloc in &plan.place {
             if self.allocs.contains_key(&alloc.id) {
                 continue;
             }
-            self.put_alloc(alloc.clone(), false, events);
+            let mut alloc = alloc.clone();
+            let like_it = beside.as_deref().filter(|other| other.job == alloc.job);
+            self.share(&mut alloc, like_it);
+            let id = alloc.id;
+            self.put_alloc(alloc, false, events);
+            beside = self.allocs.get(&id).cloned();
         }
         for deployment in counted {
             self.count_deployment(deployment, plan.at, events);

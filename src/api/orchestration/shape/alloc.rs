@@ -24,7 +24,7 @@ pub(crate) fn alloc_stub(state: &State, alloc: &Allocation, resources: bool) -> 
     AllocListStub {
         id: alloc.id,
         eval_id: alloc.eval,
-        name: alloc.name.clone(),
+        name: alloc.name(),
         namespace: namespace(state, &alloc.job).to_owned(),
         node_id: alloc.node,
         node_name: alloc.node_name.to_string(),
@@ -34,9 +34,9 @@ pub(crate) fn alloc_stub(state: &State, alloc: &Allocation, resources: bool) -> 
         task_group: alloc.group.to_string(),
         allocated_resources: resources.then(|| allocated(alloc, group)),
         desired_status: alloc.desired,
-        desired_description: alloc.desired_description.clone(),
+        desired_description: alloc.desired_description.to_string(),
         client_status: alloc.client,
-        client_description: alloc.client_description.clone(),
+        client_description: alloc.client_description.to_string(),
         task_states: alloc
             .tasks
             .iter()
@@ -99,7 +99,7 @@ pub(crate) fn alloc_view(state: &State, alloc: &Allocation) -> AllocationView {
             ..ResourceTotals::default()
         },
         metrics: alloc.explanation.as_deref().map(metric).unwrap_or_default(),
-        checks: alloc.checks.clone(),
+        checks: alloc.checks.iter().map(|(key, check)| (key.clone(), check.clone())).collect(),
     }
 }
 
@@ -159,7 +159,7 @@ fn networks(alloc: &Allocation, group: Option<&Group>) -> Vec<NetworkResource> {
         .ports
         .iter()
         .map(|port| NetworkPort {
-            label: port.label.clone(),
+            label: port.label.to_string(),
             value: port.value,
             to: port.to,
             host_network: host_network(&port.label),
@@ -168,7 +168,7 @@ fn networks(alloc: &Allocation, group: Option<&Group>) -> Vec<NetworkResource> {
     let mode = asked.as_ref().map(|network| network.mode.as_str()).filter(|mode| !mode.is_empty());
     vec![NetworkResource {
         mode: mode.unwrap_or("host").to_owned(),
-        ip: alloc.resources.ports.first().map(|port| port.host_ip.clone()).unwrap_or_default(),
+        ip: alloc.resources.ports.first().map(|port| port.host_ip.to_string()).unwrap_or_default(),
         dynamic_ports: dynamic,
         reserved_ports: reserved,
     }]

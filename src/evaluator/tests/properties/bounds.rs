@@ -83,7 +83,7 @@ proptest! {
                 continue;
             }
             for alloc in now.state.allocs_of_job(&record.id).filter(|alloc| !alloc.terminal()) {
-                prop_assert!(stopping.contains(&alloc.id), "{} goes on", alloc.name);
+                prop_assert!(stopping.contains(&alloc.id), "{} goes on", alloc.name());
             }
             for deployment in now.state.deployments_of_job(&record.id) {
                 let ended = plan.deployment_changes.iter().any(|change| {
@@ -110,7 +110,7 @@ proptest! {
                 prop_assert_eq!(placed(&plan, &record.id, &group.name), (0, 0));
                 let alive = of_group(&now.state, &record.id, &group.name);
                 for alloc in alive.filter(|alloc| !alloc.terminal()) {
-                    prop_assert!(stopping.contains(&alloc.id), "{} goes on", alloc.name);
+                    prop_assert!(stopping.contains(&alloc.id), "{} goes on", alloc.name());
                 }
             }
             let gone = now.state.allocs_of_job(&record.id).filter(|alloc| {
@@ -118,7 +118,7 @@ proptest! {
                 job.group(&alloc.group).is_none() && !alloc.terminal()
             });
             for alloc in gone {
-                prop_assert!(stopping.contains(&alloc.id), "{} goes on", alloc.name);
+                prop_assert!(stopping.contains(&alloc.id), "{} goes on", alloc.name());
             }
         }
         for (job, group, updates) in updates(&plan) {

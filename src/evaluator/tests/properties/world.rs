@@ -8,7 +8,7 @@ use std::time::Duration;
 use evaluator::evaluate;
 use model::{
     AllocHealth, AllocId, AllocReport, AllocResources, Allocation, BlobId, ClientStatus, CommitId,
-    DeploymentStatus, DesiredStatus, DrainStrategy, Eligibility, EvalTrigger, Job, JobId,
+    DeploymentStatus, DesiredStatus, DrainStrategy, Eligibility, EvalTrigger, Job, JobId, Move,
     NodeStatus, PlacementAlgorithm, Preemption, RescheduleEvent, SchedulerConfig, Timestamp,
     seeded_uuid,
 };
@@ -414,7 +414,6 @@ impl Now {
                 id.as_str().as_bytes(),
                 &self.state.index().to_be_bytes(),
             ])),
-            name: format!("{id}.{}[{}]", group.name, found.index),
             index: if version.job.kind.per_node() { 0 } else { found.index },
             job: id.clone(),
             job_version: version.version,
@@ -437,7 +436,7 @@ impl Now {
                 at: self.now,
                 ..AllocHealth::default()
             }),
-            migrate: found.migrate.then_some(self.now),
+            migrate: found.migrate.then(|| Box::new(Move { since: self.now, ..Move::default() })),
             disconnected_at: away.then_some(self.now),
             reschedules: (0..found.tried).map(earlier).collect(),
             created_at: self.now,

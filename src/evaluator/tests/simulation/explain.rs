@@ -59,7 +59,7 @@ fn the_node_that_is_named_first_is_the_one_that_is_chosen() {
         let jobs = [(JobId::from(id.as_str()), EvalTrigger::JobRegister)].into();
         let plan = evaluate(&cluster.state, &jobs, cluster.now);
         let explanation = plan.place[0].explanation.clone().expect("says why");
-        assert_eq!(group.nodes[0].score.as_ref(), explanation.scores.first(), "{id}");
+        assert_eq!(group.nodes[0].score.as_ref(), explanation.score.as_ref(), "{id}");
         assert_eq!(group.nodes[0].node, plan.place[0].node);
         cluster.run(6);
         // Nothing came or went since: it would be put there again, and for the same reasons.

@@ -193,8 +193,8 @@ pub(crate) fn check_step(before: &State, after: &State) {
                 // Whoever sets priorities says who goes without.
                 now.is_some_and(|now| {
                     now.desired == DesiredStatus::Evict
-                        || now.desired_description
-                            == "alloc is stopped: the time to empty its node is over"
+                        || *now.desired_description
+                            == *"alloc is stopped: the time to empty its node is over"
                 })
             };
             let served = |all: &[std::sync::Arc<Allocation>],

@@ -116,6 +116,6 @@ fn a_plan_says_where_it_goes_and_who_goes_for_it() {
     let placements = &shown.jobs[0].placements["web"];
     assert_eq!((placements.len(), shown.jobs[0].updates["web"].place), (20, 25));
     let first = &shown.plan.place[0];
-    assert_eq!((&placements[0].name, placements[0].node), (&first.name, first.node));
+    assert_eq!((&placements[0].name, placements[0].node), (&first.name(), first.node));
     assert!(placements[0].score.is_some() && placements[0].reason == "new");
 }

@@ -68,7 +68,7 @@ fn suits(node: &model::Node, job: &model::Job, group: &Group) -> bool {
 
 /// Whether an operator, or time that an operator set, ended it.
 fn is_theirs(alloc: &Allocation) -> bool {
-    let why = alloc.desired_description.as_str();
+    let why = &*alloc.desired_description;
     why.contains("the time to empty its node is over")
         || why.contains("on request")
         || why.contains("its node is emptied")
