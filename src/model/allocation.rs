@@ -94,6 +94,7 @@ pub struct AllocResources {
     #[serde(rename = "DiskMB")]
     pub disk_mb: u64,
     /// Ports, in the order the group names them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PortAssignment>,
     /// What single tasks have for themselves alone, by task.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -268,10 +269,13 @@ pub struct Allocation {
     /// Index within the group, 0…count−1 for service and batch.
     pub index: u32,
     /// The job.
+    #[serde(skip_serializing_if = "JobId::is_empty")]
     pub job: JobId,
     /// The job version it runs; an in-place update raises it.
+    #[serde(skip_serializing_if = "is_default")]
     pub job_version: u64,
     /// The group.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub group: Arc<str>,
     /// The node.
     pub node: NodeId,
@@ -280,10 +284,13 @@ pub struct Allocation {
     /// The evaluation that placed it.
     pub eval: EvalId,
     /// The deployment it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment: Option<DeploymentId>,
     /// Whether it is a canary that is not promoted.
+    #[serde(skip_serializing_if = "is_default")]
     pub canary: bool,
     /// The commit, path and blob that its job version came from (law 1).
+    #[serde(skip_serializing_if = "Origin::is_nowhere")]
     pub origin: Arc<Origin>,
     /// What it holds.
     pub resources: AllocResources,
@@ -291,8 +298,10 @@ pub struct Allocation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_inputs: Option<Box<NodeInputs>>,
     /// What is wanted.
+    #[serde(skip_serializing_if = "is_default")]
     pub desired: DesiredStatus,
     /// Why it is to stop, in words.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub desired_description: Arc<str>,
     /// That it is to move to another node.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -301,36 +310,50 @@ pub struct Allocation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disconnected_at: Option<Timestamp>,
     /// What its node says.
+    #[serde(skip_serializing_if = "is_default")]
     pub client: ClientStatus,
     /// The same in words.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub client_description: Arc<str>,
     /// Each task's state.
-    #[serde(with = "few")]
+    #[serde(with = "few", skip_serializing_if = "Few::is_empty")]
     pub tasks: Few<TaskState>,
     /// The verdict of the deployment's gate, once reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<AllocHealth>,
     /// Each check's state, by [`crate::Instance::check_key`].
-    #[serde(with = "few")]
+    #[serde(with = "few", skip_serializing_if = "Few::is_empty")]
     pub checks: Few<CheckState>,
     /// The allocation that this one replaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<AllocId>,
     /// The allocation that replaces this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<AllocId>,
     /// The job that takes its room, if it was evicted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evicted_for: Option<JobId>,
     /// Earlier replacements in the chain, oldest first; at most five are kept.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub reschedules: Box<[RescheduleEvent]>,
     /// Why it exists and why it is where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Arc<Explanation>>,
     /// Created.
     pub created_at: Timestamp,
     /// Changed.
     pub modified_at: Timestamp,
     /// State index of creation.
+    #[serde(skip_serializing_if = "is_default")]
     pub create_index: u64,
     /// State index of the last change.
+    #[serde(skip_serializing_if = "is_default")]
     pub modify_index: u64,
+}
+
+/// Most fields of most allocations say nothing; those are not written.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A map of few entries, as a sorted list: a tree would take room for eleven.
@@ -353,6 +376,12 @@ mod few {
         from: D,
     ) -> Result<super::Few<V>, D::Error> {
         Ok(BTreeMap::deserialize(from)?.into_iter().collect())
+    }
+}
+
+impl AsRef<Self> for Allocation {
+    fn as_ref(&self) -> &Self {
+        self
     }
 }
 

@@ -93,8 +93,10 @@ pub struct PlacementFailure {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Explanation {
     /// Why it exists, in words: `new`, `replaces 1a2b3c4d: task "web" config.args changed` …
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub reason: Arc<str>,
     /// Nodes refused, and by what. Shared with what was placed beside it.
+    #[serde(skip_serializing_if = "is_nothing")]
     pub filtered: Arc<PlacementFailure>,
     /// The score of its node.
     #[serde(rename = "Score", skip_serializing_if = "Option::is_none")]
@@ -102,6 +104,10 @@ pub struct Explanation {
     /// The best nodes when the first of what was placed beside it was, best first; at most five. Shared with those.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best: Option<Arc<Vec<NodeScore>>>,
+}
+
+fn is_nothing(failure: &PlacementFailure) -> bool {
+    *failure == PlacementFailure::default()
 }
 
 impl Explanation {

@@ -18,6 +18,14 @@ pub struct Origin {
     pub blob: BlobId,
 }
 
+impl Origin {
+    /// Whether it names nothing.
+    pub fn is_nowhere(&self) -> bool {
+        let said = [self.repo.as_str(), self.commit.as_str(), &self.path, self.blob.as_str()];
+        said.iter().all(|part| part.is_empty())
+    }
+}
+
 /// What a revision did with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

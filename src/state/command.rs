@@ -418,6 +418,7 @@ pub struct Plan {
     /// When it was made.
     pub at: Timestamp,
     /// Allocations to create.
+    #[serde(with = "crate::encoding::placed")]
     pub place: Vec<Allocation>,
     /// Allocations to stop.
     pub stop: Vec<StopAlloc>,

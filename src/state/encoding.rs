@@ -1,5 +1,7 @@
 //! Commands as the log and the wire hold them: MessagePack with names, so that fields may come and go.
 
+pub(crate) mod placed;
+
 use crate::Command;
 
 impl Command {

@@ -41,6 +41,7 @@ struct Stored {
     last_plan: u64,
     nodes: Vec<Arc<Node>>,
     jobs: Vec<Arc<JobRecord>>,
+    #[serde(with = "crate::encoding::placed")]
     allocs: Vec<Arc<Allocation>>,
     deployments: Vec<Arc<Deployment>>,
     evaluations: Vec<Arc<Evaluation>>,
@@ -61,7 +62,13 @@ impl State {
             last_plan: self.last_plan,
             nodes: self.nodes.values().cloned().collect(),
             jobs: self.jobs.values().cloned().collect(),
-            allocs: self.allocs.values().cloned().collect(),
+            // Those of a job one after the other: they have most in common.
+            allocs: self
+                .allocs_by_job
+                .values()
+                .flatten()
+                .filter_map(|id| self.allocs.get(id).cloned())
+                .collect(),
             deployments: self.deployments.values().cloned().collect(),
             evaluations: self.evaluations.values().cloned().collect(),
             repos: self.repos.values().cloned().collect(),

@@ -54,9 +54,8 @@ impl Cluster {
             dirty: BTreeMap::new(),
             now: Timestamp::from_secs(1_000_000),
         };
-        for n in 0..nodes {
-            let node = Box::new(node(n, racks, room));
-            cluster.apply(&Command::RegisterNode { node, at: cluster.now });
+        for command in registrations(nodes, racks, room, cluster.now) {
+            cluster.apply(&command);
         }
         cluster
     }
@@ -101,23 +100,7 @@ impl Cluster {
 
     /// Adds jobs that ask for the same.
     pub(crate) fn register(&mut self, name: &str, jobs: u32, count: u32, ask: Ask) {
-        let files = (0..jobs).map(|n| {
-            let job = job(&format!("{name}-{n}"), count, ask);
-            let path = format!("{}.hcl", job.id);
-            let submission = JobSubmission { job: Arc::new(job) };
-            let outcome =
-                FileOutcome::Job { blob: BlobId::default(), submission, problems: Vec::new() };
-            (path, outcome)
-        });
-        let revision = TakeRevision {
-            repo: "infra".into(),
-            branch: "main".into(),
-            commit: CommitId::from(format!("{:040}", 1)),
-            files: files.collect(),
-            at: self.now,
-            ..TakeRevision::default()
-        };
-        self.apply(&Command::TakeRevision(Box::new(revision)));
+        self.apply(&revision(name, jobs, count, ask, self.now));
         let ids = self.state.jobs().map(|record| record.id.clone());
         self.dirty = ids.map(|id| (id, EvalTrigger::JobRegister)).collect();
     }
@@ -246,6 +229,37 @@ impl Cluster {
         self.dirty = jobs;
         (concerned, lost)
     }
+}
+
+/// Nodes as they register.
+pub(crate) fn registrations(
+    nodes: u32,
+    racks: u32,
+    room: (u64, u64, u64),
+    at: Timestamp,
+) -> impl Iterator<Item = Command> {
+    let node = move |n| Box::new(node(n, racks, room));
+    (0..nodes).map(move |n| Command::RegisterNode { node: node(n), at })
+}
+
+/// A revision that brings jobs that ask for the same.
+pub(crate) fn revision(name: &str, jobs: u32, count: u32, ask: Ask, at: Timestamp) -> Command {
+    let files = (0..jobs).map(|n| {
+        let job = job(&format!("{name}-{n}"), count, ask);
+        let path = format!("{}.hcl", job.id);
+        let submission = JobSubmission { job: Arc::new(job) };
+        let outcome =
+            FileOutcome::Job { blob: BlobId::default(), submission, problems: Vec::new() };
+        (path, outcome)
+    });
+    Command::TakeRevision(Box::new(TakeRevision {
+        repo: name.into(),
+        branch: "main".into(),
+        commit: CommitId::from(format!("{:040}", 1)),
+        files: files.collect(),
+        at,
+        ..TakeRevision::default()
+    }))
 }
 
 fn node(n: u32, racks: u32, (cpu, memory_mb, disk_mb): (u64, u64, u64)) -> Node {
