@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evaluation::Explanation;
 use crate::revision::Origin;
-use crate::{AllocId, DeploymentId, EvalId, JobId, NodeId, TaskGrant, Timestamp};
+use crate::{AllocId, DeploymentId, EvalId, JobId, NodeId, TaskGrant, Timestamp, Words};
 
 /// What the servers want of an allocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,12 +120,12 @@ pub enum TaskRunState {
 pub struct TaskEvent {
     /// Nomad's name of the event: `Received`, `Started`, `Terminated`, `Restarting`, `Killing` …
     #[serde(rename = "Type")]
-    pub kind: String,
+    pub kind: Words,
     /// When.
     pub time: Timestamp,
     /// What, for a person.
     #[serde(rename = "DisplayMessage")]
-    pub message: String,
+    pub message: Words,
     /// Exit code of a `Terminated` event.
     pub exit_code: Option<i32>,
     /// Signal of a `Terminated` event.

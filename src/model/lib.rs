@@ -36,6 +36,7 @@ mod storage;
 mod task;
 mod timing;
 pub mod wire;
+mod words;
 
 pub use allocation::{
     AllocHealth, AllocReport, AllocResources, Allocation, CheckState, CheckStatus, ClientStatus,
@@ -84,3 +85,4 @@ pub use task::{
     Task,
 };
 pub use timing::{Parameterized, Periodic, Scaling};
+pub use words::Words;

@@ -14,7 +14,6 @@ impl State {
     /// its node. What it says stays the same.
     pub(crate) fn share(&self, alloc: &mut Allocation, beside: Option<&Allocation>) {
         if let Some(record) = self.jobs.get(&alloc.job) {
-            alloc.job = record.id.clone();
             if let Some(version) = record.version(alloc.job_version) {
                 one(&mut alloc.origin, &version.origin);
             }
@@ -22,8 +21,8 @@ impl State {
         let first = |id: Option<&model::AllocId>| id.and_then(|id| self.allocs.get(id));
         let of_job = first(self.allocs_by_job.get(&alloc.job).and_then(|ids| ids.get_min()));
         for other in beside.into_iter().chain(of_job.map(|other| &**other)) {
+            alloc.job = other.job.clone();
             one(&mut alloc.group, &other.group);
-            one(&mut alloc.client_description, &other.client_description);
             one(&mut alloc.desired_description, &other.desired_description);
             one(&mut alloc.origin, &other.origin);
             for (port, known) in alloc.resources.ports.iter_mut().zip(&other.resources.ports) {
@@ -45,6 +44,23 @@ impl State {
         // Ports of one allocation are mostly at one address.
         if let Some((port, rest)) = alloc.resources.ports.split_first_mut() {
             rest.iter_mut().for_each(|other| one(&mut other.host_ip, &port.host_ip));
+        }
+    }
+
+    /// The same for what its node told of it.
+    pub(crate) fn share_told(&self, alloc: &mut Allocation) {
+        let Some(ids) = self.allocs_by_job.get(&alloc.job) else { return };
+        // Of two at least one is another.
+        let others = ids.get_min().into_iter().chain(ids.get_max()).filter(|id| **id != alloc.id);
+        let Some(other) = others.filter_map(|id| self.allocs.get(id)).next() else { return };
+        one(&mut alloc.client_description, &other.client_description);
+        for (task, state) in &mut alloc.tasks {
+            let Some(known) = other.tasks.get(task) else { continue };
+            // Where one was restarted its events lie elsewhere, and most of a restart's words are its own.
+            for (event, known) in state.events.iter_mut().zip(&known.events) {
+                event.kind.share(&known.kind);
+                event.message.share(&known.message);
+            }
         }
     }
 }
@@ -76,5 +92,101 @@ fn explained_as(own: &mut Arc<Explanation>, known: &Explanation) {
     one(&mut own.filtered, &known.filtered);
     if let (Some(own), Some(known)) = (&mut own.best, &known.best) {
         one(own, known);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{
+        AllocId, AllocReport, AllocResources, NodeScore, Origin, PortAssignment, TaskEvent,
+        TaskState, seeded_uuid,
+    };
+
+    use super::*;
+    use crate::{Command, Plan};
+
+    fn id(n: u8) -> AllocId {
+        AllocId::new(seeded_uuid(&[&[n]]))
+    }
+
+    fn apply(state: &mut State, command: &Command) {
+        let bytes = command.to_bytes().expect("has bytes");
+        let command = Command::from_bytes(&bytes).expect("is read");
+        assert_eq!(state.apply(state.index() + 1, &command).rejection, None);
+    }
+
+    fn place(state: &mut State, n: u8) {
+        let port = |label: &str| PortAssignment {
+            label: label.into(),
+            host_ip: "10.0.0.1".into(),
+            ..PortAssignment::default()
+        };
+        let alloc = Allocation {
+            id: id(n),
+            job: "web".into(),
+            group: "front".into(),
+            node_name: "n1".into(),
+            origin: Arc::new(Origin { repo: "infra".into(), ..Origin::default() }),
+            resources: AllocResources {
+                ports: vec![port("http"), port("admin")],
+                ..AllocResources::default()
+            },
+            explanation: Some(Arc::new(Explanation {
+                reason: "new".into(),
+                best: Some(Arc::new(vec![NodeScore::default()])),
+                ..Explanation::default()
+            })),
+            ..Allocation::default()
+        };
+        let basis = state.index();
+        let plan = Plan { basis, place: vec![alloc], ..Plan::default() };
+        apply(state, &Command::ApplyPlan(Box::new(plan)));
+        let event = TaskEvent {
+            kind: "Started".into(),
+            message: "Task started by client".into(),
+            ..TaskEvent::default()
+        };
+        let task = TaskState { events: vec![event], ..TaskState::default() };
+        let report = AllocReport {
+            alloc: id(n),
+            client_description: "Tasks are running".into(),
+            tasks: [("main".to_owned(), task)].into(),
+            ..AllocReport::default()
+        };
+        let at = model::Timestamp::from_secs(1);
+        apply(state, &Command::UpdateAllocs { updates: vec![report], at });
+    }
+
+    /// Where the text and the lists lie that both say.
+    fn places(alloc: &Allocation) -> Vec<usize> {
+        let words = |words: &str| words.as_ptr().addr();
+        let why = alloc.explanation.as_ref().expect("is explained");
+        let event = &alloc.tasks.iter().next().expect("has a task").1.events[0];
+        let mut all = vec![
+            words(&alloc.group),
+            words(alloc.job.as_str()),
+            words(&alloc.node_name),
+            words(&alloc.client_description),
+            words(&why.reason),
+            words(&event.kind),
+            words(&event.message),
+            Arc::as_ptr(&alloc.origin).addr(),
+            Arc::as_ptr(why.best.as_ref().expect("the best")).addr(),
+        ];
+        let ports = alloc.resources.ports.iter();
+        all.extend(ports.flat_map(|port| [words(&port.label), words(&port.host_ip)]));
+        all
+    }
+
+    #[test]
+    fn what_came_apart_lies_in_one_place() {
+        let mut state = State::default();
+        (1..=3).for_each(|n| place(&mut state, n));
+        let bytes = state.to_bytes().expect("has bytes");
+        for state in [state, State::from_bytes(&bytes).expect("is read")] {
+            let of = |n| places(state.alloc(id(n)).expect("is known"));
+            assert_eq!(of(1), of(2));
+            assert_eq!(of(2), of(3));
+        }
     }
 }

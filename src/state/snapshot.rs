@@ -111,6 +111,7 @@ impl State {
         for mut alloc in stored.allocs {
             if let Some(alloc) = Arc::get_mut(&mut alloc) {
                 state.share(alloc, None);
+                state.share_told(alloc);
             }
             state.allocs_by_job.entry(alloc.job.clone()).or_default().insert(alloc.id);
             state.allocs_by_node.entry(alloc.node).or_default().insert(alloc.id);

@@ -330,7 +330,11 @@ fn only_the_newest_events_are_kept() {
     let mut run = TaskRun::default();
     for number in 0..50 {
         let message = "é".repeat(5000);
-        run.push(TaskEvent { kind: number.to_string(), message, ..TaskEvent::default() });
+        run.push(TaskEvent {
+            kind: number.to_string().into(),
+            message: message.into(),
+            ..TaskEvent::default()
+        });
     }
     assert_eq!(run.state.events.len(), 10);
     assert_eq!(run.state.events.last().map(|event| event.kind.as_str()), Some("49"));

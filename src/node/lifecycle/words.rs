@@ -17,12 +17,16 @@ const MAX_MESSAGE: usize = 1024;
 impl TaskRun {
     /// Writes an event down.
     pub(super) fn note(&mut self, kind: &str, message: &str, now: Timestamp) {
-        let message = message.to_owned();
-        self.push(TaskEvent { kind: kind.into(), time: now, message, ..TaskEvent::default() });
+        let (kind, message) = (kind.into(), message.into());
+        self.push(TaskEvent { kind, time: now, message, ..TaskEvent::default() });
     }
 
     pub(super) fn push(&mut self, mut event: TaskEvent) {
-        crate::check::truncate(&mut event.message, MAX_MESSAGE);
+        if event.message.len() > MAX_MESSAGE {
+            let mut cut = event.message.to_string();
+            crate::check::truncate(&mut cut, MAX_MESSAGE);
+            event.message = cut.into();
+        }
         self.state.events.push(event);
         let excess = self.state.events.len().saturating_sub(MAX_EVENTS);
         self.state.events.drain(..excess);
@@ -46,7 +50,7 @@ pub(super) fn terminated(status: &ExitStatus, now: Timestamp) -> TaskEvent {
     TaskEvent {
         kind: "Terminated".into(),
         time: now,
-        message,
+        message: message.into(),
         exit_code: status.code,
         signal: status.signal,
         oom_killed: status.oom,
@@ -57,7 +61,7 @@ pub(super) fn restarting(after: Duration, reason: &str, now: Timestamp) -> TaskE
     TaskEvent {
         kind: "Restarting".into(),
         time: now,
-        message: format!("Task restarting in {}. {reason}", format_duration(after)),
+        message: format!("Task restarting in {}. {reason}", format_duration(after)).into(),
         ..TaskEvent::default()
     }
 }

@@ -31,6 +31,7 @@ impl State {
                 }
                 alloc.checks = few(&update.checks);
             }
+            self.share_told(&mut alloc);
             // A verdict for a deployment that the allocation no longer belongs to says nothing about the new one.
             if update.deployment == alloc.deployment && alloc.health.is_none() {
                 alloc.health.clone_from(&update.health);

@@ -190,10 +190,10 @@ fn task_state(task: &TaskState) -> TaskStateView {
 fn task_event(event: &TaskEvent) -> TaskEventView {
     let number = |name: &str, value: Option<i32>| value.map(|n| (name.to_owned(), n.to_string()));
     TaskEventView {
-        kind: event.kind.clone(),
+        kind: event.kind.to_string(),
         time: event.time,
-        message: event.message.clone(),
-        display_message: event.message.clone(),
+        message: event.message.to_string(),
+        display_message: event.message.to_string(),
         details: number("exit_code", event.exit_code)
             .into_iter()
             .chain(number("signal", event.signal))

@@ -141,9 +141,9 @@ impl Cluster {
     /// Each node says that what it was given runs, with the events that a start makes.
     pub(crate) fn run_all(&mut self) {
         let event = |kind: &str, message: &str| TaskEvent {
-            kind: kind.to_owned(),
+            kind: kind.into(),
             time: self.now,
-            message: message.to_owned(),
+            message: message.into(),
             ..TaskEvent::default()
         };
         let task = TaskState {
