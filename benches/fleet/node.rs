@@ -152,7 +152,7 @@ impl Simulated {
                 TaskState { state: TaskRunState::Running, started_at: at, ..TaskState::default() },
             )]
             .into(),
-            health: Some(AllocHealth { healthy: true, at, reason: String::new() }),
+            health: Some(AllocHealth { healthy: true, at, reason: "".into() }),
             deployment: alloc.deployment,
             ..AllocReport::default()
         };

@@ -163,7 +163,7 @@ pub struct AllocHealth {
     #[serde(rename = "Timestamp")]
     pub at: Timestamp,
     /// Which task or check decided it, in words. Empty when healthy.
-    pub reason: String,
+    pub reason: Words,
 }
 
 /// A check's status.
@@ -332,7 +332,7 @@ pub struct Allocation {
     pub next: Option<AllocId>,
     /// The job that takes its room, if it was evicted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub evicted_for: Option<JobId>,
+    pub evicted_for: Option<Box<JobId>>,
     /// Earlier replacements in the chain, oldest first; at most five are kept.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub reschedules: Box<[RescheduleEvent]>,
@@ -375,7 +375,8 @@ mod few {
     pub(super) fn deserialize<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
         from: D,
     ) -> Result<super::Few<V>, D::Error> {
-        Ok(BTreeMap::deserialize(from)?.into_iter().collect())
+        let map: BTreeMap<String, V> = BTreeMap::deserialize(from)?;
+        Ok(super::Few::from_sorted_store_unchecked(map.into_iter().collect()))
     }
 }
 

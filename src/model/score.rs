@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU8;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -64,12 +65,21 @@ impl fmt::Display for ScorePart {
 
 /// The parts of a score, in the order of [`ScorePart`]. Written as a map. To seven digits and without a place of their own
 /// in memory: there are as many as allocations.
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct ScoreParts {
     /// 0 where there is none, so that equal parts compare equal.
     scores: [f32; ScorePart::ALL.len()],
-    /// A bit for each part that there is.
-    known: u8,
+    /// A bit for each part that there is, and [`MARK`].
+    known: NonZeroU8,
+}
+
+/// Always set, so that having no score takes no room.
+const MARK: NonZeroU8 = NonZeroU8::new(0x80).expect("it is not zero");
+
+impl Default for ScoreParts {
+    fn default() -> Self {
+        Self { scores: Default::default(), known: MARK }
+    }
 }
 
 impl ScoreParts {
@@ -77,7 +87,7 @@ impl ScoreParts {
     pub fn iter(&self) -> impl Iterator<Item = (ScorePart, f64)> {
         let parts = ScorePart::ALL.into_iter().zip(self.scores);
         parts
-            .filter(|(part, _)| self.known & part.bit() != 0)
+            .filter(|(part, _)| self.known.get() & part.bit() != 0)
             // As short as they can be read back.
             .map(|(part, score)| (part, (f64::from(score) * 1e7).round() / 1e7))
     }

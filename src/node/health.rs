@@ -111,7 +111,7 @@ impl Gate {
     }
 
     fn conclude(&mut self, healthy: bool, reason: String, now: Timestamp) -> bool {
-        self.verdict = Some(AllocHealth { healthy, at: now, reason });
+        self.verdict = Some(AllocHealth { healthy, at: now, reason: reason.into() });
         true
     }
 }

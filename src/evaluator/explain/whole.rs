@@ -60,7 +60,7 @@ pub fn explain_allocation(
         job_version: alloc.job_version,
         commit: alloc.origin.commit.clone(),
         path: alloc.origin.path.clone(),
-        evicted_for: alloc.evicted_for.clone(),
+        evicted_for: alloc.evicted_for.as_deref().cloned(),
         previous: alloc.previous,
         next: alloc.next,
         evaluation: state.evaluation(alloc.eval).map(evaluation_brief),

@@ -64,11 +64,7 @@ fn misplaced(improve: Option<Improve>, at: Timestamp) -> State {
             alloc: alloc.id,
             client: ClientStatus::Running,
             deployment: alloc.deployment,
-            health: alloc.deployment.map(|_| AllocHealth {
-                healthy: true,
-                at,
-                reason: String::new(),
-            }),
+            health: alloc.deployment.map(|_| AllocHealth { healthy: true, at, reason: "".into() }),
             ..AllocReport::default()
         });
         let updates = updates.collect();

@@ -300,7 +300,7 @@ impl Task {
             health: verdict.map(|(healthy, at)| AllocHealth {
                 healthy,
                 at: stamp(at),
-                reason: if healthy { String::new() } else { "not healthy in time".to_owned() },
+                reason: if healthy { "" } else { "not healthy in time" }.into(),
             }),
             deployment: self.gate.map(|gate| gate.deployment),
         }

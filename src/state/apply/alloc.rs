@@ -58,7 +58,9 @@ impl State {
 }
 
 fn few<V: Clone>(map: &BTreeMap<String, V>) -> Few<V> {
-    map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    // Collected into a list of its own that takes as much room as there is.
+    let all = map.iter().map(|(key, value)| (key.clone(), value.clone()));
+    Few::from_sorted_store_unchecked(all.collect())
 }
 
 /// Whether it may have taken the place of one whose node changed. The next one waits for its checks.

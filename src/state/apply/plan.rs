@@ -47,7 +47,7 @@ impl State {
                     None => DesiredStatus::Stop,
                     Some(_) => DesiredStatus::Evict,
                 };
-                alloc.evicted_for.clone_from(&stop.evicted_for);
+                alloc.evicted_for = stop.evicted_for.clone().map(Box::new);
                 alloc.desired_description = stop.description.as_str().into();
             }
             if let Some(client) = stop.client

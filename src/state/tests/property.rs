@@ -251,7 +251,7 @@ fn command(state: &State, step: &Step) -> Command {
             let updates = reports.iter().map(|(id, client, healthy)| AllocReport {
                 alloc: alloc_id(*id),
                 client: clients.get(usize::from(*client)).copied().unwrap_or_default(),
-                health: healthy.map(|healthy| AllocHealth { healthy, at, reason: String::new() }),
+                health: healthy.map(|healthy| AllocHealth { healthy, at, reason: "".into() }),
                 deployment: state.alloc(alloc_id(*id)).and_then(|alloc| alloc.deployment),
                 ..AllocReport::default()
             });

@@ -46,7 +46,7 @@ pub(crate) fn alloc_stub(state: &State, alloc: &Allocation, resources: bool) -> 
             healthy: verdict.map(|verdict| verdict.healthy),
             timestamp: verdict.map(|verdict| verdict.at).unwrap_or_default(),
             canary: alloc.canary,
-            reason: verdict.map(|verdict| verdict.reason.clone()).unwrap_or_default(),
+            reason: verdict.map(|verdict| verdict.reason.to_string()).unwrap_or_default(),
         }),
         deployment_id: alloc.deployment,
         previous_allocation: alloc.previous,

@@ -278,7 +278,7 @@ impl Now {
             _ => None,
         };
         // An order that changes nothing takes the place of what is left out.
-        let nothing = Command::SetNodeStatuses { nodes: Vec::new(), at, reason: String::new() };
+        let nothing = Command::SetNodeStatuses { nodes: Vec::new(), at, reason: "".into() };
         let command = match step {
             _ if of.is_some_and(how.without) => nothing,
             Step::Commit(job, spec) => {
@@ -462,7 +462,7 @@ fn report(
     healthy: Option<bool>,
     at: Timestamp,
 ) -> AllocReport {
-    let verdict = |healthy| AllocHealth { healthy, at, reason: String::new() };
+    let verdict = |healthy| AllocHealth { healthy, at, reason: "".into() };
     AllocReport {
         alloc: alloc.id,
         client,

@@ -328,7 +328,7 @@ impl Cluster {
         };
         let reason = if healthy { String::new() } else { "check \"alive\" is critical".to_owned() };
         Some(AllocReport {
-            health: Some(AllocHealth { healthy, at: now, reason }),
+            health: Some(AllocHealth { healthy, at: now, reason: reason.into() }),
             ..report(alloc, ClientStatus::Running, now)
         })
     }
@@ -404,7 +404,11 @@ fn report(alloc: &Allocation, client: ClientStatus, now: Timestamp) -> AllocRepo
 fn crashed(alloc: &Allocation, now: Timestamp) -> AllocReport {
     let reason = "task \"web\" exited with 1".to_owned();
     AllocReport {
-        health: alloc.deployment.map(|_| AllocHealth { healthy: false, at: now, reason }),
+        health: alloc.deployment.map(|_| AllocHealth {
+            healthy: false,
+            at: now,
+            reason: reason.into(),
+        }),
         ..report(alloc, ClientStatus::Failed, now)
     }
 }

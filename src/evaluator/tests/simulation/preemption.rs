@@ -30,7 +30,7 @@ fn a_system_job_takes_the_room_that_it_needs_and_no_more() {
         .collect();
     assert_eq!(evicted.len(), 2, "one on each node is enough");
     for alloc in evicted {
-        assert_eq!(alloc.evicted_for, Some(JobId::from("agent")));
+        assert_eq!(alloc.evicted_for.as_deref(), Some(&JobId::from("agent")));
         assert_eq!(alloc.client, ClientStatus::Complete);
         assert!(alloc.desired_description.contains("job agent of priority 80 needs its room"));
     }
