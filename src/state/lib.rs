@@ -32,7 +32,7 @@ pub use record::{
 pub use snapshot::SnapshotError;
 pub use table::State;
 
-/// Versions of a job that are kept beside the stable one and those that still run.
+/// Versions of a job that are kept beside the stable one and those of its allocations.
 pub const TRACKED_VERSIONS: usize = 20;
 /// Revisions that are kept.
 pub const TRACKED_REVISIONS: usize = 1_000;
