@@ -331,7 +331,8 @@ fn fill_gaps<'a>(
         }
         let serves = *moves && !*stop;
         if missing == 0 {
-            if serves {
+            // One that does not serve has nobody to wait for either.
+            if *moves && !work.stops.iter().any(|stop| stop.alloc.id == alloc.id) {
                 work.stop(alloc, "alloc not needed due to job update");
                 work.stopping = true;
             }
