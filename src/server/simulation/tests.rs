@@ -190,6 +190,8 @@ fn for_as_long_as_is_asked() {
         }
         if let Some(rule) = outcome.rule() {
             assert!(keep_going, "{}", report(schedule, &outcome));
+            let failure = outcome.failure.as_deref().unwrap_or_default();
+            println!("seed {seed}: {}", failure.lines().next().unwrap_or_default());
             broken.entry(rule.to_owned()).or_insert((0, seed)).0 += 1;
         }
         runs += 1;

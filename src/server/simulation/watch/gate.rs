@@ -158,6 +158,17 @@ impl Ledger {
         for group in &version.job.task_groups {
             let Some(update) = group.rollout() else { continue };
             let unproven = |state: &State| {
+                // Where one that cannot be reached is stood in for by one that is proven, its place is done.
+                let is_done = |gone: &Allocation| {
+                    gone.client == ClientStatus::Unknown
+                        && state.allocs_of_job(job).any(|other| {
+                            other.id != gone.id
+                                && (&other.group, other.index) == (&gone.group, gone.index)
+                                && other.deployment == Some(deployment.id)
+                                && other.is_healthy()
+                                && !other.terminal()
+                        })
+                };
                 state
                     .allocs_of_job(job)
                     .filter(|alloc| {
@@ -169,6 +180,7 @@ impl Ledger {
                             && !alloc.terminal()
                             && !alloc.canary
                             && !alloc.is_healthy()
+                            && !is_done(alloc)
                             // Stopped and stood in for in one plan. Where the old one goes first,
                             // what it leaves is in the ledger.
                             && replaces.is_some_and(|old| {
