@@ -24,7 +24,7 @@ use crate::reconcile::{Gate, GroupWork, Replaced, Scene, Stop, Want, reschedule}
 use target::Target;
 
 /// Why something stops that an update takes the place of.
-const BEING_UPDATED: &str = "alloc is being updated";
+pub(crate) const BEING_UPDATED: &str = "alloc is being updated";
 
 /// What a job's pass adds to the plan.
 #[derive(Default)]
