@@ -49,7 +49,7 @@ impl World<'_> {
         if let Some(spoil) = self.spoil {
             spoil.brake(&mut options);
         }
-        let clock = self.spoil.map_or(self.clock(), |spoil| spoil.remembers(self.clock()));
+        let clock = self.spoil.map_or_else(|| self.clock(), |spoil| spoil.remembers(self.clock()));
         let beats = Heartbeats::begin(options, None, state, Duration::ZERO, clock);
         let lead = Lead {
             term,

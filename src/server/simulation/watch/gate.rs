@@ -123,11 +123,15 @@ impl Ledger {
             if !is_plan || lost.is_empty() {
                 continue;
             }
+            // More serve than are wanted now: so many of those that are not needed are missing nowhere.
+            let mut surplus = if kind.per_node() { 0 } else { old.len().saturating_sub(wanted) };
             for (place, alloc) in &lost {
                 let now = after.alloc(alloc.id).map_or(**alloc, |alloc| alloc.as_ref());
                 // What a node that takes nothing new, or does not suit any more, ran of an older version only goes.
                 let only_goes = kind.per_node() && !now.desired_description.contains("updated");
-                if now.server_terminal() && !is_theirs(now) && !only_goes {
+                if surplus > 0 && now.desired_description.contains("alloc not needed") {
+                    surplus -= 1;
+                } else if now.server_terminal() && !is_theirs(now) && !only_goes {
                     known.insert(**place);
                 }
             }
