@@ -110,7 +110,7 @@ fn assignments(state: &State, node: NodeId) -> Result<Vec<Assignment>, UpstreamE
                 Some(version) => {
                     Some(Ok(Assignment { alloc: Arc::clone(alloc), version: Arc::clone(version) }))
                 }
-                // Its job was collected after it ended: there is nothing left to run.
+                // States of earlier versions of Herder may lack those of what is over.
                 None if alloc.client.is_terminal() => None,
                 None => Some(Err(UpstreamError(format!(
                     "version {} of job `{}` is not in the state, but allocation {} runs it",

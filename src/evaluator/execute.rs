@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use model::{
     Allocation, DeploymentId, DesiredUpdates, EvalId, Explanation, JobVersion, NodeId,
-    PlacementFailure,
+    PlacementFailure, TaskState,
 };
-use state::{Disconnected, InPlaceUpdate, StopAlloc};
+use state::{Disconnected, InPlaceUpdate, State, StopAlloc};
 
 use crate::batches::{Ahead, sizes};
 use crate::place::{Candidates, Claim, Eviction, Fleet, Presence, Request, Spot, alloc_id};
@@ -24,7 +24,7 @@ use crate::reconcile::{Gate, GroupWork, Replaced, Scene, Stop, Want, reschedule}
 use target::Target;
 
 /// Why something stops that an update takes the place of.
-const BEING_UPDATED: &str = "alloc is being updated";
+pub(crate) const BEING_UPDATED: &str = "alloc is being updated";
 
 /// What a job's pass adds to the plan.
 #[derive(Default)]
@@ -240,7 +240,7 @@ impl<'a> Pass<'a, '_> {
                     if work.stopping {
                         tally.waiting += u32::from(gap);
                     } else {
-                        tally.owed += u32::from(gap && went_first(want));
+                        tally.owed += u32::from(gap && went_first(self.scene.state, want));
                         tally.failed(failure);
                     }
                 }
@@ -522,11 +522,30 @@ impl<'a> Pass<'a, '_> {
     }
 }
 
-/// Whether what it takes the place of was stopped for it, to make room.
-fn went_first(want: &Want<'_>) -> bool {
-    want.previous.is_some_and(|(previous, stop)| {
-        !stop && previous.desired_description.starts_with(BEING_UPDATED)
-    })
+/// How many of those before it in its place are looked at.
+const LOOKS_BACK: usize = 16;
+
+/// Whether what it takes the place of was stopped to make room, for it or for others that were lost before they served.
+fn went_first(state: &State, want: &Want<'_>) -> bool {
+    let mut before = want.previous.map(|(alloc, _)| alloc);
+    for _ in 0..LOOKS_BACK {
+        let Some(alloc) = before else { return false };
+        if alloc.desired_description.starts_with(BEING_UPDATED) {
+            return true;
+        }
+        let has_served = match &alloc.health {
+            Some(health) => health.healthy,
+            None => {
+                let started = |task: &TaskState| !task.started_at.is_zero();
+                alloc.deployment.is_none() && alloc.tasks.values().any(started)
+            }
+        };
+        if has_served {
+            return false;
+        }
+        before = alloc.previous.and_then(|id| state.alloc(id)).map(AsRef::as_ref);
+    }
+    false
 }
 
 /// The nodes where what a failed one replaces, and what that one replaced, have failed.

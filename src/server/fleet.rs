@@ -60,10 +60,9 @@ impl Listening {
         let ended = Ended(self.clone());
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut said: Vec<Command> = Vec::new();
         let mut held = 0;
         loop {
-            let idle = said.is_empty() && self.with(|beats, _| beats.is_idle()).unwrap_or(true);
+            let idle = self.with(|beats, _| beats.is_idle()).unwrap_or(true);
             tokio::select! {
                 received = subscription.next() => match received {
                     Ok(applied) => {
@@ -82,19 +81,40 @@ impl Listening {
                 },
                 _ = ticks.tick(), if !idle => {
                     let (state, at) = (consensus.state(), clock());
-                    let new = self.with(|beats, now| beats.tick(&state, now, at));
-                    said.extend(new.unwrap_or_default());
+                    self.with(|beats, now| beats.tick(&state, now, at));
                     self.show(&mut held);
-                    if said.is_empty() {
+                    if self.word().is_none() {
                         continue;
                     }
                     worker.busy();
-                    let error = say(&consensus, &mut said).await.err();
+                    let error = self.say(&consensus).await.err();
                     worker.done(at, error);
                 }
             }
         }
         drop(ended);
+    }
+
+    fn word(&self) -> Option<Command> {
+        self.with(|beats, _| beats.word()).flatten()
+    }
+
+    /// Puts what is to be said into the log, in order; what could not be said stays.
+    async fn say(&self, consensus: &Consensus) -> Result<(), String> {
+        while let Some(command) = self.word() {
+            if let Command::SetNodeStatuses { nodes, reason, .. } = &command
+                && !nodes.is_empty()
+            {
+                tracing::warn!("{} nodes {reason}: {nodes:?}", nodes.len());
+            }
+            let applied =
+                consensus.propose_here(command).await.map_err(|error| error.to_string())?;
+            if let Some(rejection) = &applied.rejection {
+                tracing::warn!("{rejection}");
+            }
+            self.with(|beats, _| beats.answered(&applied));
+        }
+        Ok(())
     }
 
     /// Tells whoever reads the agent's log that the brake holds, when that is news.
@@ -107,18 +127,6 @@ impl Listening {
             tracing::error!("{}", status.message);
         }
     }
-}
-
-/// Puts what is to be said into the log, in order; what could not be said stays.
-async fn say(consensus: &Consensus, said: &mut Vec<Command>) -> Result<(), String> {
-    while let Some(command) = said.first() {
-        if let Command::SetNodeStatuses { nodes, reason, .. } = command {
-            tracing::warn!("{} nodes {reason}: {nodes:?}", nodes.len());
-        }
-        consensus.propose(command.clone()).await.map_err(|error| error.to_string())?;
-        said.remove(0);
-    }
-    Ok(())
 }
 
 /// However the loop ends, what it heard is forgotten.

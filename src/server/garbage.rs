@@ -220,6 +220,7 @@ mod tests {
             nodes: vec![(node.id, status)],
             at,
             reason: String::new(),
+            follows: None,
         };
         let at = Timestamp::ZERO;
         apply(&mut state, &Command::RegisterNode { node: Box::new(node.clone()), at });

@@ -2,12 +2,16 @@
 //!
 //! Only the leader keeps this, in memory; the log learns of changes alone. Time is what the leader has spent listening:
 //! while it was held up itself, nobody could be heard, so that time counts against nobody.
+//!
+//! Each word names the one before it, and the state refuses one that does not: of a leader that is gone, nothing counts
+//! once the next one has spoken, which it does first of all. Who finds that somebody else spoke begins anew. So whoever
+//! judges knows of all who were given up, and the brake holds across leaders.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use model::{Node, NodeId, NodeStatus, Timestamp, format_duration};
-use state::{Command, State};
+use state::{Applied, Command, State};
 
 /// How nodes are judged.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +87,12 @@ pub(crate) struct Heartbeats {
     declared: VecDeque<Duration>,
     /// Whether an operator let go of what is held.
     approved: bool,
+    /// The last word on who answers that this leader knows of, which its next one follows; nothing when it has to look.
+    follows: Option<u64>,
+    /// Whether the log has a word of this leader's.
+    has_spoken: bool,
+    /// What is to be said, in order.
+    said: VecDeque<Command>,
 }
 
 impl Heartbeats {
@@ -108,17 +118,50 @@ impl Heartbeats {
             lost: BTreeMap::new(),
             declared: VecDeque::new(),
             approved: false,
+            follows: Some(state.last_word()),
+            has_spoken: false,
+            said: VecDeque::new(),
         };
         for node in state.nodes() {
             this.take(state, node);
-            let ago = at.since(node.status_at);
-            if node.status != NodeStatus::Ready && ago < options.window {
-                // What the leader before declared counts, for the whole window.
-                this.lost.insert(node.id, Duration::ZERO);
-                this.declared.push_back(Duration::ZERO);
+        }
+        // What the leader before declared counts, for the whole window, and also where it is back.
+        for (id, _) in state.given_up().filter(|(_, when)| at.since(*when) < options.window) {
+            this.declared.push_back(Duration::ZERO);
+            if this.away.contains(&id) {
+                this.lost.insert(id, Duration::ZERO);
             }
         }
+        let reason = "listened to by a new leader".to_owned();
+        this.said.push_back(Command::SetNodeStatuses {
+            nodes: Vec::new(),
+            at,
+            reason,
+            follows: None,
+        });
         this
+    }
+
+    /// What is to be said next. It is to be put into the log, and what came of it handed to [`Self::answered`]; what could
+    /// not be said is said again.
+    pub(crate) fn word(&self) -> Option<Command> {
+        let mut word = self.said.front().cloned()?;
+        if let Command::SetNodeStatuses { follows, .. } = &mut word {
+            *follows = self.follows;
+        }
+        Some(word)
+    }
+
+    /// What came of the last word.
+    pub(crate) fn answered(&mut self, applied: &Applied) {
+        if applied.rejection.is_none() {
+            self.said.pop_front();
+            (self.follows, self.has_spoken) = (Some(applied.index), true);
+        } else {
+            // Somebody else spoke, so that all that was to be said is to be thought over.
+            self.said.clear();
+            self.follows = None;
+        }
     }
 
     /// A node was heard of.
@@ -161,17 +204,22 @@ impl Heartbeats {
         self.held.len()
     }
 
-    /// Whether there is nobody to listen to but the node in this process.
+    /// Whether there is nobody to listen to but the node in this process, and nothing to say of it.
     pub(crate) fn is_idle(&self) -> bool {
         let others = self.due.keys().any(|id| Some(*id) != self.own);
-        !others && self.away.is_empty()
+        !others && self.away.is_empty() && (self.said.is_empty() || !self.has_spoken)
     }
 
-    /// Moves on to `now`, and says what changed.
-    pub(crate) fn tick(&mut self, state: &State, now: Duration, at: Timestamp) -> Vec<Command> {
+    /// Moves on to `now`, and finds what is to be said: see [`Self::word`].
+    pub(crate) fn tick(&mut self, state: &State, now: Duration, at: Timestamp) {
+        if self.follows != Some(state.last_word()) {
+            *self = Self::begin(self.options, self.own, state, now, at);
+        }
         self.clock = self.clock_at(now);
         self.last = self.last.max(now);
-        let mut commands = Vec::new();
+        if !self.has_spoken {
+            return;
+        }
         let back: Vec<_> = std::mem::take(&mut self.back)
             .into_iter()
             .filter(|id| self.away.remove(id))
@@ -180,20 +228,26 @@ impl Heartbeats {
         for (id, _) in &back {
             self.welcome(*id);
         }
-        say(&mut commands, back, "heard of again", at);
+        self.say(back, "heard of again", at);
         let silent = self.silent(state);
         let declared = self.judge(silent);
         let nodes = declared.iter().map(|id| (*id, self.declare(state, *id, at))).collect();
         let reason = format!("not heard of for {}", format_duration(self.options.ttl));
-        say(&mut commands, nodes, &reason, at);
+        self.say(nodes, &reason, at);
         let over: Vec<NodeId> =
             self.waits.iter().filter(|(_, until)| **until <= at).map(|(id, _)| *id).collect();
         for id in &over {
             self.waits.remove(id);
         }
         let over = over.into_iter().map(|id| (id, NodeStatus::Down)).collect();
-        say(&mut commands, over, "its allocations are waited for no longer", at);
-        commands
+        self.say(over, "its allocations are waited for no longer", at);
+    }
+
+    fn say(&mut self, nodes: Vec<(NodeId, NodeStatus)>, reason: &str, at: Timestamp) {
+        if !nodes.is_empty() {
+            let reason = reason.to_owned();
+            self.said.push_back(Command::SetNodeStatuses { nodes, at, reason, follows: None });
+        }
     }
 
     /// How many nodes the brake holds.
@@ -349,12 +403,6 @@ impl Heartbeats {
             }
             None => NodeStatus::Down,
         }
-    }
-}
-
-fn say(commands: &mut Vec<Command>, nodes: Vec<(NodeId, NodeStatus)>, reason: &str, at: Timestamp) {
-    if !nodes.is_empty() {
-        commands.push(Command::SetNodeStatuses { nodes, at, reason: reason.to_owned() });
     }
 }
 

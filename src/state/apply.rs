@@ -33,9 +33,8 @@ impl State {
             Command::SetNodeStatus { node, status, at } => {
                 self.set_node_status(*node, *status, *at, &mut events)
             }
-            Command::SetNodeStatuses { nodes, at, reason } => {
-                self.set_node_statuses(nodes, *at, reason, &mut events);
-                Ok(())
+            Command::SetNodeStatuses { nodes, at, reason, follows } => {
+                self.set_node_statuses(nodes, *follows, *at, reason, &mut events)
             }
             Command::SetEligibility { node, eligibility, at } => {
                 self.set_eligibility(*node, *eligibility, *at, &mut events)

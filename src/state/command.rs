@@ -32,7 +32,8 @@ pub enum Command {
         /// When.
         at: Timestamp,
     },
-    /// The status of many nodes changed. Those that are not known are passed over.
+    /// A leader's word on who answers: the status of many nodes changed, or of none where it only says that it is this
+    /// leader now who listens. Nodes that are not known are passed over.
     SetNodeStatuses {
         /// Which, and to what.
         nodes: Vec<(NodeId, NodeStatus)>,
@@ -40,6 +41,10 @@ pub enum Command {
         at: Timestamp,
         /// Why, in words; each node keeps it as an event.
         reason: String,
+        /// The last one before it, [`crate::State::last_word`], that whoever says so knew of. If there was one since, it is
+        /// refused: only one leader at a time may judge who answers. Nothing where it counts whatever was said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        follows: Option<u64>,
     },
     /// An operator says whether new allocations may come to a node.
     SetEligibility {

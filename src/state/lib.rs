@@ -32,7 +32,7 @@ pub use record::{
 pub use snapshot::SnapshotError;
 pub use table::State;
 
-/// Versions of a job that are kept beside the stable one and those that still run.
+/// Versions of a job that are kept beside the stable one and those of its allocations.
 pub const TRACKED_VERSIONS: usize = 20;
 /// Revisions that are kept.
 pub const TRACKED_REVISIONS: usize = 1_000;
@@ -42,6 +42,8 @@ pub const LIVE_CHILDREN: usize = 1_000;
 pub const DISPATCH_META: usize = 64 << 10;
 /// The longest idempotency token of a dispatch, in bytes.
 pub const IDEMPOTENCY_TOKEN: usize = 256;
+/// How long it is remembered that a node was given up. Whoever counts losses together counts those of a shorter time.
+pub const LOSSES_REMEMBERED: std::time::Duration = std::time::Duration::from_secs(3600);
 /// Join tokens that can be there at once.
 pub const JOIN_TOKENS: usize = 1_000;
 /// Removed nodes that are remembered at once.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use model::{Allocation, Deployment, Evaluation, Node, Revision, SchedulerConfig};
+use model::{
+    Allocation, Deployment, Evaluation, Node, NodeId, Revision, SchedulerConfig, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::record::{ClusterRecord, JobRecord, JoinToken, RemovedNode, RepoRecord};
@@ -39,6 +41,10 @@ struct Stored {
     format: u32,
     index: u64,
     last_plan: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    last_word: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<(NodeId, Timestamp)>,
     nodes: Vec<Arc<Node>>,
     jobs: Vec<Arc<JobRecord>>,
     #[serde(with = "crate::encoding::placed")]
@@ -53,6 +59,10 @@ struct Stored {
     scheduler: SchedulerConfig,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl State {
     /// The whole state as bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
@@ -60,6 +70,8 @@ impl State {
             format: FORMAT,
             index: self.index,
             last_plan: self.last_plan,
+            last_word: self.last_word,
+            given_up: self.given_up().collect(),
             nodes: self.nodes.values().cloned().collect(),
             jobs: self.jobs.values().cloned().collect(),
             // Those of a job one after the other: they have most in common.
@@ -105,8 +117,13 @@ impl State {
         if stored.format > FORMAT {
             return Err(SnapshotError::TooNew { found: stored.format });
         }
-        let mut state =
-            Self { index: stored.index, last_plan: stored.last_plan, ..Self::default() };
+        let mut state = Self {
+            index: stored.index,
+            last_plan: stored.last_plan,
+            last_word: stored.last_word,
+            given_up: stored.given_up.into_iter().collect(),
+            ..Self::default()
+        };
         state.jobs = stored.jobs.into_iter().map(|job| (job.id.clone(), job)).collect();
         for mut alloc in stored.allocs {
             if let Some(alloc) = Arc::get_mut(&mut alloc) {

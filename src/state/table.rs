@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use model::{
     AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, JobId, JobStatus,
-    JobVersion, Node, NodeId, Revision, SchedulerConfig,
+    JobVersion, Node, NodeId, Revision, SchedulerConfig, Timestamp,
 };
 
 use crate::load::NodeLoad;
@@ -16,6 +16,8 @@ use crate::record::{ClusterRecord, JobRecord, JoinToken, RemovedNode, RepoRecord
 pub struct State {
     pub(crate) index: u64,
     pub(crate) last_plan: u64,
+    pub(crate) last_word: u64,
+    pub(crate) given_up: OrdMap<NodeId, Timestamp>,
     pub(crate) nodes: OrdMap<NodeId, Arc<Node>>,
     pub(crate) jobs: OrdMap<JobId, Arc<JobRecord>>,
     pub(crate) live_children: OrdMap<JobId, OrdSet<JobId>>,
@@ -104,6 +106,17 @@ impl State {
     /// A node.
     pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
         self.nodes.get(&id)
+    }
+
+    /// The index at which a leader last said who answers and who does not; 0 before the first.
+    pub fn last_word(&self) -> u64 {
+        self.last_word
+    }
+
+    /// When nodes that were ready were last given up, by ID, whether they are back or not, or removed: those of the last
+    /// [`crate::LOSSES_REMEMBERED`] and perhaps some older ones.
+    pub fn given_up(&self) -> impl Iterator<Item = (NodeId, Timestamp)> {
+        self.given_up.iter().map(|(id, at)| (*id, *at))
     }
 
     /// All jobs, by ID.

@@ -249,7 +249,8 @@ mod tests {
         let mut state = fleet([node(0), away.clone(), other]);
         let at = NOW;
         let down = vec![(away.id, NodeStatus::Down)];
-        let said = Command::SetNodeStatuses { nodes: down, at, reason: String::new() };
+        let said =
+            Command::SetNodeStatuses { nodes: down, at, reason: String::new(), follows: None };
         assert_eq!(state.apply(4, &said).rejection, None);
         let history = History::default();
         let alone = Duration::from_secs(17);

@@ -24,6 +24,20 @@ impl Consensus {
     /// lead it goes to the leader, and [`Applied::events`] are empty: they come by [`Consensus::subscribe`]. Waits
     /// [`crate::Options::patience`] at most; it is tried again only while it is certain that nobody took it.
     pub async fn propose(&self, command: Command) -> Result<Applied, ProposeError> {
+        self.propose_from(command, true).await
+    }
+
+    /// The same for what only a leader may say: on a node that does not lead any more it goes nowhere, and fails with
+    /// [`ProposeError::NotLeader`].
+    pub async fn propose_here(&self, command: Command) -> Result<Applied, ProposeError> {
+        self.propose_from(command, false).await
+    }
+
+    async fn propose_from(
+        &self,
+        command: Command,
+        may_forward: bool,
+    ) -> Result<Applied, ProposeError> {
         let inner = &self.inner;
         let proposal = Proposal::new(command)?;
         let patience = inner.options.patience;
@@ -55,6 +69,9 @@ impl Consensus {
                 }
             }
             // Refused before it was taken, so it can be tried elsewhere, or again.
+            if !may_forward {
+                return Err(ProposeError::NotLeader { leader: leader.map(|leader| leader.node) });
+            }
             if inner.caller.transport.is_none()
                 && let Some(Leader { node, .. }) = leader
             {

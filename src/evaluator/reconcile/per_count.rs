@@ -9,6 +9,7 @@ use super::moving::{settle_moving, settle_returned};
 use super::reschedule::{self, Next};
 use super::{Gate, GroupWork, Phase, Replaced, Scene, Want};
 use crate::compare::Change;
+use crate::execute::BEING_UPDATED;
 use crate::place::Candidates;
 
 /// The allocations of a group, sorted out.
@@ -331,7 +332,8 @@ fn fill_gaps<'a>(
         }
         let serves = *moves && !*stop;
         if missing == 0 {
-            if serves {
+            // One that does not serve has nobody to wait for either.
+            if *moves && !work.stops.iter().any(|stop| stop.alloc.id == alloc.id) {
                 work.stop(alloc, "alloc not needed due to job update");
                 work.stopping = true;
             }
@@ -371,7 +373,15 @@ fn fill_gaps<'a>(
             only: None,
         });
     }
-    for index in 0.. {
+    // Places that an update of ours has emptied come first: the gate counts them.
+    let emptied = sorted.past.iter().filter(|alloc| {
+        alloc.next.is_none()
+            && !alloc.canary
+            && alloc.index < group.count
+            && alloc.desired_description.starts_with(BEING_UPDATED)
+    });
+    let emptied: BTreeSet<u32> = emptied.map(|alloc| alloc.index).collect();
+    for index in emptied.into_iter().chain(0..) {
         if missing == 0 {
             break;
         }

@@ -123,14 +123,14 @@ fn sort_out<'a>(
         } else if alloc.server_terminal() {
             work.stopping |= !alloc.client.is_terminal();
             work.wait_for(alloc, fate);
-            past.insert(alloc.node, alloc);
+            note_past(past, alloc);
         } else if alloc.client == ClientStatus::Lost
             || (alloc.client.is_terminal() && alloc.next.is_some())
             || (sysbatch
                 && alloc.client.is_terminal()
                 && alloc.job_version != scene.version.version)
         {
-            past.insert(alloc.node, alloc);
+            note_past(past, alloc);
         } else if outside || scene.is_stale_canary(alloc) {
             if !alloc.client.is_terminal() {
                 work.stop(alloc, "alloc not needed due to job update");
@@ -164,6 +164,15 @@ fn sort_out<'a>(
     kept
 }
 
+/// Of those that are over on a node, the newest is the one that another takes the place of.
+fn note_past<'a>(past: &mut BTreeMap<NodeId, &'a Allocation>, alloc: &'a Allocation) {
+    let age = |alloc: &Allocation| (alloc.create_index, alloc.id);
+    let newest = past.entry(alloc.node).or_insert(alloc);
+    if age(newest) < age(alloc) {
+        *newest = alloc;
+    }
+}
+
 fn replace_failed<'a>(
     scene: &Scene<'a>,
     alloc: &'a Allocation,
@@ -187,5 +196,28 @@ fn replace_failed<'a>(
             work.ignored += 1;
         }
         Next::At(..) | Next::Never => work.ignored += 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{AllocId, seeded_uuid};
+
+    use super::*;
+
+    #[test]
+    fn the_newest_on_a_node_is_the_one_that_another_takes_the_place_of() {
+        let alloc = |n: u8, create_index| Allocation {
+            id: AllocId::new(seeded_uuid(&[&[n]])),
+            create_index,
+            ..Allocation::default()
+        };
+        let all = [alloc(1, 3), alloc(2, 9), alloc(3, 5)];
+        for first in 0..all.len() {
+            let mut past = BTreeMap::new();
+            all.iter().cycle().skip(first).take(3).for_each(|one| note_past(&mut past, one));
+            let newest: Vec<u64> = past.values().map(|alloc| alloc.create_index).collect();
+            assert_eq!(newest, [9]);
+        }
     }
 }

@@ -41,9 +41,9 @@ impl World {
             self.beats.heard(id(n), self.now);
         }
         self.now += Duration::from_millis(100);
-        let commands = self.beats.tick(&self.state, self.now, self.at());
+        self.beats.tick(&self.state, self.now, self.at());
         let mut changes = Vec::new();
-        for command in commands {
+        while let Some(command) = self.beats.word() {
             if let Command::SetNodeStatuses { nodes, .. } = &command {
                 for (node, status) in nodes {
                     let n = (0..1_000).find(|n| id(*n) == *node).expect("is known");
@@ -51,9 +51,10 @@ impl World {
                 }
             }
             let applied = self.state.apply(self.state.index() + 1, &command);
-            for event in applied.events {
+            self.beats.answered(&applied);
+            for event in &applied.events {
                 if let state::Event::Node(node) = event {
-                    self.beats.changed(&self.state, node);
+                    self.beats.changed(&self.state, *node);
                 }
             }
         }
@@ -123,11 +124,92 @@ fn a_node_that_is_alone_is_never_lost() {
 fn a_leader_whose_own_node_was_declared_lost_is_back() {
     let mut world = World::new(2);
     let nodes = vec![(id(0), NodeStatus::Down)];
-    let command = Command::SetNodeStatuses { nodes, at: BEGIN, reason: String::new() };
+    let command =
+        Command::SetNodeStatuses { nodes, at: BEGIN, reason: String::new(), follows: None };
     world.state.apply(world.state.index() + 1, &command);
     let options = HeartbeatOptions::default();
     world.beats = Heartbeats::begin(options, Some(id(0)), &world.state, Duration::ZERO, BEGIN);
-    assert_eq!(world.run(1, &[]), [(0, NodeStatus::Ready)]);
+    assert_eq!(world.run(2, &[]), [(0, NodeStatus::Ready)]);
+}
+
+#[test]
+fn a_new_leader_counts_who_was_given_up_and_is_back() {
+    let mut world = World::new(30);
+    let all: Vec<u32> = (0..30).collect();
+    world.run(80, &all);
+    assert_eq!(world.run(40, &all[6..]).len(), 6);
+    assert_eq!(world.run(10, &all).len(), 6, "they are back");
+    world.beats = begin(&world.state, world.now);
+    world.run(80, &all);
+    let down = |changes: Vec<(u32, NodeStatus)>| {
+        changes.into_iter().filter(|(_, status)| *status == NodeStatus::Down).count()
+    };
+    assert_eq!(down(world.run(100, &all[..20])), 3, "of nine");
+    assert_eq!(world.beats.held(), 7);
+    let mut world = World::new(30);
+    world.run(80, &all);
+    assert_eq!(world.run(40, &all[6..]).len(), 6);
+    world.run(10, &all);
+    world.now += HeartbeatOptions::default().window;
+    world.beats = begin(&world.state, world.now);
+    world.run(80, &all);
+    assert_eq!(down(world.run(100, &all[..20])), 9, "what is long ago counts no more");
+}
+
+#[test]
+fn the_word_of_a_leader_that_is_gone_counts_for_nothing() {
+    let mut world = World::new(6);
+    world.run(80, &[0, 1, 2, 3, 4, 5]);
+    // It is cut off, and hears nobody.
+    let mut gone = std::mem::replace(&mut world.beats, begin(&world.state, world.now));
+    let (mut now, mut late) = (world.now, Vec::new());
+    while late.is_empty() {
+        now += Duration::from_millis(100);
+        gone.tick(&world.state, now, BEGIN + now);
+        late.extend(gone.word());
+    }
+    assert!(world.run(1, &[0, 1, 2, 3, 4, 5]).is_empty(), "the new one says that it leads");
+    let applied = world.state.apply(world.state.index() + 1, &late[0]);
+    assert!(matches!(applied.rejection, Some(state::Rejection::Conflict(_))), "{applied:?}");
+    assert_eq!(world.ready(), 6);
+    assert!(world.run(100, &[0, 1, 2, 3, 4, 5]).is_empty(), "whoever leads goes on");
+    // Who finds that another has spoken begins anew, and holds against nobody that it heard nobody.
+    gone.answered(&applied);
+    assert_eq!(gone.word(), None);
+    let since = world.now + Duration::from_secs(60);
+    gone.tick(&world.state, since, BEGIN + since);
+    let first = gone.word().expect("it says that it leads");
+    assert!(
+        matches!(&first, Command::SetNodeStatuses { nodes, follows, .. }
+            if nodes.is_empty() && *follows == Some(world.state.last_word())),
+        "{first:?}"
+    );
+}
+
+#[test]
+fn what_comes_late_and_was_in_time_is_counted_by_the_next_leader() {
+    let mut world = World::new(6);
+    let all = [0, 1, 2, 3, 4, 5];
+    world.run(80, &all);
+    let mut gone = std::mem::replace(&mut world.beats, begin(&world.state, world.now));
+    let (mut now, mut late) = (world.now, Vec::new());
+    while late.is_empty() {
+        now += Duration::from_millis(100);
+        gone.tick(&world.state, now, BEGIN + now);
+        late.extend(gone.word());
+    }
+    // It comes before the new leader has said anything.
+    let applied = world.state.apply(world.state.index() + 1, &late[0]);
+    assert_eq!(applied.rejection, None);
+    for event in &applied.events {
+        if let state::Event::Node(node) = event {
+            world.beats.changed(&world.state, *node);
+        }
+    }
+    world.run(3, &all);
+    assert_eq!(world.ready(), 6, "whoever speaks is back");
+    assert!(world.run(200, &[]).is_empty(), "no more are given up in this minute");
+    assert_eq!(world.beats.held(), 6);
 }
 
 #[test]

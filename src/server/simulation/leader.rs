@@ -37,7 +37,6 @@ pub(super) struct Lead {
     drains: Sayings,
     draining: bool,
     drain_at: Option<u64>,
-    said: Sayings,
     saying: bool,
     pub(super) reading: bool,
 }
@@ -50,7 +49,8 @@ impl World<'_> {
         if let Some(spoil) = self.spoil {
             spoil.brake(&mut options);
         }
-        let beats = Heartbeats::begin(options, None, state, Duration::ZERO, self.clock());
+        let clock = self.spoil.map_or_else(|| self.clock(), |spoil| spoil.remembers(self.clock()));
+        let beats = Heartbeats::begin(options, None, state, Duration::ZERO, clock);
         let lead = Lead {
             term,
             began: self.now,
@@ -64,11 +64,9 @@ impl World<'_> {
             drains: VecDeque::new(),
             draining: false,
             drain_at: None,
-            said: VecDeque::new(),
             saying: false,
             reading: false,
         };
-        self.watch.led_anew(&self.servers[at].state);
         self.servers[at].lead = Some(lead);
         self.after(TICK, Event::Tick(at, term));
         self.after(COLLECT, Event::Collect(at, term));
@@ -188,8 +186,8 @@ impl World<'_> {
             From::Say => {
                 let Some(lead) = self.lead(at, term) else { return Ok(()) };
                 lead.saying = false;
-                if applied.is_some() {
-                    lead.said.pop_front();
+                if let Some(applied) = applied {
+                    lead.beats.answered(&applied);
                 }
                 self.say(at, term);
             }
@@ -237,18 +235,22 @@ impl World<'_> {
         let Some(lead) = server.lead.as_mut().filter(|lead| lead.term == term) else { return };
         if !lead.saying {
             let since = Duration::from_millis(now - lead.began);
-            lead.said.extend(lead.beats.tick(&server.state, since, clock));
+            lead.beats.tick(&server.state, since, clock);
         }
         self.say(at, term);
         self.after(wait, Event::Tick(at, term));
     }
 
     fn say(&mut self, at: usize, term: u64) {
+        let spoil = self.spoil;
         let Some(lead) = self.lead(at, term) else { return };
         if lead.saying {
             return;
         }
-        if let Some(command) = lead.said.front().cloned() {
+        if let Some(mut command) = lead.beats.word() {
+            if let Some(spoil) = spoil {
+                spoil.word(&mut command);
+            }
             lead.saying = true;
             self.propose(at, command, From::Say);
         }

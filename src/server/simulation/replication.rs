@@ -30,6 +30,8 @@ pub(super) struct Proposal {
     at: u64,
     command: Command,
     from: From,
+    /// The term in which it was decided on: an older one than its own for what comes late.
+    of: u64,
 }
 
 /// What is committed, and what may be.
@@ -98,11 +100,16 @@ impl World<'_> {
 
     /// A server that leads, or believes to, puts a command on its way.
     pub(super) fn propose(&mut self, server: usize, command: Command, from: From) {
+        self.propose_of(server, command, from, None);
+    }
+
+    fn propose_of(&mut self, server: usize, command: Command, from: From, of: Option<u64>) {
         let Some(lead) = self.servers[server].lead.as_ref() else { return };
         let term = lead.term;
         self.log.serial += 1;
         let id = self.log.serial;
-        let proposal = Proposal { server, term, at: self.now, command, from };
+        let of = of.unwrap_or(term);
+        let proposal = Proposal { server, term, at: self.now, command, from, of };
         self.log.pending.insert(id, proposal);
         let slow = if self.trouble(40, &[1, id]) { 700 } else { 25 };
         let wait = 2 + self.draw(slow, &[2, id]);
@@ -129,7 +136,7 @@ impl World<'_> {
 
     /// A proposal becomes the next entry. Whoever made it may not learn of that.
     fn commit(&mut self, id: u64, is_told: bool) -> Check {
-        let Some(Proposal { server, term, command, from, .. }) = self.log.pending.remove(&id)
+        let Some(Proposal { server, term, command, from, of, .. }) = self.log.pending.remove(&id)
         else {
             return Ok(());
         };
@@ -141,7 +148,7 @@ impl World<'_> {
         if self.is_told {
             self.tell(index, &command, &applied);
         }
-        self.watch.applied(&before, &self.log.state, &command, &applied, self.now)?;
+        self.watch.applied(&before, &self.log.state, &command, &applied, of)?;
         self.log.entries.push(command);
         self.spread(&applied);
         for at in 0..self.servers.len() {
@@ -296,20 +303,21 @@ impl World<'_> {
             self.log.pending.iter().filter(|(_, other)| own(other)).map(|(id, _)| *id).collect();
         for id in ids {
             let Some(lost) = self.log.pending.remove(&id) else { continue };
-            // What a leader that heard nobody holds for lost is not among it. Nothing would refuse that: it names no
-            // term and no state that it was made from.
-            let of_loops = matches!(lost.from, From::Plan | From::Drain | From::Nobody);
+            // Real servers hand no word on nodes on to the next leader. Here some come late all the same, as the state is to
+            // refuse them.
+            let of_loops = matches!(lost.from, From::Plan | From::Drain | From::Say | From::Nobody);
             if of_loops && self.trouble(2, &[9, id]) {
-                self.after(self.draw(2_000, &[10, id]), Event::Late(Box::new(lost.command)));
+                let late = Event::Late(Box::new(lost.command), lost.of);
+                self.after(self.draw(2_000, &[10, id]), late);
             }
             self.answer(server, term, lost.from, None)?;
         }
         Ok(())
     }
 
-    pub(super) fn late(&mut self, command: Command) {
+    pub(super) fn late(&mut self, command: Command, of: u64) {
         if let Some(leader) = self.reachable_leader() {
-            self.propose(leader, command, From::Nobody);
+            self.propose_of(leader, command, From::Nobody, Some(of));
         }
     }
 

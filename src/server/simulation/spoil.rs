@@ -1,7 +1,9 @@
 //! Rules that the harness breaks on purpose, to see that it would be noticed. The product knows nothing of them.
 
-use model::{ClientStatus, NodeStatus};
-use state::{Plan, State, StopAlloc};
+use std::time::Duration;
+
+use model::{ClientStatus, NodeStatus, Timestamp};
+use state::{Command, Plan, State, StopAlloc};
 
 use crate::heartbeat::HeartbeatOptions;
 
@@ -24,10 +26,14 @@ pub(super) enum Spoil {
     ForgetStops,
     /// What is lost is said to be lost and stood in for at once, though it is to be waited for.
     Impatient,
+    /// A new leader knows nothing of the nodes that the one before gave up.
+    Amnesia,
+    /// Whatever a leader says of nodes counts, whoever leads by now.
+    AnyWord,
 }
 
 impl Spoil {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::OpenGate,
         Self::FreshBasis,
         Self::OneNode,
@@ -36,6 +42,8 @@ impl Spoil {
         Self::Skip,
         Self::ForgetStops,
         Self::Impatient,
+        Self::Amnesia,
+        Self::AnyWord,
     ];
 
     pub(super) fn plan(self, state: &State, plan: &mut Plan) {
@@ -64,7 +72,12 @@ impl Spoil {
                     plan.place.push(other);
                 }
             }
-            Self::FreshBasis | Self::Overhear | Self::NoBrake | Self::Skip => {}
+            Self::FreshBasis
+            | Self::Overhear
+            | Self::NoBrake
+            | Self::Skip
+            | Self::Amnesia
+            | Self::AnyWord => {}
         }
     }
 
@@ -78,6 +91,19 @@ impl Spoil {
 
     pub(super) fn forgets(self, server: usize, index: u64) -> bool {
         self == Self::Skip && server == 1 && index == 23
+    }
+
+    /// The time at which a new leader looks back: at a day's distance nothing is left of what was.
+    pub(super) fn remembers(self, clock: Timestamp) -> Timestamp {
+        if self == Self::Amnesia { clock + Duration::from_secs(24 * 3600) } else { clock }
+    }
+
+    pub(super) fn word(self, command: &mut Command) {
+        if let Command::SetNodeStatuses { follows, .. } = command
+            && self == Self::AnyWord
+        {
+            *follows = None;
+        }
     }
 
     pub(super) fn brake(self, options: &mut HeartbeatOptions) {

@@ -12,7 +12,7 @@ use model::{AllocId, Allocation, ClientStatus, JobId};
 use state::{Applied, Command, Event, Plan, State};
 
 use super::machine::Machine;
-use super::world::Check;
+use super::world::{Check, moment};
 
 /// What was seen so far.
 #[derive(Default)]
@@ -44,18 +44,14 @@ impl Watch {
         self.brake.approved();
     }
 
-    pub(super) fn led_anew(&mut self, state: &State) {
-        self.brake.led_anew(state);
-    }
-
-    /// An entry of the log led from one state to the next.
+    /// An entry of the log, which was decided on in the term `of`, led from one state to the next.
     pub(super) fn applied(
         &mut self,
         before: &State,
         after: &State,
         command: &Command,
         applied: &Applied,
-        now: u64,
+        of: u64,
     ) -> Check {
         let mut jobs: BTreeSet<&JobId> = BTreeSet::new();
         for event in &applied.events {
@@ -101,7 +97,16 @@ impl Watch {
                 matches!(command, Command::ApplyPlan(_)) && !is_rejected,
             )?;
         }
-        self.brake.look(before, after, command, now)
+        if let Command::SetNodeStatuses { reason, at, .. } = command
+            && !is_rejected
+        {
+            *self.looks.entry("S23").or_default() += 1;
+            self.brake.spoken(of)?;
+            if reason.starts_with("not heard of") {
+                self.brake.given_up(before, after, moment(*at))?;
+            }
+        }
+        Ok(())
     }
 
     /// S4: an allocation is placed once, ends once, and is not forgotten before.

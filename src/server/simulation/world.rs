@@ -22,7 +22,7 @@ const MOST_EVENTS: u64 = 3_000_000;
 pub(super) type Check<T = ()> = Result<T, String>;
 
 /// Something that is due. `u64` after a server is a term, after a machine one of its lives; what is due of an older one
-/// happens to nobody.
+/// happens to nobody, but for what comes late.
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     Act(usize),
@@ -32,7 +32,7 @@ pub(super) enum Event {
     StepDown(usize, u64),
     Heal(usize),
     Up(usize),
-    Late(Box<Command>),
+    Late(Box<Command>, u64),
     Pass(usize, u64),
     Tick(usize, u64),
     Drain(usize, u64),
@@ -164,8 +164,8 @@ impl<'s> World<'s> {
             Event::StepDown(server, term) => self.step_down(server, term),
             Event::Heal(server) => self.heal(server),
             Event::Up(server) => self.up(server),
-            Event::Late(command) => {
-                self.late(*command);
+            Event::Late(command, term) => {
+                self.late(*command, term);
                 Ok(())
             }
             Event::Pass(server, term) => self.pass(server, term),

@@ -1,9 +1,13 @@
 //! Old records go. Whoever proposes the list decides what is old; what is still in use is kept whatever the list says.
 
+use std::collections::BTreeSet;
+
 use model::{Allocation, JobId};
 
+use crate::TRACKED_VERSIONS;
 use crate::command::Garbage;
 use crate::event::{Event, Rejection};
+use crate::record::JobRecord;
 use crate::table::State;
 
 impl State {
@@ -12,6 +16,7 @@ impl State {
         garbage: &Garbage,
         events: &mut Vec<Event>,
     ) -> Result<(), Rejection> {
+        let mut shorter: BTreeSet<JobId> = BTreeSet::new();
         for id in &garbage.allocs {
             let Some(alloc) =
                 self.allocs.get(id).filter(|alloc| alloc.client.is_terminal()).cloned()
@@ -19,7 +24,9 @@ impl State {
                 continue;
             };
             self.forget_alloc(&alloc, events);
+            shorter.insert(alloc.job.clone());
         }
+        shorter.iter().for_each(|id| self.forget_versions_of(id, events));
         for id in &garbage.evaluations {
             if let Some(evaluation) = self.evaluations.remove(id)
                 && let Some(ids) = self.evaluations_by_job.get_mut(&evaluation.job)
@@ -79,6 +86,19 @@ impl State {
             job: alloc.job.clone(),
             evaluate: false,
         });
+    }
+
+    /// Forgets versions that were known for the sake of allocations alone.
+    fn forget_versions_of(&mut self, id: &JobId, events: &mut Vec<Event>) {
+        let Some(known) = self.jobs.get(id).filter(|known| known.versions.len() > TRACKED_VERSIONS)
+        else {
+            return;
+        };
+        let mut record = JobRecord::clone(known);
+        self.forget_old_versions(&mut record);
+        if record.versions.len() < known.versions.len() {
+            self.put_job(record, events);
+        }
     }
 
     fn forget_job(&mut self, id: &JobId, events: &mut Vec<Event>) {

@@ -1,5 +1,6 @@
 //! Versions of a job.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::{Job, JobId, JobVersion, Origin, Timestamp};
@@ -142,23 +143,73 @@ impl State {
         self.jobs.insert(record.id.clone(), Arc::new(record));
     }
 
-    /// Keeps the newest versions, the newest stable one and all that an allocation still runs.
-    fn forget_old_versions(&self, record: &mut JobRecord) {
+    /// Keeps the newest versions, the newest stable one and those of all allocations that are known. One that is over
+    /// needs its version too: without it, it is in no list that its node gets, and a node that hears nothing of what it
+    /// runs lets that run, and removes the logs of what has ended.
+    pub(super) fn forget_old_versions(&self, record: &mut JobRecord) {
         let Some(surplus) =
             record.versions.len().checked_sub(TRACKED_VERSIONS).filter(|surplus| *surplus > 0)
         else {
             return;
         };
         let stable = record.stable().map(|version| version.version);
+        let named: BTreeSet<u64> =
+            self.allocs_of_job(&record.id).map(|alloc| alloc.job_version).collect();
         let mut seen = 0;
-        let in_use: Vec<u64> = self
-            .allocs_of_job(&record.id)
-            .filter(|alloc| !alloc.client.is_terminal())
-            .map(|alloc| alloc.job_version)
-            .collect();
         record.versions.retain(|version| {
             seen += 1;
-            seen > surplus || Some(version.version) == stable || in_use.contains(&version.version)
+            seen > surplus || Some(version.version) == stable || named.contains(&version.version)
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{AllocId, Allocation, ClientStatus, seeded_uuid};
+
+    use super::*;
+    use crate::{Command, Garbage, Plan};
+
+    const AT: Timestamp = Timestamp::from_secs(1);
+
+    fn submit(state: &mut State, priority: u16) {
+        let job = Arc::new(Job { id: "a".into(), priority, ..Job::default() });
+        state.index += 1;
+        state.submit_job(&job, Arc::default(), None, AT, &mut Vec::new());
+    }
+
+    #[test]
+    fn the_version_of_an_allocation_is_known_for_as_long_as_the_allocation_is() {
+        let mut state = State::default();
+        let ends = [ClientStatus::Running, ClientStatus::Complete, ClientStatus::Lost];
+        let ids: Vec<AllocId> =
+            (0..ends.len()).map(|n| AllocId::new(seeded_uuid(&[&n.to_be_bytes()]))).collect();
+        for (client, id) in ends.into_iter().zip(&ids) {
+            submit(&mut state, client as u16 + 1);
+            let version = state.job(&"a".into()).and_then(|record| record.current());
+            let alloc = Allocation {
+                id: *id,
+                job: "a".into(),
+                job_version: version.expect("is there").version,
+                client,
+                ..Allocation::default()
+            };
+            let plan = Plan { basis: state.index, place: vec![alloc], ..Plan::default() };
+            let applied = state.apply(state.index + 1, &Command::ApplyPlan(Box::new(plan)));
+            assert_eq!(applied.rejection, None);
+        }
+        let more = TRACKED_VERSIONS as u16 * 2;
+        (100..100 + more).for_each(|priority| submit(&mut state, priority));
+        let kept = |state: &State| -> Vec<u64> {
+            let record = state.job(&"a".into()).expect("is there");
+            record.versions.iter().map(|version| version.version).collect()
+        };
+        let first = u64::from(more) + 3 - TRACKED_VERSIONS as u64;
+        let newest: Vec<u64> = (first..u64::from(more) + 3).collect();
+        assert_eq!(kept(&state), [vec![0, 1, 2], newest.clone()].concat());
+
+        let garbage = Garbage { allocs: ids, ..Garbage::default() };
+        state.apply(state.index + 1, &Command::CollectGarbage(garbage));
+        assert_eq!(kept(&state), [vec![0], newest].concat(), "what runs is not collected");
     }
 }

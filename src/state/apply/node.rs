@@ -57,22 +57,34 @@ impl State {
         events: &mut Vec<Event>,
     ) -> Result<(), Rejection> {
         self.node_or_reject(id)?;
-        self.set_node_statuses(&[(id, status)], at, "", events);
-        Ok(())
+        self.set_node_statuses(&[(id, status)], None, at, "", events)
     }
 
     pub(super) fn set_node_statuses(
         &mut self,
         statuses: &[(NodeId, NodeStatus)],
+        follows: Option<u64>,
         at: Timestamp,
         reason: &str,
         events: &mut Vec<Event>,
-    ) {
+    ) -> Result<(), Rejection> {
+        if follows.is_some_and(|known| known < self.last_word) {
+            return Err(Rejection::Conflict(format!(
+                "whoever says so did not know what was said of the nodes at {}; another server leads by now, or did \
+                 meanwhile, and judges for itself who answers",
+                self.last_word
+            )));
+        }
+        self.last_word = self.index;
+        self.forget_losses(at);
         for (id, status) in statuses {
             let Some(node) = self.nodes.get(id).filter(|node| node.status != *status) else {
                 continue;
             };
             let mut node = Node::clone(node);
+            if node.status == NodeStatus::Ready {
+                self.given_up.insert(*id, at);
+            }
             node.status = *status;
             node.status_at = at;
             let message = match reason {
@@ -81,6 +93,17 @@ impl State {
             };
             node.record("Cluster", message, at);
             self.put_node(node, events);
+        }
+        Ok(())
+    }
+
+    /// Losses that nobody counts any more go.
+    fn forget_losses(&mut self, at: Timestamp) {
+        let over = |when: &Timestamp| at.since(*when) >= crate::LOSSES_REMEMBERED;
+        let old: Vec<NodeId> =
+            self.given_up.iter().filter(|(_, when)| over(when)).map(|(id, _)| *id).collect();
+        for id in old {
+            self.given_up.remove(&id);
         }
     }
 
@@ -161,5 +184,87 @@ pub(super) fn mark(node: &mut Node, eligibility: Eligibility, at: Timestamp) {
             format!("Node marked as {} for scheduling", eligibility.as_str()),
             at,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::seeded_uuid;
+
+    use super::*;
+    use crate::{Command, LOSSES_REMEMBERED};
+
+    const AT: Timestamp = Timestamp::from_secs(1_000_000);
+
+    fn id(n: u8) -> NodeId {
+        NodeId::new(seeded_uuid(&[&[n]]))
+    }
+
+    fn fleet(count: u8) -> State {
+        let mut state = State::default();
+        for n in 0..count {
+            let node = Box::new(Node { id: id(n), ..Node::default() });
+            state.apply(state.index() + 1, &Command::RegisterNode { node, at: AT });
+        }
+        state
+    }
+
+    fn word(
+        state: &mut State,
+        nodes: &[(u8, NodeStatus)],
+        follows: Option<u64>,
+        at: Timestamp,
+    ) -> Option<Rejection> {
+        let nodes = nodes.iter().map(|(n, status)| (id(*n), *status)).collect();
+        let command = Command::SetNodeStatuses { nodes, at, reason: "a test".into(), follows };
+        state.apply(state.index() + 1, &command).rejection
+    }
+
+    #[test]
+    fn a_word_on_nodes_counts_only_if_it_knew_the_one_before() {
+        let mut state = fleet(2);
+        assert_eq!(word(&mut state, &[], Some(0), AT), None, "the first");
+        let first = state.last_word();
+        assert_eq!(first, state.index());
+        assert_eq!(word(&mut state, &[(0, NodeStatus::Down)], Some(first), AT), None);
+        let second = state.last_word();
+        let late = word(&mut state, &[(1, NodeStatus::Down)], Some(first), AT);
+        assert!(matches!(late, Some(Rejection::Conflict(_))), "{late:?}");
+        assert_eq!(state.last_word(), second);
+        assert_eq!(state.node(id(1)).map(|node| node.status), Some(NodeStatus::Ready));
+        // What leaders of before there was such an order said always counts, and nothing follows what came before it.
+        assert_eq!(word(&mut state, &[(1, NodeStatus::Down)], None, AT), None);
+        assert!(word(&mut state, &[(1, NodeStatus::Ready)], Some(second), AT).is_some());
+    }
+
+    #[test]
+    fn who_was_given_up_is_remembered_for_a_while_wherever_it_is_now() {
+        let mut state = fleet(4);
+        let (gone, back) = (NodeStatus::Down, NodeStatus::Ready);
+        word(&mut state, &[(0, gone), (1, gone), (2, NodeStatus::Disconnected)], None, AT);
+        word(&mut state, &[(0, back), (2, gone)], None, AT + LOSSES_REMEMBERED / 2);
+        state.apply(state.index() + 1, &Command::RemoveNode { node: id(1), until: AT, at: AT });
+        let mut known: Vec<(NodeId, Timestamp)> = (0..3).map(|n| (id(n), AT)).collect();
+        known.sort();
+        assert_eq!(state.given_up().collect::<Vec<_>>(), known);
+        let bytes = state.to_bytes().expect("has bytes");
+        let read = State::from_bytes(&bytes).expect("is one");
+        assert_eq!((read.last_word(), read.given_up().collect()), (state.last_word(), known));
+        word(&mut state, &[(3, gone)], None, AT + LOSSES_REMEMBERED);
+        assert_eq!(state.given_up().collect::<Vec<_>>(), [(id(3), AT + LOSSES_REMEMBERED)]);
+    }
+
+    #[test]
+    fn words_of_logs_without_an_order_are_still_read() {
+        #[derive(serde::Serialize)]
+        enum Old {
+            SetNodeStatuses { nodes: Vec<(NodeId, NodeStatus)>, at: Timestamp, reason: String },
+        }
+        let (nodes, reason) = (vec![(id(0), NodeStatus::Down)], "not heard of".to_owned());
+        let old = Old::SetNodeStatuses { nodes: nodes.clone(), at: AT, reason: reason.clone() };
+        let bytes = rmp_serde::to_vec_named(&old).expect("is written");
+        let new = Command::SetNodeStatuses { nodes, at: AT, reason, follows: None };
+        assert_eq!(Command::from_bytes(&bytes).expect("is read"), new);
+        assert_eq!(new.to_bytes().expect("is written"), bytes, "and is written as it was");
     }
 }

@@ -95,6 +95,7 @@ fn command(state: &State, step: &Step) -> Command {
                 .collect(),
             at,
             reason: "not heard of".into(),
+            follows: None,
         },
         Step::Eligibility(n, yes) => Command::SetEligibility {
             node: node_id(*n),

@@ -278,7 +278,12 @@ impl Now {
             _ => None,
         };
         // An order that changes nothing takes the place of what is left out.
-        let nothing = Command::SetNodeStatuses { nodes: Vec::new(), at, reason: "".into() };
+        let nothing = Command::SetNodeStatuses {
+            nodes: Vec::new(),
+            at,
+            reason: String::new(),
+            follows: None,
+        };
         let command = match step {
             _ if of.is_some_and(how.without) => nothing,
             Step::Commit(job, spec) => {
@@ -311,7 +316,7 @@ impl Now {
             }
             Step::Status(n, status) => {
                 let nodes = vec![(node(*n).id, *status)];
-                Command::SetNodeStatuses { nodes, at, reason: "a test".into() }
+                Command::SetNodeStatuses { nodes, at, reason: "a test".into(), follows: None }
             }
             Step::Eligible(n, may) => Command::SetEligibility {
                 node: node(*n).id,

@@ -49,7 +49,12 @@ impl Cluster {
     fn set(&mut self, n: u32, status: NodeStatus) {
         let nodes = vec![(node(n).id, status)];
         let at = self.now;
-        self.must_apply(&Command::SetNodeStatuses { nodes, at, reason: "a test".into() });
+        self.must_apply(&Command::SetNodeStatuses {
+            nodes,
+            at,
+            reason: "a test".into(),
+            follows: None,
+        });
     }
 
     /// Nobody hears the node any more; what it runs goes on. What the servers make of it is as the tracker does it.

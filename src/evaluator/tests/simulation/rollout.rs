@@ -296,3 +296,28 @@ fn what_is_missing_for_another_reason_counts_as_missing() {
     cluster.run(40);
     assert_eq!(cluster.versions("web"), [1, 1, 1]);
 }
+
+#[test]
+fn a_place_whose_first_replacement_was_lost_is_missing_still() {
+    let mut cluster = Cluster::new(2);
+    let mut job = rolling(2, 1, false);
+    // One on each node, so that the old one goes first.
+    job.task_groups[0].networks[0].reserved_ports =
+        vec![Port { label: "fixed".into(), value: 8080, ..Port::default() }];
+    cluster.commit(&with(job.clone(), Mode::Good, 1));
+    cluster.run(10);
+    let first = cluster.running("web").into_iter().find(|alloc| alloc.index == 0);
+    let at = first.expect("both run").node;
+    cluster.stuck.insert(at);
+    cluster.commit(&with(job, Mode::Good, 2));
+    cluster.run(8);
+    assert_eq!(cluster.versions("web"), [0, 1], "the second one does not come up");
+    let n = (0..2).find(|n| node(*n).id == at).expect("is one of them");
+    cluster.node_down(n);
+    cluster.run(30);
+    assert_eq!(cluster.serving("web"), 1, "the other one is not stopped as well");
+    cluster.stuck.clear();
+    cluster.node_up(n);
+    cluster.run(40);
+    assert_eq!(cluster.versions("web"), [1, 1]);
+}

@@ -29,7 +29,12 @@ fn what_had_not_started_is_lost_with_a_node_that_is_waited_for() {
     assert_eq!(first.client, ClientStatus::Pending);
     cluster.cut.insert(first.node);
     let (nodes, at) = (vec![(first.node, NodeStatus::Disconnected)], cluster.now);
-    cluster.must_apply(&Command::SetNodeStatuses { nodes, at, reason: "a test".into() });
+    cluster.must_apply(&Command::SetNodeStatuses {
+        nodes,
+        at,
+        reason: "a test".into(),
+        follows: None,
+    });
     cluster.run(2);
     let lost = cluster.state.alloc(first.id).expect("is known");
     assert_eq!(lost.client, ClientStatus::Lost);

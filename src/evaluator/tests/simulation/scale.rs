@@ -1,6 +1,7 @@
 //! Counts, nodes, stops and room.
 
 use model::{ClientStatus, DesiredStatus, EvalStatus, Group, JobId, JobType};
+use state::Command;
 
 use crate::cluster::{Cluster, Mode, with};
 use crate::samples::{node, of_kind, service};
@@ -178,4 +179,23 @@ fn a_version_that_asks_for_nothing_is_recorded_once() {
     let revision = cluster.state.revisions().next().expect("is known").clone();
     let report = cluster.state.revision_report(&revision);
     assert_eq!(report.outcome, model::RevisionOutcome::Deployed);
+}
+
+#[test]
+fn what_was_to_move_and_did_not_start_goes_where_fewer_are_wanted() {
+    let mut cluster = Cluster::new(3);
+    cluster.commit(&with(service("web", 3), Mode::Good, 1));
+    cluster.run(10);
+    // The first is to move, what takes its place does not start, and is to move as well.
+    cluster.stuck = cluster.state.nodes().map(|node| node.id).collect();
+    for _ in 0..2 {
+        let newest = cluster.running("web").into_iter().filter(|alloc| alloc.index == 0);
+        let newest = newest.max_by_key(|alloc| alloc.create_index).expect("is there");
+        let (allocs, at) = (vec![newest.id], cluster.now);
+        cluster.must_apply(&Command::MarkMigrate { allocs, at, reason: String::new() });
+        cluster.run(2);
+    }
+    cluster.commit(&with(service("web", 2), Mode::Good, 1));
+    cluster.run(30);
+    assert_eq!(cluster.running("web").len(), 2);
 }

@@ -1,57 +1,60 @@
-//! S23: when many nodes fall silent at once, no more are given up than the brake allows, until an operator says so.
+//! S23: when many nodes fall silent at once, no more are given up than the brake allows, until an operator says so. It
+//! holds across leaders: whoever comes to lead counts what the one before gave up, and what that one says of nodes counts
+//! for nothing once the new one has spoken.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use model::{NodeId, NodeStatus};
-use state::{Command, State};
+use state::State;
 
 use crate::heartbeat::HeartbeatOptions;
 use crate::simulation::world::Check;
 
-/// Nodes that were given up lately, and when.
+/// Nodes that were given up lately, and when that was decided.
 #[derive(Default)]
-pub(super) struct Losses(VecDeque<(u64, NodeId)>);
+pub(super) struct Losses {
+    lately: VecDeque<(u64, NodeId)>,
+    /// Whether an operator let go of what is held. It is given up with the leader's next look, whenever that comes.
+    is_approved: bool,
+    /// The newest term whose leader spoke of nodes.
+    term: u64,
+}
 
 impl Losses {
     pub(super) fn approved(&mut self) {
-        self.0.clear();
-        // What is held now is given up with the leader's next look, whenever that comes.
-        self.0.push_back((u64::MAX, NodeId::default()));
+        self.lately.clear();
+        self.is_approved = true;
     }
 
-    /// A new leader knows of those that are away still. What was given up before and is back it does not count again:
-    /// nobody wrote that down, and it does no harm any more.
-    pub(super) fn led_anew(&mut self, state: &State) {
-        self.0
-            .retain(|(_, id)| state.node(*id).is_none_or(|node| node.status != NodeStatus::Ready));
-    }
-
-    pub(super) fn look(
-        &mut self,
-        before: &State,
-        after: &State,
-        command: &Command,
-        now: u64,
-    ) -> Check {
-        let Command::SetNodeStatuses { nodes, reason, .. } = command else { return Ok(()) };
-        if !reason.starts_with("not heard of") {
-            return Ok(());
+    /// Something was said of nodes that was decided on in the term `of`, and it counts.
+    pub(super) fn spoken(&mut self, of: u64) -> Check {
+        if of < self.term {
+            return Err(format!(
+                "S23: what the leader of term {of} said of nodes counts, and the one of term {} had spoken",
+                self.term
+            ));
         }
-        if self.0.front().is_some_and(|(at, _)| *at == u64::MAX) {
-            self.0.clear();
+        self.term = of;
+        Ok(())
+    }
+
+    /// Nodes were not heard of, and given up for that.
+    pub(super) fn given_up(&mut self, before: &State, after: &State, at: u64) -> Check {
+        if std::mem::take(&mut self.is_approved) {
+            self.lately.clear();
             return Ok(());
         }
         let options = HeartbeatOptions::default();
         let window = options.window.as_millis() as u64;
-        while self.0.front().is_some_and(|(at, _)| at + window <= now) {
-            self.0.pop_front();
+        while self.lately.front().is_some_and(|(when, _)| when + window <= at) {
+            self.lately.pop_front();
         }
-        let is_new = |id: &NodeId| {
-            before.node(*id).is_some_and(|node| node.status == NodeStatus::Ready)
-                && after.node(*id).is_some_and(|node| node.status != NodeStatus::Ready)
-        };
-        self.0.extend(nodes.iter().map(|(id, _)| *id).filter(is_new).map(|id| (now, id)));
-        let lost: BTreeSet<NodeId> = self.0.iter().map(|(_, id)| *id).collect();
+        let was_ready = before.nodes().filter(|node| node.status == NodeStatus::Ready);
+        let lost = was_ready
+            .map(|node| node.id)
+            .filter(|id| after.node(*id).is_some_and(|node| node.status != NodeStatus::Ready));
+        self.lately.extend(lost.map(|id| (at, id)));
+        let lost: BTreeSet<NodeId> = self.lately.iter().map(|(_, id)| *id).collect();
         let share = after.nodes_count() * options.brake_percent as usize / 100;
         let most = share.max(options.brake_floor);
         if lost.len() > most {

@@ -123,11 +123,15 @@ impl Ledger {
             if !is_plan || lost.is_empty() {
                 continue;
             }
+            // More serve than are wanted now: so many of those that are not needed are missing nowhere.
+            let mut surplus = if kind.per_node() { 0 } else { old.len().saturating_sub(wanted) };
             for (place, alloc) in &lost {
                 let now = after.alloc(alloc.id).map_or(**alloc, |alloc| alloc.as_ref());
                 // What a node that takes nothing new, or does not suit any more, ran of an older version only goes.
                 let only_goes = kind.per_node() && !now.desired_description.contains("updated");
-                if now.server_terminal() && !is_theirs(now) && !only_goes {
+                if surplus > 0 && now.desired_description.contains("alloc not needed") {
+                    surplus -= 1;
+                } else if now.server_terminal() && !is_theirs(now) && !only_goes {
                     known.insert(**place);
                 }
             }
@@ -158,6 +162,17 @@ impl Ledger {
         for group in &version.job.task_groups {
             let Some(update) = group.rollout() else { continue };
             let unproven = |state: &State| {
+                // Where one that cannot be reached is stood in for by one that is proven, its place is done.
+                let is_done = |gone: &Allocation| {
+                    gone.client == ClientStatus::Unknown
+                        && state.allocs_of_job(job).any(|other| {
+                            other.id != gone.id
+                                && (&other.group, other.index) == (&gone.group, gone.index)
+                                && other.deployment == Some(deployment.id)
+                                && other.is_healthy()
+                                && !other.terminal()
+                        })
+                };
                 state
                     .allocs_of_job(job)
                     .filter(|alloc| {
@@ -169,6 +184,7 @@ impl Ledger {
                             && !alloc.terminal()
                             && !alloc.canary
                             && !alloc.is_healthy()
+                            && !is_done(alloc)
                             // Stopped and stood in for in one plan. Where the old one goes first,
                             // what it leaves is in the ledger.
                             && replaces.is_some_and(|old| {
