@@ -35,8 +35,9 @@ mod volumes;
 
 pub use compare::{Change, compare};
 pub use diff::{changes, changes_of_job, diff_jobs};
-pub use evaluate::evaluate;
+pub use evaluate::{evaluate, evaluate_with};
 pub use explain::{explain, explain_allocation, explain_job};
 pub use improve::{BUDGET_PERIOD, Improvement, given_up, improvements, improves};
 pub use order::{Waiting, may_wait, waits};
+pub use place::Fleet;
 pub use preview::{JobPreview, Preview, preview};

@@ -40,6 +40,8 @@ struct Key<'a> {
     constraints: Vec<&'a model::Constraint>,
     affinities: Vec<&'a model::Affinity>,
     attributes: Vec<&'a str>,
+    /// What is said where a node lacks one of them.
+    properties: Vec<&'a str>,
     networks: (&'a Option<Network>, usize),
     volumes: Vec<&'a model::VolumeRequest>,
     devices: Vec<(&'a str, &'a [model::DeviceRequest])>,
@@ -98,12 +100,14 @@ impl Asked {
         let plain = |constraint: &&model::Constraint| !constraint.operator.starts_with("distinct_");
         let constraints =
             job.constraints.iter().chain(&group.constraints).chain(of_tasks).filter(plain);
+        let properties = self.demands.distinct_properties.iter();
         let key = Key {
             place: (&job.datacenters, &job.node_pool),
             drivers,
             constraints: constraints.collect(),
             affinities: Affinities::listed(job, group).collect(),
             attributes: self.attributes().collect(),
+            properties: properties.map(|property| property.text.as_str()).collect(),
             networks: (&self.network, self.spreads.len()),
             volumes: of_host(group).collect(),
             devices: group

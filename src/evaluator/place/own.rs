@@ -144,7 +144,7 @@ impl Own {
             closed_known: 0,
             heaps: Vec::new(),
             seen: 0,
-            known: columns.touched.len(),
+            known: columns.touched.end(),
             avoided: Vec::new(),
             best: None,
             offers: None,
@@ -192,10 +192,9 @@ impl Own {
             }
             if moved.comes { changed.push(at) } else { left.push(at) }
         }
-        while let Some(at) = columns.touched.get(self.known) {
-            self.known += 1;
-            changed.push(*at as usize);
-        }
+        let touched = columns.touched.since(self.known).unwrap_or_default();
+        self.known = columns.touched.end();
+        changed.extend(touched.iter().map(|at| *at as usize));
         for at in &left {
             if self.collisions(*at) == 0 {
                 // It may have been set aside for what has left it.

@@ -1,5 +1,7 @@
 mod best;
 
+use std::collections::BTreeMap;
+
 use model::{AllocResources, JobId, JobType, LifecycleHook, Node, PortAssignment, Task};
 
 use super::*;
@@ -217,7 +219,7 @@ fn the_spread_algorithm_takes_the_emptiest() {
         [(model::PlacementAlgorithm::Binpack, 4000), (model::PlacementAlgorithm::Spread, 12_000)]
     {
         let mut fleet = Fleet::of(&state);
-        fleet.config.algorithm = algorithm;
+        fleet.pass.config.algorithm = algorithm;
         let spots = place_all(&mut fleet, &service("a", 1), 1);
         let chosen = state.node(spots[0].as_ref().expect("is placed").node).expect("is known");
         assert_eq!(chosen.resources.cpu, cpu);

@@ -141,7 +141,7 @@ proptest! {
         let nodes = nodes(&case);
         let mut fleet = fleet(nodes.clone());
         if case.empties_first {
-            fleet.config.algorithm = model::PlacementAlgorithm::Spread;
+            fleet.pass.config.algorithm = model::PlacementAlgorithm::Spread;
         }
         let (job, other) = (job(&case), service("other", 1));
         let group: Arc<str> = Arc::from("web");
@@ -178,7 +178,7 @@ proptest! {
                     request.only = only.and_then(node_of);
                 }
             }
-            let expected = anew(&fleet, &job, &presence, &request);
+            let expected = anew(&mut fleet, &job, &presence, &request);
             let found = fleet.place(&candidates, &presence, &request);
             match (&found, expected) {
                 (Ok(spot), Some((node, total))) => {
@@ -210,15 +210,14 @@ proptest! {
 
 /// The best node and its score when everything is worked out anew and each node is looked at for itself.
 fn anew(
-    fleet: &Fleet,
+    fleet: &mut Fleet,
     job: &Job,
     presence: &Presence,
     request: &Request<'_>,
 ) -> Option<(NodeId, f64)> {
-    let mut fleet = fleet.saved();
     fleet.fill();
     let asked = Arc::new(Asked::of(job, &job.task_groups[0]));
-    let mut ranking = Ranking::of(&fleet.columns, &asked, fleet.config.algorithm);
+    let mut ranking = Ranking::of(&fleet.columns, &asked, fleet.pass.config.algorithm);
     let mut own = Own::new(1, &fleet.columns, &asked, &ranking, request.desired);
     own.catch_up(&fleet.columns, &mut ranking, presence, request.group_name);
     own.avoided = fleet.numbers(request.avoid);
