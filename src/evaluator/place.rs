@@ -254,7 +254,8 @@ impl Fleet {
                     && !ranking.is_feasible(*at)
             };
             let nodes = (0..self.columns.len()).filter(refused);
-            let classes = nodes.filter_map(|at| self.pass.state.node_class(*self.columns.ids.get(at)?));
+            let classes =
+                nodes.filter_map(|at| self.pass.state.node_class(*self.columns.ids.get(at)?));
             hopeless.extend(classes);
         }
         let (cpu, memory_mb, disk_mb) = (asked.cpu, asked.memory_mb, asked.disk_mb);

@@ -11,9 +11,9 @@ use state::{Command, Event, Plan, Rejection, State, TakeRevision};
 
 use crate::diff::{changes_of_job, diff_jobs};
 use crate::evaluate::{JobReport, Order, evaluate_explained};
-use crate::place::Fleet;
 use crate::improve::{Improvement, foreseen, improves};
 use crate::order::{Waiting, waits};
+use crate::place::Fleet;
 
 /// Placements of a group that are shown.
 const PLACEMENTS: usize = 20;
@@ -82,8 +82,7 @@ pub fn preview(state: &State, revision: &TakeRevision, now: Timestamp) -> Previe
         })
         .collect();
     let mut fleet = Fleet::default();
-    let (plan, mut reports) =
-        evaluate_explained(&mut fleet, &after, &triggers, (now, Order::Kept));
+    let (plan, mut reports) = evaluate_explained(&mut fleet, &after, &triggers, (now, Order::Kept));
     // Of those that wait it is shown what they do once they start.
     let mut waiting: BTreeMap<JobId, Vec<Waiting>> = BTreeMap::new();
     for id in triggers.keys() {

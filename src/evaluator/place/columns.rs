@@ -217,7 +217,8 @@ impl Columns {
 
     /// Remembers a node that is about to change.
     fn note(&mut self, at: usize) {
-        let wanted = self.journal.as_ref().is_some_and(|known| !known.rows.contains_key(&(at as u32)));
+        let wanted =
+            self.journal.as_ref().is_some_and(|known| !known.rows.contains_key(&(at as u32)));
         if wanted
             && let Some(row) = self.row(at)
             && let Some(journal) = &mut self.journal

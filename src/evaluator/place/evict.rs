@@ -250,7 +250,8 @@ impl Fleet {
                     }
                     let group = (&alloc.job, &*alloc.group);
                     let gone = of_group.get(&group).copied().unwrap_or_default();
-                    let distance = missing.distance(alloc) + too_many(&self.pass.state, alloc, gone);
+                    let distance =
+                        missing.distance(alloc) + too_many(&self.pass.state, alloc, gone);
                     if next.is_none_or(|(known, ..)| distance < known) {
                         next = Some((distance, *priority, n));
                     }

@@ -264,8 +264,7 @@ impl Ranking {
         if !stays {
             return false;
         }
-        if let (Some(affinities), Some(known)) =
-            (&self.asked.affinities, self.affinity.get_mut(at))
+        if let (Some(affinities), Some(known)) = (&self.asked.affinities, self.affinity.get_mut(at))
         {
             *known = affinities.score(node);
         }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evaluator::evaluate;
+use evaluator::{Fleet, evaluate, evaluate_with};
 use model::{
     Affinity, AllocHealth, AllocReport, AllocResources, Allocation, BlobId, ClientStatus, CommitId,
-    Constraint, DriverInfo, EvalTrigger, Group, Job, JobId, Network, Node, NodeId, NodeResources,
-    NodeStatus, Port, PortAssignment, Resources, Spread, Task, TaskEvent, TaskRunState, TaskState,
-    Timestamp, seeded_uuid,
+    Constraint, DriverInfo, Eligibility, EvalTrigger, Group, Job, JobId, Network, Node, NodeId,
+    NodeResources, NodeStatus, Port, PortAssignment, Resources, Spread, Task, TaskEvent,
+    TaskRunState, TaskState, Timestamp, seeded_uuid,
 };
 use state::{Command, FileOutcome, JobSubmission, Plan, State, TakeRevision};
 
@@ -112,9 +112,52 @@ impl Cluster {
     /// Microseconds for each placement of a pass that makes so many: the mean of as many passes as a fifth of a second
     /// takes, since the kernel counts in ticks of milliseconds. Letting go of the plan is part of it.
     pub(crate) fn measure(&self, placements: u32) -> f64 {
+        Self::measured(placements, || self.evaluate())
+    }
+
+    /// The same where the passes know the nodes from the one before.
+    pub(crate) fn measure_later(&self, placements: u32) -> f64 {
+        let mut fleet = Fleet::default();
+        evaluate_with(&mut fleet, &self.state, &self.dirty, self.now);
+        Self::measured(placements, || evaluate_with(&mut fleet, &self.state, &self.dirty, self.now))
+    }
+
+    /// Evaluates the jobs one by one and applies each plan: microseconds for a pass, where each begins anew, where the
+    /// nodes are kept, and where they are and one of them changes before each pass. So many of each.
+    pub(crate) fn one_by_one(mut self, passes: usize) -> [f64; 3] {
+        let nodes: Vec<NodeId> = self.state.nodes().map(|node| node.id).collect();
+        let mut jobs = std::mem::take(&mut self.dirty).into_keys().cycle();
+        let mut fleet = Fleet::default();
+        [0, 1, 2].map(|way| {
+            let mut took = 0.0;
+            for n in 0..passes {
+                if way == 2 {
+                    let node = nodes.get(n / 2 * 7 % nodes.len()).copied().unwrap_or_default();
+                    let may =
+                        if n % 2 == 0 { Eligibility::Ineligible } else { Eligibility::Eligible };
+                    let at = self.now;
+                    self.apply(&Command::SetEligibility { node, eligibility: may, at });
+                }
+                let one =
+                    jobs.next().map(|id| (id, EvalTrigger::JobRegister)).into_iter().collect();
+                let meter = Meter::start();
+                let plan = match way {
+                    0 => evaluate(&self.state, &one, self.now),
+                    _ => evaluate_with(&mut fleet, &self.state, &one, self.now),
+                };
+                // The first pass of all has nothing to know.
+                took += if n == 0 { 0.0 } else { meter.ms() };
+                assert_eq!(plan.place.len(), 1, "it is placed");
+                self.apply(&Command::ApplyPlan(Box::new(plan)));
+            }
+            took * 1e3 / (passes - 1) as f64
+        })
+    }
+
+    fn measured(placements: u32, mut pass: impl FnMut() -> Plan) -> f64 {
         let (meter, mut passes) = (Meter::start(), 0);
         loop {
-            let plan = self.evaluate();
+            let plan = pass();
             assert_eq!(plan.place.len(), placements as usize, "all are placed");
             drop(plan);
             passes += 1;

@@ -123,7 +123,9 @@ impl Columns {
 
     /// A node bears what the state says. Where that was foreseen, nobody has to look at it again.
     fn settle(&mut self, at: usize, load: Arc<NodeLoad>) {
-        let (Some(node), Some(known)) = (self.nodes.get(at), self.loads.get_mut(at)) else { return };
+        let (Some(node), Some(known)) = (self.nodes.get(at), self.loads.get_mut(at)) else {
+            return;
+        };
         let row = Row { room: Room::of(node, &load), load, writers: None };
         if *known != row.load {
             self.set(at, row);
