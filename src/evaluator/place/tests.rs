@@ -8,6 +8,10 @@ use super::*;
 use crate::samples::{node, service};
 
 fn fleet(nodes: impl IntoIterator<Item = Node>) -> Fleet {
+    Fleet::of(&state_of(nodes))
+}
+
+fn state_of(nodes: impl IntoIterator<Item = Node>) -> State {
     let mut state = State::default();
     for (at, node) in nodes.into_iter().enumerate() {
         let command = state::Command::RegisterNode {
@@ -16,7 +20,7 @@ fn fleet(nodes: impl IntoIterator<Item = Node>) -> Fleet {
         };
         state.apply(at as u64 + 1, &command);
     }
-    Fleet::of(&state)
+    state
 }
 
 /// Places `count` allocations one after the other.

@@ -126,7 +126,7 @@ impl Cluster {
     /// nodes are kept, and where they are and one of them changes before each pass. So many of each.
     pub(crate) fn one_by_one(mut self, passes: usize) -> [f64; 3] {
         let nodes: Vec<NodeId> = self.state.nodes().map(|node| node.id).collect();
-        let mut jobs = std::mem::take(&mut self.dirty).into_keys().cycle();
+        let mut jobs = std::mem::take(&mut self.dirty).into_keys();
         let mut fleet = Fleet::default();
         [0, 1, 2].map(|way| {
             let mut took = 0.0;
