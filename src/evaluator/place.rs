@@ -44,7 +44,7 @@ use own::Own;
 pub(crate) use own::Presence;
 use ranking::Ranking;
 use refusal::{failure, refusal};
-use search::{best, pick, scan};
+use search::{Podium, best, pick, scan};
 
 /// What a group asks for, and where its job is already, for all its placements in a pass.
 pub(crate) struct Candidates {
@@ -113,6 +113,7 @@ impl Fleet {
         let mut kept = candidates.own.borrow_mut();
         let own = self.own(&mut kept, asked, &mut ranking, presence, request);
 
+        let mut podium = Podium::wanted(&ranking, own);
         let found = match request.only.map(|only| self.columns.find(only)) {
             Some(Some(at)) => {
                 let verdict = refusal(&self.columns, &ranking, own, asked, request, at);
@@ -129,7 +130,7 @@ impl Fleet {
                 let found = if asked.each_its_own {
                     scan(&self.columns, &ranking, own, asked, request, ranking.feasible())
                 } else {
-                    pick(&self.columns, &mut ranking, own, asked, request)
+                    pick(&self.columns, &mut ranking, own, asked, request, podium.as_mut())
                 };
                 found.ok_or_else(|| {
                     Box::new(failure(&self.columns, &mut ranking, own, asked, request))
@@ -137,7 +138,7 @@ impl Fleet {
             }
         };
         if found.is_ok() && own.best.is_none() && request.only.is_none() {
-            let best = best(&self.columns, &mut ranking, own);
+            let best = best(&self.columns, &mut ranking, own, podium);
             own.best = Some(Arc::new(best));
         }
         let found = found.map(|at| {
@@ -208,7 +209,7 @@ impl Fleet {
             tasks: grants(choose_cores(&node, load, asked), devices),
         };
         self.columns.hold(at, &resources);
-        self.columns.write(at, &asked.group, request.index);
+        self.columns.write(at, &asked.volumes, request.index);
         if let Some(after) = self.pass.after.get_mut(&at) {
             after.hold(&resources);
         }
@@ -235,11 +236,11 @@ impl Fleet {
         load.release(&leaving.resources);
         let mut writers = self.columns.writers(at).cloned().unwrap_or_default();
         if let Some(group) = group_of(&self.pass.state, leaving) {
-            writers.leave(group, leaving.index);
+            writers.leave(of_host(group), leaving.index);
         }
-        let mut own = of_host(&asked.group).filter(|volume| volume.per_alloc);
+        let mut own = asked.volumes.iter().filter(|volume| volume.per_alloc);
         own.all(|volume| offered(volume, index, node).is_ok())
-            && writers.admit(&asked.group, index).is_ok()
+            && writers.admit(&asked.volumes, index).is_ok()
             && fits_load(node, &load, asked).is_ok()
     }
 

@@ -6,14 +6,14 @@ mod refresh;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{AllocResources, Group, Node, NodeId};
+use model::{AllocResources, Group, Node, NodeId, VolumeRequest};
 use state::{NodeLoad, SeenNodes, State};
 
 use super::asked::Asked;
 use super::fits::{Short, fits_beside};
 use super::log::Log;
 use crate::ports::Ports;
-use crate::volumes::Writers;
+use crate::volumes::{Writers, of_host};
 
 /// The nodes.
 #[derive(Clone, Default)]
@@ -163,7 +163,7 @@ impl Columns {
         load.release(held);
         without.room = Room::of(self.nodes.get(at)?, load);
         if let (Some(writers), Some((group, index))) = (&mut without.writers, written) {
-            writers.leave(group, index);
+            writers.leave(of_host(group), index);
         }
         self.set_down(at, without);
         Some(was)
@@ -240,7 +240,7 @@ impl Columns {
             let there = state.allocs_on_node(node.id).filter(|alloc| !alloc.client.is_terminal());
             for alloc in there {
                 if let Some(group) = super::group_of(state, alloc) {
-                    writers.enter(group, alloc.index);
+                    writers.enter(of_host(group), alloc.index);
                 }
             }
             writers
@@ -252,10 +252,10 @@ impl Columns {
         self.writers.get(at)
     }
 
-    /// Counts an allocation of a group among those that write. Comes after it was given what it holds.
-    pub(super) fn write(&mut self, at: usize, group: &Group, index: u32) {
+    /// Counts an allocation with these volumes among those that write. Comes after it was given what it holds.
+    pub(super) fn write(&mut self, at: usize, volumes: &[VolumeRequest], index: u32) {
         if let Some(writers) = self.writers.get_mut(at) {
-            writers.enter(group, index);
+            writers.enter(volumes, index);
         }
     }
 
@@ -280,7 +280,7 @@ impl Columns {
         if asked.writes
             && let Some(writers) = self.writers(at)
         {
-            writers.admit(&asked.group, index).map_err(Short::Other)?;
+            writers.admit(&asked.volumes, index).map_err(Short::Other)?;
         }
         fits_beside(node, load, asked)
     }

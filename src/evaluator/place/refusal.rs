@@ -7,7 +7,7 @@ use super::asked::Asked;
 use super::columns::Columns;
 use super::own::Own;
 use super::ranking::{Ranking, verdict};
-use crate::volumes::{of_host, offered};
+use crate::volumes::offered;
 
 /// Why a node will not do.
 pub(super) enum Refusal {
@@ -57,7 +57,7 @@ pub(super) fn refusal(
         let property = asked.demands.distinct_properties.get(limit);
         return Err(Refusal::Filtered(property.map_or_else(String::new, |p| p.text.clone())));
     }
-    let mut volumes = of_host(&asked.group).filter(|volume| volume.per_alloc);
+    let mut volumes = asked.volumes.iter().filter(|volume| volume.per_alloc);
     volumes
         .try_for_each(|volume| offered(volume, request.index, node))
         .map_err(Refusal::Filtered)?;

@@ -42,31 +42,34 @@ impl Choice {
     }
 }
 
-/// The best node, by the tops of all cells.
+/// The best node, by the tops of all cells; those that come close are noted.
 pub(super) fn pick(
     columns: &Columns,
     ranking: &mut Ranking,
     own: &mut Own,
     asked: &Asked,
     request: &Request<'_>,
+    mut close: Option<&mut Podium>,
 ) -> Option<usize> {
     let mut best: Option<Choice> = None;
     let parts = asked_parts(asked);
     for cell in 0..ranking.cells.len() {
         let Some(domains) = ranking.cells.get(cell).map(|cell| &cell.domains) else { continue };
-        if own.limit_reached(domains).is_some() {
+        let is_full = own.limit_reached(domains).is_some();
+        if is_full && close.is_none() {
             continue;
         }
         let spread = own.spread(domains);
-        let choice = |entry, collides| Choice::of(entry, parts, spread, collides);
         let free = ranking.top(columns, cell, |node| own.is_apart(node));
         let shared = own.top(columns, cell);
-        for choice in [free.map(|top| choice(top, false)), shared.map(|top| choice(top, true))]
-            .into_iter()
-            .flatten()
-        {
-            if choice.better(best) {
+        for (top, collides) in [(free, false), (shared, true)] {
+            let Some(top) = top else { continue };
+            let choice = Choice::of(top, parts, spread, collides);
+            if !is_full && choice.better(best) {
                 best = Some(choice);
+            }
+            if let Some(close) = &mut close {
+                close.consider(choice);
             }
         }
     }
@@ -126,46 +129,71 @@ pub(super) fn scan_choice(
     best
 }
 
-/// The best nodes as they stand, for people: at most five. Of few cells the best of each are looked at, of many the best
-/// one.
-pub(super) fn best(columns: &Columns, ranking: &mut Ranking, own: &mut Own) -> Vec<NodeScore> {
-    let depth = if ranking.cells.len() <= EXPLAINED { EXPLAINED } else { 1 };
-    let mut best: Vec<Choice> = Vec::with_capacity(EXPLAINED + 1);
-    let mut consider = |choice: Choice| {
-        let at = best.partition_point(|known| !choice.better(Some(*known)));
+/// The best nodes as they stand, for people: at most [`EXPLAINED`], best first.
+#[derive(Default)]
+pub(super) struct Podium(Vec<Choice>);
+
+impl Podium {
+    /// For [`pick`] to fill, where the best of each cell are all that is looked at.
+    pub(super) fn wanted(ranking: &Ranking, own: &Own) -> Option<Self> {
+        let wanted = own.best.is_none() && ranking.cells.len() > EXPLAINED;
+        wanted.then(Self::default)
+    }
+
+    fn consider(&mut self, choice: Choice) {
+        let at = self.0.partition_point(|known| !choice.better(Some(*known)));
         if at < EXPLAINED {
-            best.truncate(EXPLAINED - 1);
-            best.insert(at, choice);
-        }
-    };
-    let parts = asked_parts(&ranking.asked);
-    for cell in 0..ranking.cells.len() {
-        let Some(domains) = ranking.cells.get(cell).map(|cell| &cell.domains) else { continue };
-        let spread = own.spread(domains);
-        let mut taken: Vec<Entry> = Vec::new();
-        for n in 1..=depth {
-            let Some(top) = ranking.top(columns, cell, |node| own.is_apart(node)) else { break };
-            consider(Choice::of(top, parts, spread, false));
-            if n < depth
-                && let Some(cell) = ranking.cells.get_mut(cell)
-            {
-                // A node may be there twice, once for each time that somebody looked at it.
-                while cell.heap.peek() == Some(&top) {
-                    cell.heap.pop();
-                }
-                taken.push(top);
-            }
-        }
-        if let Some(cell) = ranking.cells.get_mut(cell) {
-            cell.heap.extend(taken);
-        }
-        if let Some(top) = own.top(columns, cell) {
-            consider(Choice::of(top, parts, spread, true));
+            self.0.truncate(EXPLAINED - 1);
+            self.0.insert(at, choice);
         }
     }
+
+    /// Of few cells the best of each are looked at, of many the best one.
+    fn of(columns: &Columns, ranking: &mut Ranking, own: &mut Own) -> Self {
+        let mut podium = Self::default();
+        let depth = if ranking.cells.len() <= EXPLAINED { EXPLAINED } else { 1 };
+        let parts = asked_parts(&ranking.asked);
+        for cell in 0..ranking.cells.len() {
+            let Some(domains) = ranking.cells.get(cell).map(|cell| &cell.domains) else { continue };
+            let spread = own.spread(domains);
+            let mut taken: Vec<Entry> = Vec::new();
+            for n in 1..=depth {
+                let top = ranking.top(columns, cell, |node| own.is_apart(node));
+                let Some(top) = top else { break };
+                podium.consider(Choice::of(top, parts, spread, false));
+                if n < depth
+                    && let Some(cell) = ranking.cells.get_mut(cell)
+                {
+                    // A node may be there twice, once for each time that somebody looked at it.
+                    while cell.heap.peek() == Some(&top) {
+                        cell.heap.pop();
+                    }
+                    taken.push(top);
+                }
+            }
+            if let Some(cell) = ranking.cells.get_mut(cell) {
+                cell.heap.extend(taken);
+            }
+            if let Some(top) = own.top(columns, cell) {
+                podium.consider(Choice::of(top, parts, spread, true));
+            }
+        }
+        podium
+    }
+}
+
+/// The best nodes with their scores. `podium`: those that were seen while the best was looked for.
+pub(super) fn best(
+    columns: &Columns,
+    ranking: &mut Ranking,
+    own: &mut Own,
+    podium: Option<Podium>,
+) -> Vec<NodeScore> {
+    let seen = podium.filter(|podium| !podium.0.is_empty());
+    let podium = seen.unwrap_or_else(|| Podium::of(columns, ranking, own));
     let explained = |choice: Choice| {
         let node = *columns.ids.get(choice.at)?;
         Some(own.standing(columns, ranking, choice.at).explained(node))
     };
-    best.into_iter().filter_map(explained).collect()
+    podium.0.into_iter().filter_map(explained).collect()
 }

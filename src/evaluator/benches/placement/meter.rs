@@ -16,6 +16,13 @@ impl Meter {
     }
 }
 
+/// Milliseconds that something takes, by the clock: the processor's time counts in steps that are too long for it.
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    let start = std::time::Instant::now();
+    let made = work();
+    (start.elapsed().as_secs_f64() * 1e3, made)
+}
+
 /// Nanoseconds on the processor are the first number of `schedstat`.
 fn thread_ms() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
