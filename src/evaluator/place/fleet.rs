@@ -61,7 +61,7 @@ impl Fleet {
         self.pass = Pass { state: state.clone(), config, ..Pass::default() };
     }
 
-    /// Ends it: nothing of the state is held longer than needed.
+    /// Ends it: of the state only what nodes are and bear is held on to.
     pub(crate) fn rest(&mut self) {
         self.pass = Pass::default();
         self.rankings.rest(self.columns.len());
