@@ -17,6 +17,7 @@
 #[path = "placement/cluster.rs"]
 mod cluster;
 #[path = "placement/meter.rs"]
+#[expect(clippy::disallowed_methods, reason = "a bench is no room of the core")]
 mod meter;
 
 use std::fmt::Write as _;

@@ -1,7 +1,5 @@
 //! Processor time and memory of this process.
 
-#![expect(clippy::disallowed_methods, reason = "a bench is no room of the core")]
-
 /// Counts the processor time of this thread.
 pub(crate) struct Meter(f64);
 
