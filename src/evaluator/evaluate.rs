@@ -20,7 +20,18 @@ use crate::rollout::{Transitions, current_deployment, transitions};
 /// One pass over these jobs from one snapshot. Pure: equal inputs give equal plans. IDs follow from job, version and the
 /// state's index.
 pub fn evaluate(state: &State, jobs: &BTreeMap<JobId, EvalTrigger>, now: Timestamp) -> Plan {
-    evaluate_explained(state, jobs, now, Order::Kept).0
+    evaluate_with(&mut Fleet::default(), state, jobs, now)
+}
+
+/// The same, faster where nodes have been looked at before: what passes over other states have learned of them is brought
+/// up to date, and not found out anew. The plan does not depend on it.
+pub fn evaluate_with(
+    fleet: &mut Fleet,
+    state: &State,
+    jobs: &BTreeMap<JobId, EvalTrigger>,
+    now: Timestamp,
+) -> Plan {
+    evaluate_explained(fleet, state, jobs, (now, Order::Kept)).0
 }
 
 /// Whether jobs wait for those that they are after.
@@ -36,14 +47,14 @@ pub(crate) type JobReport = BTreeMap<String, GroupReport>;
 
 /// The same, with what people want to know beside the plan.
 pub(crate) fn evaluate_explained(
+    fleet: &mut Fleet,
     state: &State,
     jobs: &BTreeMap<JobId, EvalTrigger>,
-    now: Timestamp,
-    kept: Order,
+    (now, kept): (Timestamp, Order),
 ) -> (Plan, BTreeMap<JobId, JobReport>) {
     let mut plan = Plan { basis: state.index(), at: now, ..Plan::default() };
     let mut reports = BTreeMap::new();
-    let mut fleet = Fleet::of(state);
+    fleet.begin(state);
     let mut order: Vec<_> =
         jobs.iter().filter_map(|(id, trigger)| Some((state.job(id)?, *trigger))).collect();
     // Where room is short, the more important job gets it; of equal ones, whoever has waited longer.
@@ -65,9 +76,10 @@ pub(crate) fn evaluate_explained(
         if evicted.contains(&record.id) {
             continue;
         }
-        let report = evaluate_job(state, record, trigger, (now, kept), &mut fleet, &mut plan);
+        let report = evaluate_job(state, record, trigger, (now, kept), fleet, &mut plan);
         reports.insert(record.id.clone(), report);
     }
+    fleet.rest();
     (plan, reports)
 }
 
@@ -131,7 +143,7 @@ fn evaluate_job(
             DesiredStatus::Stop => {}
         }
     }
-    let saved = (version.job.all_at_once && !record.stopped).then(|| fleet.saved());
+    let mark = (version.job.all_at_once && !record.stopped).then(|| fleet.mark());
     let mut pass = Pass {
         scene: &scene,
         fleet,
@@ -169,11 +181,13 @@ fn evaluate_job(
         wake = wake.into_iter().chain(work.wake).min();
     }
     let mut out = pass.out;
-    if let Some(saved) = saved
-        && report.values().any(|group| group.failure.is_some())
-    {
-        *fleet = saved;
-        out.take_back();
+    if let Some(mark) = mark {
+        if report.values().any(|group| group.failure.is_some()) {
+            fleet.back(mark);
+            out.take_back();
+        } else {
+            fleet.go_on();
+        }
     }
     entry.acted |= !out.is_empty() || created.is_some();
     entry.deployment = driven.map(|(id, _)| id);

@@ -8,40 +8,43 @@ mod asked;
 mod better;
 mod columns;
 mod evict;
+mod fits;
+mod fleet;
+mod log;
 mod own;
 mod ranking;
+mod rankings;
+mod refusal;
+mod search;
 mod spread;
 #[cfg(test)]
 mod tests;
 mod verdicts;
 
 use std::cell::RefCell;
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::{
     AllocId, AllocResources, Allocation, Group, Job, NodeId, NodeScore, PlacementFailure,
-    SchedulerConfig, seeded_uuid,
+    seeded_uuid,
 };
 use state::{State, Unplaced};
 
 use crate::feasible::{Demands, grants};
 use crate::ports::Ports;
-use crate::rank::{Standing, mix, tie_break};
+use crate::rank::{mix, tie_break};
 use crate::volumes::{of_host, offered};
 use asked::Asked;
 pub(crate) use better::Better;
-use columns::{Columns, choose_cores, fits_load};
 pub(crate) use evict::{Claim, Eviction};
+use fits::{choose_cores, fits_load};
+pub use fleet::Fleet;
 use own::Own;
 pub(crate) use own::Presence;
-use ranking::{Entry, Ranking, verdict};
-
-/// The best nodes that an explanation names.
-const EXPLAINED: usize = 5;
-/// Rankings that are kept at once: each is as long as there are nodes.
-const RANKINGS: usize = 64;
+use ranking::Ranking;
+use refusal::{failure, refusal};
+use search::{Podium, best, pick, scan};
 
 /// What a group asks for, and where its job is already, for all its placements in a pass.
 pub(crate) struct Candidates {
@@ -84,132 +87,17 @@ pub(crate) struct Spot {
     pub(crate) best: Option<Arc<Vec<NodeScore>>>,
 }
 
-/// A node that may be chosen, by what makes it better than others.
-#[derive(Clone, Copy)]
-struct Choice {
-    total: f64,
-    own: f64,
-    tie: u64,
-    at: usize,
-}
-
-impl Choice {
-    fn better(self, than: Option<Self>) -> bool {
-        than.is_none_or(|other| {
-            let order = self.total.total_cmp(&other.total);
-            order.then(self.own.total_cmp(&other.own)).then(other.tie.cmp(&self.tie))
-                == Ordering::Greater
-        })
-    }
-}
-
-/// All nodes and what is free on them, as a plan grows. Looked up when the first allocation needs a node: most passes
-/// place nothing.
-#[derive(Clone)]
-pub(crate) struct Fleet {
-    state: State,
-    config: SchedulerConfig,
-    /// Empty until needed.
-    columns: Columns,
-    filled: bool,
-    rankings: Vec<(Arc<Asked>, Option<Ranking>)>,
-    /// Where each is, by what is asked.
-    ranked: BTreeMap<Arc<[u8]>, usize>,
-    /// The names of nodes that were chosen, so that what is placed there shares them.
-    names: BTreeMap<usize, Arc<str>>,
-    /// How many groups were looked at.
-    serial: u64,
-    /// What each node bears once all that was told to stop is gone, and what was promised its room is there.
-    after: BTreeMap<usize, state::NodeLoad>,
-    /// What this pass tells to stop.
-    stopping: BTreeSet<AllocId>,
-    /// Nodes on which something was told to stop before, once somebody has asked.
-    leaving: Option<BTreeSet<usize>>,
-}
-
 impl Fleet {
-    pub(crate) fn of(state: &State) -> Self {
-        Self {
-            state: state.clone(),
-            config: *state.scheduler_config(),
-            columns: Columns::default(),
-            filled: false,
-            names: BTreeMap::new(),
-            rankings: Vec::new(),
-            ranked: BTreeMap::new(),
-            serial: 0,
-            after: BTreeMap::new(),
-            stopping: BTreeSet::new(),
-            leaving: None,
-        }
-    }
-
-    fn fill(&mut self) {
-        if !std::mem::replace(&mut self.filled, true) {
-            self.columns = Columns::of(&self.state);
-        }
-    }
-
-    /// A copy to go back to. What can be worked out again is left out.
-    pub(crate) fn saved(&self) -> Self {
-        let mut saved = Self {
-            config: self.config,
-            columns: self.columns.clone(),
-            filled: self.filled,
-            serial: self.serial,
-            after: self.after.clone(),
-            stopping: self.stopping.clone(),
-            ..Self::of(&self.state)
-        };
-        saved.columns.touched.clear();
-        saved
-    }
-
     /// Notes that an allocation is told to stop.
     pub(crate) fn stops(&mut self, alloc: AllocId) {
-        self.stopping.insert(alloc);
-    }
-
-    /// Takes the ranking of what is asked for out, made or up to date.
-    fn ranking(&mut self, asked: &Arc<Asked>) -> Ranking {
-        self.fill();
-        if asked.writes {
-            self.columns.note_writers(&self.state);
-        }
-        if let Some(at) = self.place_of(asked)
-            && let Some(known) = self.rankings.get_mut(at).and_then(|(_, ranking)| ranking.take())
-        {
-            return known;
-        }
-        Ranking::of(&self.columns, asked, self.config.algorithm)
-    }
-
-    /// Where the ranking of what is asked for is: mostly it is the last one.
-    fn place_of(&self, asked: &Asked) -> Option<usize> {
-        if self.rankings.last().is_some_and(|(known, _)| known.key == asked.key) {
-            return self.rankings.len().checked_sub(1);
-        }
-        self.ranked.get(&*asked.key).copied()
-    }
-
-    fn put_back(&mut self, asked: &Arc<Asked>, ranking: Ranking) {
-        if let Some((_, known)) = self.place_of(asked).and_then(|at| self.rankings.get_mut(at)) {
-            *known = Some(ranking);
-            return;
-        }
-        if self.rankings.len() >= RANKINGS {
-            self.rankings.clear();
-            self.ranked.clear();
-        }
-        self.ranked.insert(asked.key.as_slice().into(), self.rankings.len());
-        self.rankings.push((Arc::clone(asked), Some(ranking)));
+        self.pass.stopping.insert(alloc);
     }
 
     /// The nodes that will do for a group, in order of ID.
     pub(crate) fn feasible(&mut self, candidates: &Candidates) -> Vec<NodeId> {
         let ranking = self.ranking(&candidates.asked);
         let nodes = ranking.feasible().filter_map(|at| self.columns.ids.get(at).copied()).collect();
-        self.put_back(&candidates.asked, ranking);
+        self.rankings.put(&candidates.asked, ranking);
         nodes
     }
 
@@ -225,6 +113,7 @@ impl Fleet {
         let mut kept = candidates.own.borrow_mut();
         let own = self.own(&mut kept, asked, &mut ranking, presence, request);
 
+        let mut podium = Podium::wanted(&ranking, own);
         let found = match request.only.map(|only| self.columns.find(only)) {
             Some(Some(at)) => {
                 let verdict = refusal(&self.columns, &ranking, own, asked, request, at);
@@ -241,7 +130,7 @@ impl Fleet {
                 let found = if asked.each_its_own {
                     scan(&self.columns, &ranking, own, asked, request, ranking.feasible())
                 } else {
-                    pick(&self.columns, &mut ranking, own, asked, request)
+                    pick(&self.columns, &mut ranking, own, asked, request, podium.as_mut())
                 };
                 found.ok_or_else(|| {
                     Box::new(failure(&self.columns, &mut ranking, own, asked, request))
@@ -249,7 +138,7 @@ impl Fleet {
             }
         };
         if found.is_ok() && own.best.is_none() && request.only.is_none() {
-            let best = best(&self.columns, &mut ranking, own);
+            let best = best(&self.columns, &mut ranking, own, podium);
             own.best = Some(Arc::new(best));
         }
         let found = found.map(|at| {
@@ -261,7 +150,7 @@ impl Fleet {
             self.columns.touch(avoided as usize);
         }
         drop(kept);
-        self.put_back(asked, ranking);
+        self.rankings.put(asked, ranking);
         let (at, standing, best) = found.map_err(|failure| *failure)?;
         let (node, node_name, resources) = self.take(asked, request, at)?;
         Ok(Spot { node, node_name, resources, refused, score: standing.explained(node), best })
@@ -320,11 +209,11 @@ impl Fleet {
             tasks: grants(choose_cores(&node, load, asked), devices),
         };
         self.columns.hold(at, &resources);
-        self.columns.write(at, &asked.group, request.index);
-        if let Some(after) = self.after.get_mut(&at) {
+        self.columns.write(at, &asked.volumes, request.index);
+        if let Some(after) = self.pass.after.get_mut(&at) {
             after.hold(&resources);
         }
-        let name = self.names.entry(at).or_insert_with(|| node.name.as_str().into());
+        let name = self.pass.names.entry(at).or_insert_with(|| node.name.as_str().into());
         Ok((node.id, Arc::clone(name), resources))
     }
 
@@ -338,7 +227,7 @@ impl Fleet {
         let asked = &candidates.asked;
         let ranking = self.ranking(asked);
         let at = self.columns.find(leaving.node).filter(|at| ranking.is_feasible(*at));
-        self.put_back(asked, ranking);
+        self.rankings.put(asked, ranking);
         let Some((at, node)) = at.and_then(|at| Some((at, self.columns.nodes.get(at)?))) else {
             return false;
         };
@@ -346,12 +235,12 @@ impl Fleet {
         let mut load = load.clone();
         load.release(&leaving.resources);
         let mut writers = self.columns.writers(at).cloned().unwrap_or_default();
-        if let Some(group) = group_of(&self.state, leaving) {
-            writers.leave(group, leaving.index);
+        if let Some(group) = group_of(&self.pass.state, leaving) {
+            writers.leave(of_host(group), leaving.index);
         }
-        let mut own = of_host(&asked.group).filter(|volume| volume.per_alloc);
+        let mut own = asked.volumes.iter().filter(|volume| volume.per_alloc);
         own.all(|volume| offered(volume, index, node).is_ok())
-            && writers.admit(&asked.group, index).is_ok()
+            && writers.admit(&asked.volumes, index).is_ok()
             && fits_load(node, &load, asked).is_ok()
     }
 
@@ -366,11 +255,12 @@ impl Fleet {
                     && !ranking.is_feasible(*at)
             };
             let nodes = (0..self.columns.len()).filter(refused);
-            let classes = nodes.filter_map(|at| self.state.node_class(*self.columns.ids.get(at)?));
+            let classes =
+                nodes.filter_map(|at| self.pass.state.node_class(*self.columns.ids.get(at)?));
             hopeless.extend(classes);
         }
         let (cpu, memory_mb, disk_mb) = (asked.cpu, asked.memory_mb, asked.disk_mb);
-        self.put_back(asked, ranking);
+        self.rankings.put(asked, ranking);
         Unplaced { cpu, memory_mb, disk_mb, hopeless }
     }
 
@@ -379,200 +269,6 @@ impl Fleet {
         self.fill();
         self.columns.ready.iter().filter(|ready| **ready).count() as u32
     }
-}
-
-/// The best node, by the tops of all cells.
-fn pick(
-    columns: &Columns,
-    ranking: &mut Ranking,
-    own: &mut Own,
-    asked: &Asked,
-    request: &Request<'_>,
-) -> Option<usize> {
-    let mut best: Option<Choice> = None;
-    let asked_parts = Standing {
-        affinity: asked.affinities.as_ref().map(|_| 0.0),
-        devices: asked.devices.as_ref().filter(|devices| devices.have_affinities()).map(|_| 0.0),
-        ..Standing::default()
-    };
-    for cell in 0..ranking.cells.len() {
-        let Some(domains) = ranking.cells.get(cell).map(|cell| &cell.domains) else { continue };
-        if own.limit_reached(domains).is_some() {
-            continue;
-        }
-        let spread = own.spread(domains);
-        let choice = |entry: Entry, collides: bool| {
-            let anti_affinity = collides.then_some(0.0);
-            let parts = Standing { packing: entry.sum, spread, anti_affinity, ..asked_parts };
-            Choice { total: parts.total(), own: entry.sum, tie: entry.tie, at: entry.node as usize }
-        };
-        let free = ranking.top(columns, cell, |node| own.is_apart(node));
-        let shared = own.top(columns, cell);
-        for choice in [free.map(|top| choice(top, false)), shared.map(|top| choice(top, true))]
-            .into_iter()
-            .flatten()
-        {
-            if choice.better(best) {
-                best = Some(choice);
-            }
-        }
-    }
-    let avoided: Vec<usize> = own.avoided.iter().map(|at| *at as usize).collect();
-    let last_resort = scan_choice(columns, ranking, own, asked, request, avoided.into_iter());
-    match last_resort {
-        Some(choice) if choice.better(best) => Some(choice.at),
-        _ => best.map(|choice| choice.at),
-    }
-}
-
-/// The best of some nodes, each looked at for itself.
-fn scan(
-    columns: &Columns,
-    ranking: &Ranking,
-    own: &Own,
-    asked: &Asked,
-    request: &Request<'_>,
-    nodes: impl Iterator<Item = usize>,
-) -> Option<usize> {
-    scan_choice(columns, ranking, own, asked, request, nodes).map(|choice| choice.at)
-}
-
-fn scan_choice(
-    columns: &Columns,
-    ranking: &Ranking,
-    own: &Own,
-    asked: &Asked,
-    request: &Request<'_>,
-    nodes: impl Iterator<Item = usize>,
-) -> Option<Choice> {
-    let mut best = None;
-    for at in nodes {
-        if refusal(columns, ranking, own, asked, request, at).is_err() {
-            continue;
-        }
-        let standing = own.standing(columns, ranking, at);
-        let choice = Choice {
-            total: standing.total(),
-            own: standing.base() + standing.anti_affinity.unwrap_or(0.0),
-            tie: columns.tie.get(at).copied().unwrap_or_default(),
-            at,
-        };
-        if choice.better(best) {
-            best = Some(choice);
-        }
-    }
-    best
-}
-
-/// The best nodes as they stand, for people: at most five.
-fn best(columns: &Columns, ranking: &mut Ranking, own: &mut Own) -> Vec<NodeScore> {
-    // Of few cells the best of each are looked at, of many the best one.
-    let depth = if ranking.cells.len() <= EXPLAINED { EXPLAINED } else { 1 };
-    let mut nodes: Vec<usize> = Vec::new();
-    for cell in 0..ranking.cells.len() {
-        let mut taken = Vec::with_capacity(depth);
-        while taken.len() < depth
-            && let Some(top) = ranking.top(columns, cell, |node| own.is_apart(node))
-        {
-            taken.push(top);
-            if let Some(cell) = ranking.cells.get_mut(cell) {
-                cell.heap.pop();
-            }
-        }
-        nodes.extend(taken.iter().map(|entry| entry.node as usize));
-        if let Some(cell) = ranking.cells.get_mut(cell) {
-            cell.heap.extend(taken);
-        }
-        nodes.extend(own.top(columns, cell).map(|entry| entry.node as usize));
-    }
-    let mut standings: Vec<(f64, u64, Standing, NodeId)> = nodes
-        .into_iter()
-        .filter_map(|at| {
-            let standing = own.standing(columns, ranking, at);
-            let (tie, node) = (columns.tie.get(at)?, columns.ids.get(at)?);
-            Some((standing.total(), *tie, standing, *node))
-        })
-        .collect();
-    standings.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let best = standings.into_iter().take(EXPLAINED);
-    best.map(|(_, _, standing, node)| standing.explained(node)).collect()
-}
-
-/// Why a node will not do.
-enum Refusal {
-    /// It must not.
-    Filtered(String),
-    /// It has no room.
-    Exhausted(String),
-}
-
-impl Refusal {
-    fn counted(self) -> PlacementFailure {
-        let mut failure = PlacementFailure::default();
-        match self {
-            Self::Filtered(reason) => failure.filtered.insert(reason, 1),
-            Self::Exhausted(reason) => failure.exhausted.insert(reason, 1),
-        };
-        failure
-    }
-}
-
-/// Whether one node would do now, and why not.
-fn refusal(
-    columns: &Columns,
-    ranking: &Ranking,
-    own: &Own,
-    asked: &Asked,
-    request: &Request<'_>,
-    at: usize,
-) -> Result<(), Refusal> {
-    let Some(node) = columns.nodes.get(at) else {
-        return Err(Refusal::Filtered("the node is gone".to_owned()));
-    };
-    if !ranking.is_feasible(at) {
-        let reason = match verdict(asked, node) {
-            Err(reason) => reason,
-            Ok(()) => "the node takes nothing".to_owned(),
-        };
-        return Err(Refusal::Filtered(reason));
-    }
-    if own.is_closed(at) {
-        return Err(Refusal::Filtered("its room is needed by a more important job".to_owned()));
-    }
-    if own.is_taken(at) {
-        return Err(Refusal::Filtered("distinct_hosts".to_owned()));
-    }
-    if let Some(limit) = own.limit_reached(ranking.domains(at)) {
-        let property = asked.demands.distinct_properties.get(limit);
-        return Err(Refusal::Filtered(property.map_or_else(String::new, |p| p.text.clone())));
-    }
-    let mut volumes = of_host(&asked.group).filter(|volume| volume.per_alloc);
-    volumes
-        .try_for_each(|volume| offered(volume, request.index, node))
-        .map_err(Refusal::Filtered)?;
-    let short = columns.fits(at, asked, request.index);
-    short.map_err(|short| Refusal::Exhausted(short.as_str().to_owned()))
-}
-
-/// Why no node will do, counted over all.
-fn failure(
-    columns: &Columns,
-    ranking: &mut Ranking,
-    own: &Own,
-    asked: &Asked,
-    request: &Request<'_>,
-) -> PlacementFailure {
-    let mut failure = PlacementFailure::clone(&ranking.refused());
-    failure.exhausted.clear();
-    failure.unplaced = 1;
-    for at in ranking.feasible() {
-        match refusal(columns, ranking, own, asked, request, at) {
-            Err(Refusal::Filtered(reason)) => *failure.filtered.entry(reason).or_default() += 1,
-            Err(Refusal::Exhausted(short)) => *failure.exhausted.entry(short).or_default() += 1,
-            Ok(()) => {}
-        }
-    }
-    failure
 }
 
 /// What an allocation was placed as.

@@ -13,6 +13,7 @@ use crate::diff::{changes_of_job, diff_jobs};
 use crate::evaluate::{JobReport, Order, evaluate_explained};
 use crate::improve::{Improvement, foreseen, improves};
 use crate::order::{Waiting, waits};
+use crate::place::Fleet;
 
 /// Placements of a group that are shown.
 const PLACEMENTS: usize = 20;
@@ -80,7 +81,8 @@ pub fn preview(state: &State, revision: &TakeRevision, now: Timestamp) -> Previe
             _ => None,
         })
         .collect();
-    let (plan, mut reports) = evaluate_explained(&after, &triggers, now, Order::Kept);
+    let mut fleet = Fleet::default();
+    let (plan, mut reports) = evaluate_explained(&mut fleet, &after, &triggers, (now, Order::Kept));
     // Of those that wait it is shown what they do once they start.
     let mut waiting: BTreeMap<JobId, Vec<Waiting>> = BTreeMap::new();
     for id in triggers.keys() {
@@ -90,7 +92,7 @@ pub fn preview(state: &State, revision: &TakeRevision, now: Timestamp) -> Previe
         }
     }
     let later = waiting.keys().map(|id| (id.clone(), EvalTrigger::JobRegister)).collect();
-    reports.extend(evaluate_explained(&after, &later, now, Order::Ignored).1);
+    reports.extend(evaluate_explained(&mut fleet, &after, &later, (now, Order::Ignored)).1);
     let files = after.revisions().next().map(|revision| revision.files.clone()).unwrap_or_default();
     let mut jobs: Vec<JobPreview> = Vec::new();
     for file in files {

@@ -33,16 +33,24 @@ struct Count {
 }
 
 impl Writers {
-    pub(crate) fn enter(&mut self, group: &Group, index: u32) {
-        for volume in of_host(group).filter(|volume| volume.writes()) {
+    pub(crate) fn enter<'v>(
+        &mut self,
+        volumes: impl IntoIterator<Item = &'v VolumeRequest>,
+        index: u32,
+    ) {
+        for volume in volumes.into_iter().filter(|volume| volume.writes()) {
             let count = self.0.entry(volume.source_of(index).into_owned()).or_default();
             count.all += 1;
             count.alone += u32::from(volume.excludes_writers());
         }
     }
 
-    pub(crate) fn leave(&mut self, group: &Group, index: u32) {
-        for volume in of_host(group).filter(|volume| volume.writes()) {
+    pub(crate) fn leave<'v>(
+        &mut self,
+        volumes: impl IntoIterator<Item = &'v VolumeRequest>,
+        index: u32,
+    ) {
+        for volume in volumes.into_iter().filter(|volume| volume.writes()) {
             if let Some(count) = self.0.get_mut(&*volume.source_of(index)) {
                 count.all = count.all.saturating_sub(1);
                 count.alone = count.alone.saturating_sub(u32::from(volume.excludes_writers()));
@@ -50,9 +58,13 @@ impl Writers {
         }
     }
 
-    /// Whether an allocation of the group may write beside those that do.
-    pub(crate) fn admit(&self, group: &Group, index: u32) -> Result<(), String> {
-        for volume in of_host(group).filter(|volume| volume.writes()) {
+    /// Whether an allocation of a group with these volumes may write beside those that do.
+    pub(crate) fn admit<'v>(
+        &self,
+        volumes: impl IntoIterator<Item = &'v VolumeRequest>,
+        index: u32,
+    ) -> Result<(), String> {
+        for volume in volumes.into_iter().filter(|volume| volume.writes()) {
             let source = volume.source_of(index);
             let count = self.0.get(&*source).copied().unwrap_or_default();
             if count.alone > 0 || (volume.excludes_writers() && count.all > 0) {
@@ -93,16 +105,20 @@ mod tests {
             (group("single-node-reader-only", false, false), group(single, false, false), true),
         ] {
             let mut writers = Writers::default();
-            writers.enter(&first, 0);
-            assert_eq!(writers.admit(&then, 0).is_ok(), together, "{first:?} {then:?}");
-            writers.leave(&first, 0);
-            assert_eq!(writers.admit(&then, 0), Ok(()));
+            writers.enter(of_host(&first), 0);
+            assert_eq!(writers.admit(of_host(&then), 0).is_ok(), together, "{first:?} {then:?}");
+            writers.leave(of_host(&first), 0);
+            assert_eq!(writers.admit(of_host(&then), 0), Ok(()));
         }
         let mut writers = Writers::default();
-        writers.enter(&group(single, false, true), 0);
-        assert_eq!(writers.admit(&group(single, false, true), 1), Ok(()), "each has its own");
+        writers.enter(of_host(&group(single, false, true)), 0);
+        assert_eq!(
+            writers.admit(of_host(&group(single, false, true)), 1),
+            Ok(()),
+            "each has its own"
+        );
         let taken = Err("host volume disk[0] has a writer".to_owned());
-        assert_eq!(writers.admit(&group(single, false, true), 0), taken);
+        assert_eq!(writers.admit(of_host(&group(single, false, true)), 0), taken);
     }
 
     #[test]

@@ -154,7 +154,7 @@ pub struct DriverInfo {
 }
 
 /// A machine that runs allocations.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Node {
     /// Its identity.

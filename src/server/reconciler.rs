@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consensus::{Consensus, ProposeError, Subscription, SubscriptionError};
-use evaluator::evaluate;
+use evaluator::{Fleet, evaluate_with};
 use model::{EvalTrigger, Evaluation, JobId, Timestamp};
 use state::{Applied, Command, Plan, State};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,8 @@ pub(crate) struct Reconciler {
     pub(crate) clock: Clock,
     pub(crate) worker: Arc<Worker>,
     pace: Pace,
+    /// What passes have learned of the nodes. No plan depends on it: a server that comes to lead begins with nothing.
+    fleet: Fleet,
 }
 
 /// How much one pass takes on.
@@ -44,9 +46,9 @@ struct Pace {
 pub(crate) type Jobs = BTreeMap<JobId, EvalTrigger>;
 
 impl Reconciler {
-    pub(crate) const fn new(consensus: Consensus, clock: Clock, worker: Arc<Worker>) -> Self {
+    pub(crate) fn new(consensus: Consensus, clock: Clock, worker: Arc<Worker>) -> Self {
         let pace = Pace { jobs: JOBS_PER_PASS, rejected: 0 };
-        Self { consensus, clock, worker, pace }
+        Self { consensus, clock, worker, pace, fleet: Fleet::default() }
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
@@ -124,9 +126,16 @@ impl Reconciler {
             return Ok(());
         }
         // A pass over many jobs takes longer than the leader's peers wait for a sign of life.
-        let pass = tokio::task::spawn_blocking(move || (evaluate(&state, &jobs, now), jobs)).await;
-        let (plan, jobs) = match pass {
-            Ok(made) => made,
+        let mut fleet = std::mem::take(&mut self.fleet);
+        let pass = tokio::task::spawn_blocking(move || {
+            let plan = evaluate_with(&mut fleet, &state, &jobs, now);
+            (plan, jobs, fleet)
+        });
+        let (plan, jobs) = match pass.await {
+            Ok((plan, jobs, fleet)) => {
+                self.fleet = fleet;
+                (plan, jobs)
+            }
             Err(error) => {
                 // What was taken is lost with the pass; everything is looked at anew.
                 *dirty = Dirty::all(&self.consensus.state());

@@ -14,6 +14,7 @@ mod event;
 mod load;
 mod outcome;
 mod record;
+mod seen;
 mod sharing;
 mod snapshot;
 mod table;
@@ -29,6 +30,7 @@ pub use outcome::RevisionReport;
 pub use record::{
     ClusterRecord, FileRecord, JobRecord, JoinToken, Launches, RemovedNode, RepoRecord, SecretHash,
 };
+pub use seen::{NodeChanges, SeenNodes};
 pub use snapshot::SnapshotError;
 pub use table::State;
 

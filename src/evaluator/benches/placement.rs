@@ -4,6 +4,7 @@
 //!
 //! - `budget`: the case that the design sets a goal for: 10,000 nodes, constraints, ports, a spread over racks;
 //! - `small`: the same for many jobs of one allocation each;
+//! - `passes`: passes that place one allocation, each after the plan of the one before was applied;
 //! - `grid`: nodes × allocations × what is asked for × what runs already;
 //! - `nomad`: the cases of Nomad's own scheduler benchmark, 120 of them;
 //! - `rack`: a pass after a rack of 200 nodes died under 100,000 allocations;
@@ -16,6 +17,7 @@
 #[path = "placement/cluster.rs"]
 mod cluster;
 #[path = "placement/meter.rs"]
+#[expect(clippy::disallowed_methods, reason = "a bench is no room of the core")]
 mod meter;
 
 use std::fmt::Write as _;
@@ -34,6 +36,9 @@ fn main() {
     }
     if wants("small") {
         budget(&[(1_000, 1)]);
+    }
+    if wants("passes") {
+        passes();
     }
     if wants("grid") {
         grid(all);
@@ -57,12 +62,40 @@ fn budget(shapes: &[(u32, u32)]) {
     println!(
         "\n10,000 nodes; constraint, port and spread over 75 racks in each group; placements/s"
     );
-    println!("{:>10} {:>12} {:>14} {:>10}", "jobs", "count each", "placements/s", "µs each");
+    println!(
+        "{:>10} {:>12} {:>14} {:>10} {:>14} {:>10}",
+        "jobs", "count each", "first pass", "µs each", "later passes", "µs each"
+    );
     for (jobs, count) in shapes.iter().copied() {
         let mut cluster = Cluster::new(10_000, 75);
         cluster.register("job", jobs, count, Ask::Everything);
         let each = cluster.measure(jobs * count);
-        println!("{jobs:>10} {count:>12} {:>14.0} {each:>10.2}", 1e6 / each);
+        let later = cluster.measure_later(jobs * count);
+        println!(
+            "{jobs:>10} {count:>12} {:>14.0} {each:>10.2} {:>14.0} {later:>10.2}",
+            1e6 / each,
+            1e6 / later
+        );
+    }
+}
+
+/// A job of one allocation in each pass, as they come one after the other.
+fn passes() {
+    println!(
+        "\na pass that places one allocation of a new job, after the one before was applied: µs"
+    );
+    println!(
+        "{:>7} {:>9} {:>12} {:>10} {:>10} {:>22}",
+        "nodes", "there", "asks for", "anew", "kept", "kept, a node changes"
+    );
+    for (nodes, there) in [(1_000, 100_000), (10_000, 0), (10_000, 100_000)] {
+        let base = Cluster::new(nodes, 75).with_running(there);
+        for (name, ask) in [("nothing", Ask::Plain), ("everything", Ask::Everything)] {
+            let mut cluster = base.clone();
+            cluster.register("job", 300, 1, ask);
+            let [anew, kept, changing] = cluster.one_by_one(100);
+            println!("{nodes:>7} {there:>9} {name:>12} {anew:>10.1} {kept:>10.1} {changing:>22.1}");
+        }
     }
 }
 

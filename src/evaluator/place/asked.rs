@@ -1,6 +1,6 @@
 //! What one allocation of a group asks of a node, worked out once for all of them.
 
-use model::{Group, Job, LifecycleHook, Network, Spread, Task};
+use model::{Group, Job, LifecycleHook, Network, Spread, Task, VolumeRequest};
 use serde::Serialize;
 
 use crate::feasible::{Affinities, Demands, Devices};
@@ -13,7 +13,8 @@ pub(crate) struct Asked {
     pub(crate) devices: Option<Devices>,
     /// The job's spreads and the group's.
     pub(crate) spreads: Vec<Spread>,
-    pub(crate) group: Group,
+    /// Host volumes.
+    pub(crate) volumes: Vec<VolumeRequest>,
     pub(crate) network: Option<Network>,
     /// How many dynamic ports at the node's own address, if nothing else is asked for that only a node knows.
     pub(super) only_dynamic: Option<u32>,
@@ -40,8 +41,10 @@ struct Key<'a> {
     constraints: Vec<&'a model::Constraint>,
     affinities: Vec<&'a model::Affinity>,
     attributes: Vec<&'a str>,
+    /// What is said where a node lacks one of them.
+    properties: Vec<&'a str>,
     networks: (&'a Option<Network>, usize),
-    volumes: Vec<&'a model::VolumeRequest>,
+    volumes: &'a [VolumeRequest],
     devices: Vec<(&'a str, &'a [model::DeviceRequest])>,
     room: (u64, u64, u64, &'a [(String, u64)]),
 }
@@ -68,15 +71,15 @@ impl Asked {
             memory_mb,
             disk_mb: group.ephemeral_disk.size_mb,
             cores,
-            writes: of_host(group).any(model::VolumeRequest::writes),
+            writes: of_host(group).any(VolumeRequest::writes),
             each_its_own: of_host(group).any(|volume| volume.per_alloc),
-            group: group.clone(),
+            volumes: of_host(group).cloned().collect(),
             only_dynamic: None,
             key: Vec::new(),
             demands,
             spreads,
         };
-        asked.key = asked.make_key(job);
+        asked.key = asked.make_key(job, group);
         asked.only_dynamic = asked.dynamic_ports();
         asked
     }
@@ -91,21 +94,22 @@ impl Asked {
         plain.then_some(network.dynamic_ports.len() as u32)
     }
 
-    fn make_key(&self, job: &Job) -> Vec<u8> {
-        let group = &self.group;
+    fn make_key(&self, job: &Job, group: &Group) -> Vec<u8> {
         let drivers = group.tasks.iter().map(|task| task.driver.as_str()).collect();
         let of_tasks = group.tasks.iter().flat_map(|task| &task.constraints);
         let plain = |constraint: &&model::Constraint| !constraint.operator.starts_with("distinct_");
         let constraints =
             job.constraints.iter().chain(&group.constraints).chain(of_tasks).filter(plain);
+        let properties = self.demands.distinct_properties.iter();
         let key = Key {
             place: (&job.datacenters, &job.node_pool),
             drivers,
             constraints: constraints.collect(),
             affinities: Affinities::listed(job, group).collect(),
             attributes: self.attributes().collect(),
+            properties: properties.map(|property| property.text.as_str()).collect(),
             networks: (&self.network, self.spreads.len()),
-            volumes: of_host(group).collect(),
+            volumes: &self.volumes,
             devices: group
                 .tasks
                 .iter()

@@ -5,7 +5,9 @@
 
 use model::{AllocResources, Allocation, NodeId};
 
-use super::{Candidates, Fleet, Presence, Request, refusal, scan_choice};
+use super::refusal::refusal;
+use super::search::scan_choice;
+use super::{Candidates, Fleet, Presence, Request};
 
 /// What there is for an allocation that could move.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,10 +47,13 @@ impl Fleet {
             .filter(|at| refusal(&self.columns, &ranking, own, asked, request, *at).is_ok())
             .collect();
 
+        let mut lifted = Vec::with_capacity(leaving.len());
         for alloc in leaving {
             presence.leave(alloc.node, &alloc.group);
-            if let Some(at) = self.columns.find(alloc.node) {
-                self.columns.release(at, &alloc.resources);
+            if let Some(at) = self.columns.find(alloc.node)
+                && let Some(was) = self.columns.lift(at, &alloc.resources, None)
+            {
+                lifted.push((at, was));
             }
         }
         ranking.catch_up(&self.columns, own.serial);
@@ -64,12 +69,13 @@ impl Fleet {
 
         for alloc in leaving {
             presence.enter(alloc.node, &alloc.group);
-            if let Some(at) = self.columns.find(alloc.node) {
-                self.columns.hold(at, &alloc.resources);
-            }
+        }
+        // The last first: two may have been on one node.
+        for (at, was) in lifted.into_iter().rev() {
+            self.columns.set_down(at, was);
         }
         drop(kept);
-        self.put_back(asked, ranking);
+        self.rankings.put(asked, ranking);
         better
     }
 
@@ -83,6 +89,6 @@ impl Fleet {
 
     /// How many nodes there are.
     pub(crate) fn len(&self) -> usize {
-        self.state.nodes_count()
+        self.pass.state.nodes_count()
     }
 }

@@ -1,41 +1,19 @@
 //! All nodes as columns, with what is given away of each as a plan grows. A node is a number here: its place in the
 //! order of IDs.
 
-use std::borrow::Cow;
+mod refresh;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{AllocResources, Group, Node, NodeId};
-use state::{NodeLoad, State};
+use model::{AllocResources, Group, Node, NodeId, VolumeRequest};
+use state::{NodeLoad, SeenNodes, State};
 
 use super::asked::Asked;
+use super::fits::{Short, fits_beside};
+use super::log::Log;
 use crate::ports::Ports;
-use crate::rank::tie_break;
-use crate::volumes::Writers;
-
-/// What a node is short of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Short {
-    Cpu,
-    Memory,
-    Disk,
-    Cores,
-    /// In words.
-    Other(String),
-}
-
-impl Short {
-    /// As it is shown to people and counted by.
-    pub(crate) fn as_str(&self) -> &str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Memory => "memory",
-            Self::Disk => "disk",
-            Self::Cores => "cores",
-            Self::Other(words) => words,
-        }
-    }
-}
+use crate::volumes::{Writers, of_host};
 
 /// The nodes.
 #[derive(Clone, Default)]
@@ -45,30 +23,68 @@ pub(crate) struct Columns {
     pub(super) ready: Vec<bool>,
     /// Which nodes are equal but for what is unique to each.
     pub(super) class: Vec<u32>,
-    pub(super) classes: usize,
+    /// The number of each class; some may have no node any more.
+    classes: BTreeMap<u128, u32>,
     pub(super) tie: Vec<u64>,
     loads: Vec<Arc<NodeLoad>>,
     /// Empty until somebody asks for a volume to write to.
     writers: Vec<Writers>,
-    cpu: Vec<Amount>,
-    memory: Vec<Amount>,
-    disk: Vec<Amount>,
-    /// Dynamic ports that are left at the node's own address, at least.
-    dynamic_ports: Vec<u32>,
+    rooms: Vec<Room>,
     /// Goes up with each change of a node.
     pub(super) stamp: Vec<u32>,
     /// The nodes that changed, in order.
-    pub(super) touched: Vec<u32>,
+    pub(super) touched: Log<u32>,
+    /// The nodes whose record changed from one state to another, in order.
+    pub(super) renewed: Log<u32>,
+    /// What this was made from, and how many changes that took: those after it are a plan's.
+    seen: SeenNodes,
+    settled: usize,
+    journal: Option<Journal>,
 }
 
-/// A node as it was before an allocation was lifted off it.
-pub(super) struct Lifted {
+/// How nodes were before they changed, to go back to.
+#[derive(Clone, Default)]
+struct Journal {
+    rows: BTreeMap<u32, Row>,
+    /// Whether it was known who writes.
+    with_writers: bool,
+}
+
+/// All that changes of a node as a plan grows.
+#[derive(Clone)]
+pub(super) struct Row {
+    room: Room,
+    load: Arc<NodeLoad>,
+    writers: Option<Writers>,
+}
+
+/// What can be compared without a look at the node: mostly it is all that is asked for.
+#[derive(Clone, Copy, Default)]
+struct Room {
     cpu: Amount,
     memory: Amount,
     disk: Amount,
+    /// Dynamic ports that are left at the node's own address, at least.
     dynamic_ports: u32,
-    load: Arc<NodeLoad>,
-    writers: Option<Writers>,
+}
+
+impl Room {
+    fn of(node: &Node, load: &NodeLoad) -> Self {
+        let all = &node.resources;
+        Self {
+            cpu: Amount { used: load.cpu, all: all.cpu },
+            memory: Amount { used: load.memory_mb, all: all.memory_mb },
+            disk: Amount { used: load.disk_mb, all: all.disk_mb },
+            dynamic_ports: Ports { node, load }.surely_left(),
+        }
+    }
+
+    fn hold(&mut self, held: &AllocResources) {
+        self.cpu.take(held.cpu);
+        self.memory.take(held.memory_mb);
+        self.disk.take(held.disk_mb);
+        self.dynamic_ports = self.dynamic_ports.saturating_sub(held.ports.len() as u32);
+    }
 }
 
 /// What is used of something, and all there is.
@@ -82,6 +98,15 @@ impl Amount {
     const fn has_room(self, more: u64) -> bool {
         self.used.saturating_add(more) <= self.all
     }
+
+    const fn take(&mut self, more: u64) {
+        self.used = self.used.saturating_add(more);
+    }
+
+    /// The part that is left once so much more is taken.
+    fn left(self, more: u64) -> f64 {
+        crate::rank::free(self.used.saturating_add(more), self.all)
+    }
 }
 
 /// What is free of a node's processor and memory once an allocation is there, each from 0 to 1.
@@ -91,59 +116,12 @@ pub(super) struct Free {
 }
 
 impl Columns {
-    pub(super) fn of(state: &State) -> Self {
-        let mut columns = Self::default();
-        let mut classes: BTreeMap<u128, u32> = BTreeMap::new();
-        let nothing = Arc::new(NodeLoad::default());
-        columns.reserve(state.nodes_count());
-        // Most nodes are of the class of the one before.
-        let mut last: Option<(u128, u32)> = None;
-        for (node, class, load) in state.nodes_with_loads() {
-            let number = match last {
-                Some((known, number)) if known == class => number,
-                _ => {
-                    let next = classes.len() as u32;
-                    *classes.entry(class).or_insert(next)
-                }
-            };
-            last = Some((class, number));
-            columns.push(node, load.unwrap_or(&nothing), number);
-        }
-        columns.classes = classes.len();
-        columns
-    }
-
-    fn reserve(&mut self, nodes: usize) {
-        self.ids.reserve(nodes);
-        self.nodes.reserve(nodes);
-        self.loads.reserve(nodes);
-        self.ready.reserve(nodes);
-        self.class.reserve(nodes);
-        self.tie.reserve(nodes);
-        self.cpu.reserve(nodes);
-        self.memory.reserve(nodes);
-        self.disk.reserve(nodes);
-        self.dynamic_ports.reserve(nodes);
-        self.stamp.reserve(nodes);
-    }
-
-    fn push(&mut self, node: &Arc<Node>, load: &Arc<NodeLoad>, class: u32) {
-        let all = &node.resources;
-        self.ids.push(node.id);
-        self.dynamic_ports.push(Ports { node, load }.surely_left());
-        self.ready.push(node.is_ready());
-        self.class.push(class);
-        self.tie.push(tie_break(node.id));
-        self.cpu.push(Amount { used: load.cpu, all: all.cpu });
-        self.memory.push(Amount { used: load.memory_mb, all: all.memory_mb });
-        self.disk.push(Amount { used: load.disk_mb, all: all.disk_mb });
-        self.nodes.push(Arc::clone(node));
-        self.loads.push(Arc::clone(load));
-        self.stamp.push(0);
-    }
-
     pub(super) fn len(&self) -> usize {
         self.ids.len()
+    }
+
+    pub(super) fn classes(&self) -> usize {
+        self.classes.len()
     }
 
     pub(super) fn find(&self, id: NodeId) -> Option<usize> {
@@ -164,20 +142,9 @@ impl Columns {
 
     /// Gives away what an allocation holds.
     pub(super) fn hold(&mut self, at: usize, held: &AllocResources) {
-        let columns = [
-            (&mut self.cpu, held.cpu),
-            (&mut self.memory, held.memory_mb),
-            (&mut self.disk, held.disk_mb),
-        ];
-        for (column, more) in columns {
-            if let Some(amount) = column.get_mut(at) {
-                amount.used = amount.used.saturating_add(more);
-            }
-        }
-        if let Some(left) = self.dynamic_ports.get_mut(at) {
-            *left = left.saturating_sub(held.ports.len() as u32);
-        }
-        if let Some(load) = self.loads.get_mut(at) {
+        self.note(at);
+        if let (Some(room), Some(load)) = (self.rooms.get_mut(at), self.loads.get_mut(at)) {
+            room.hold(held);
             Arc::make_mut(load).hold(held);
         }
         self.touch(at);
@@ -189,75 +156,75 @@ impl Columns {
         at: usize,
         held: &AllocResources,
         written: Option<(&Group, u32)>,
-    ) -> Option<Lifted> {
-        let lifted = Lifted {
-            cpu: self.cpu.get(at).copied()?,
-            memory: self.memory.get(at).copied()?,
-            disk: self.disk.get(at).copied()?,
-            dynamic_ports: self.dynamic_ports.get(at).copied()?,
-            load: Arc::clone(self.loads.get(at)?),
-            writers: self.writers.get(at).cloned(),
-        };
-        let mut load = NodeLoad::clone(&lifted.load);
+    ) -> Option<Row> {
+        let was = self.row(at)?;
+        let mut without = was.clone();
+        let load = Arc::make_mut(&mut without.load);
         load.release(held);
-        let mut writers = lifted.writers.clone();
-        if let (Some(writers), Some((group, index))) = (&mut writers, written) {
-            writers.leave(group, index);
+        without.room = Room::of(self.nodes.get(at)?, load);
+        if let (Some(writers), Some((group, index))) = (&mut without.writers, written) {
+            writers.leave(of_host(group), index);
         }
-        let node = self.nodes.get(at)?;
-        let without = Lifted {
-            cpu: Amount { used: load.cpu, ..lifted.cpu },
-            memory: Amount { used: load.memory_mb, ..lifted.memory },
-            disk: Amount { used: load.disk_mb, ..lifted.disk },
-            dynamic_ports: Ports { node, load: &load }.surely_left(),
-            load: Arc::new(load),
-            writers,
-        };
         self.set_down(at, without);
-        Some(lifted)
+        Some(was)
     }
 
     /// Makes a node as it was before [`Columns::lift`].
-    pub(super) fn set_down(&mut self, at: usize, was: Lifted) {
-        let amounts =
-            [(&mut self.cpu, was.cpu), (&mut self.memory, was.memory), (&mut self.disk, was.disk)];
-        for (column, amount) in amounts {
-            if let Some(cell) = column.get_mut(at) {
-                *cell = amount;
-            }
+    pub(super) fn set_down(&mut self, at: usize, was: Row) {
+        self.note(at);
+        self.set(at, was);
+    }
+
+    fn row(&self, at: usize) -> Option<Row> {
+        Some(Row {
+            room: *self.rooms.get(at)?,
+            load: Arc::clone(self.loads.get(at)?),
+            writers: self.writers.get(at).cloned(),
+        })
+    }
+
+    fn set(&mut self, at: usize, row: Row) {
+        if let (Some(room), Some(load)) = (self.rooms.get_mut(at), self.loads.get_mut(at)) {
+            (*room, *load) = (row.room, row.load);
         }
-        if let Some(left) = self.dynamic_ports.get_mut(at) {
-            *left = was.dynamic_ports;
-        }
-        if let Some(load) = self.loads.get_mut(at) {
-            *load = was.load;
-        }
-        if let (Some(cell), Some(writers)) = (self.writers.get_mut(at), was.writers) {
+        if let (Some(cell), Some(writers)) = (self.writers.get_mut(at), row.writers) {
             *cell = writers;
         }
         self.touch(at);
     }
 
-    /// Takes back what an allocation holds.
-    pub(super) fn release(&mut self, at: usize, held: &AllocResources) {
-        let columns = [
-            (&mut self.cpu, held.cpu),
-            (&mut self.memory, held.memory_mb),
-            (&mut self.disk, held.disk_mb),
-        ];
-        for (column, less) in columns {
-            if let Some(amount) = column.get_mut(at) {
-                amount.used = amount.used.saturating_sub(less);
-            }
+    /// Keeps how nodes are from now on, to go [`back`](Columns::back) to.
+    pub(super) fn keep(&mut self) {
+        let with_writers = !self.writers.is_empty();
+        self.journal = Some(Journal { rows: BTreeMap::new(), with_writers });
+    }
+
+    /// Makes all nodes as they were when they were kept.
+    pub(super) fn back(&mut self) {
+        let Some(journal) = self.journal.take() else { return };
+        for (at, row) in journal.rows {
+            self.set(at as usize, row);
         }
-        if let (Some(node), Some(load)) = (self.nodes.get(at), self.loads.get_mut(at)) {
-            let load = Arc::make_mut(load);
-            load.release(held);
-            if let Some(left) = self.dynamic_ports.get_mut(at) {
-                *left = Ports { node, load }.surely_left();
-            }
+        if !journal.with_writers {
+            self.writers.clear();
         }
-        self.touch(at);
+    }
+
+    /// What was kept is not needed.
+    pub(super) fn go_on(&mut self) {
+        self.journal = None;
+    }
+
+    /// Remembers a node that is about to change.
+    fn note(&mut self, at: usize) {
+        let wanted =
+            self.journal.as_ref().is_some_and(|known| !known.rows.contains_key(&(at as u32)));
+        if wanted
+            && let Some(row) = self.row(at)
+            && let Some(journal) = &mut self.journal
+        {
+            journal.rows.insert(at as u32, row);
+        }
     }
 
     /// Learns who writes to the volumes of nodes that offer some.
@@ -273,7 +240,7 @@ impl Columns {
             let there = state.allocs_on_node(node.id).filter(|alloc| !alloc.client.is_terminal());
             for alloc in there {
                 if let Some(group) = super::group_of(state, alloc) {
-                    writers.enter(group, alloc.index);
+                    writers.enter(of_host(group), alloc.index);
                 }
             }
             writers
@@ -285,34 +252,26 @@ impl Columns {
         self.writers.get(at)
     }
 
-    /// Counts an allocation of a group among those that write.
-    pub(super) fn write(&mut self, at: usize, group: &Group, index: u32) {
+    /// Counts an allocation with these volumes among those that write. Comes after it was given what it holds.
+    pub(super) fn write(&mut self, at: usize, volumes: &[VolumeRequest], index: u32) {
         if let Some(writers) = self.writers.get_mut(at) {
-            writers.enter(group, index);
+            writers.enter(volumes, index);
         }
     }
 
     /// Whether what an allocation of this index asks for fits beside what is there.
     pub(super) fn fits(&self, at: usize, asked: &Asked, index: u32) -> Result<(), Short> {
-        // What is asked for mostly is in the columns, and no node has to be looked at.
-        let cpu = match self.nodes.get(at).filter(|_| !asked.cores.is_empty()) {
-            Some(node) => asked.cpu_on(node),
-            None => asked.cpu,
-        };
-        let room = |column: &[Amount], more: u64| column.get(at).is_some_and(|a| a.has_room(more));
-        if !room(&self.cpu, cpu) {
+        let room = self.rooms.get(at).copied().unwrap_or_default();
+        if !room.cpu.has_room(self.cpu_on(at, asked)) {
             return Err(Short::Cpu);
         }
-        if !room(&self.memory, asked.memory_mb) {
+        if !room.memory.has_room(asked.memory_mb) {
             return Err(Short::Memory);
         }
-        if !room(&self.disk, asked.disk_mb) {
+        if !room.disk.has_room(asked.disk_mb) {
             return Err(Short::Disk);
         }
-        if let Some(ports) = asked.only_dynamic
-            && !asked.writes
-            && self.dynamic_ports.get(at).is_some_and(|left| *left >= ports)
-        {
+        if asked.only_dynamic.is_some_and(|ports| room.dynamic_ports >= ports) && !asked.writes {
             return Ok(());
         }
         let (Some(node), Some(load)) = (self.nodes.get(at), self.loads.get(at)) else {
@@ -321,67 +280,25 @@ impl Columns {
         if asked.writes
             && let Some(writers) = self.writers(at)
         {
-            writers.admit(&asked.group, index).map_err(Short::Other)?;
+            writers.admit(&asked.volumes, index).map_err(Short::Other)?;
         }
         fits_beside(node, load, asked)
     }
 
     /// What is free once it is there.
     pub(super) fn free_after(&self, at: usize, asked: &Asked) -> Free {
-        let free = |column: &[Amount], more: u64| {
-            let amount = column.get(at).copied().unwrap_or_default();
-            crate::rank::free(amount.used.saturating_add(more), amount.all)
-        };
-        let cpu = match self.nodes.get(at).filter(|_| !asked.cores.is_empty()) {
+        let room = self.rooms.get(at).copied().unwrap_or_default();
+        Free {
+            cpu: room.cpu.left(self.cpu_on(at, asked)),
+            memory: room.memory.left(asked.memory_mb),
+        }
+    }
+
+    /// MHz that it takes on a node. Only for whole cores has that one to be looked at.
+    fn cpu_on(&self, at: usize, asked: &Asked) -> u64 {
+        match self.nodes.get(at).filter(|_| !asked.cores.is_empty()) {
             Some(node) => asked.cpu_on(node),
             None => asked.cpu,
-        };
-        Free { cpu: free(&self.cpu, cpu), memory: free(&self.memory, asked.memory_mb) }
-    }
-}
-
-/// Whether all but processor, memory and disk fits beside a load.
-fn fits_beside(node: &Node, load: &NodeLoad, asked: &Asked) -> Result<(), Short> {
-    if !asked.cores.is_empty() {
-        let free = node.resources.cores.len().saturating_sub(load.cores.len());
-        if asked.whole_cores() > free as u64 {
-            return Err(Short::Cores);
         }
     }
-    if let Some(devices) = &asked.devices {
-        devices.choose(node, load).map_err(Short::Other)?;
-    }
-    match &asked.network {
-        Some(network) => Ports { node, load }.fits(network).map_err(Short::Other),
-        None => Ok(()),
-    }
-}
-
-/// Whether all of it fits on a node that bears a load.
-pub(super) fn fits_load(node: &Node, load: &NodeLoad, asked: &Asked) -> Result<(), Short> {
-    let all = &node.resources;
-    let dimensions = [
-        (Short::Cpu, load.cpu, asked.cpu_on(node), all.cpu),
-        (Short::Memory, load.memory_mb, asked.memory_mb, all.memory_mb),
-        (Short::Disk, load.disk_mb, asked.disk_mb, all.disk_mb),
-    ];
-    for (short, used, more, all) in dimensions {
-        if used.saturating_add(more) > all {
-            return Err(short);
-        }
-    }
-    fits_beside(node, load, asked)
-}
-
-/// The cores that each task gets: the lowest free ones.
-pub(super) fn choose_cores(node: &Node, load: &NodeLoad, asked: &Asked) -> Vec<(String, Vec<u16>)> {
-    let mut all: Cow<'_, [u16]> = Cow::Borrowed(&node.resources.cores);
-    if !all.is_sorted() {
-        all.to_mut().sort_unstable();
-    }
-    let mut free = all.iter().copied().filter(|core| load.cores.binary_search(core).is_err());
-    let of = |(task, cores): &(String, u64)| {
-        (task.clone(), free.by_ref().take(usize::try_from(*cores).unwrap_or(usize::MAX)).collect())
-    };
-    asked.cores.iter().map(of).collect()
 }

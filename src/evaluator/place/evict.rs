@@ -12,7 +12,8 @@ use model::{AllocId, Allocation, JobId};
 use state::{NodeLoad, State};
 
 use super::asked::Asked;
-use super::columns::{Columns, Short, fits_load};
+use super::columns::Columns;
+use super::fits::{Short, fits_load};
 use super::own::{Own, Presence};
 use super::ranking::Ranking;
 use super::{Candidates, Fleet, Request};
@@ -108,7 +109,7 @@ impl Fleet {
             self.columns.touch(avoided as usize);
         }
         drop(kept);
-        self.put_back(asked, ranking);
+        self.rankings.put(asked, ranking);
         eviction
     }
 
@@ -141,7 +142,7 @@ impl Fleet {
             for victim in &victims {
                 self.stops(victim.id);
             }
-            if let Some(after) = self.after.get_mut(&at) {
+            if let Some(after) = self.pass.after.get_mut(&at) {
                 for victim in &victims {
                     after.release(&victim.resources);
                 }
@@ -161,15 +162,15 @@ impl Fleet {
         if let Some(nodes) = nodes {
             return nodes.to_vec();
         }
-        let (state, columns) = (&self.state, &self.columns);
-        let known = self.leaving.get_or_insert_with(|| {
+        let (state, columns) = (&self.pass.state, &self.columns);
+        let known = self.pass.leaving.get_or_insert_with(|| {
             let leaves =
                 |alloc: &&Arc<Allocation>| alloc.server_terminal() && !alloc.client.is_terminal();
             state.allocs().filter(leaves).filter_map(|alloc| columns.find(alloc.node)).collect()
         });
         known
             .iter()
-            .chain(self.after.keys())
+            .chain(self.pass.after.keys())
             .copied()
             .collect::<BTreeSet<_>>()
             .into_iter()
@@ -178,8 +179,8 @@ impl Fleet {
 
     /// What a node bears once all that was told to stop is gone, and what was promised its room is there.
     fn after(&mut self, at: usize) -> &mut NodeLoad {
-        let (state, columns, stopping) = (&self.state, &self.columns, &self.stopping);
-        self.after.entry(at).or_insert_with(|| {
+        let (state, columns, stopping) = (&self.pass.state, &self.columns, &self.pass.stopping);
+        self.pass.after.entry(at).or_insert_with(|| {
             let mut load = columns.load(at).cloned().unwrap_or_default();
             for alloc in leaving(state, columns, at, stopping) {
                 load.release(&alloc.resources);
@@ -208,7 +209,7 @@ impl Fleet {
         claim: &Claim<'_>,
     ) -> Option<Offer> {
         let victims = self.victims(asked, at, claim)?;
-        let priorities = victims.iter().filter_map(|victim| priority(&self.state, victim));
+        let priorities = victims.iter().filter_map(|victim| priority(&self.pass.state, victim));
         let standing = Standing {
             preemption: Some(preemption(priorities)),
             ..own.standing(&self.columns, ranking, at)
@@ -227,12 +228,12 @@ impl Fleet {
         let node = self.columns.nodes.get(at).cloned()?;
         let mut load = self.after(at).clone();
         let mut candidates: BTreeMap<u16, Vec<&Arc<Allocation>>> = BTreeMap::new();
-        for alloc in self.state.allocs_on_node(node.id) {
-            let goes = alloc.terminal() || self.stopping.contains(&alloc.id);
+        for alloc in self.pass.state.allocs_on_node(node.id) {
+            let goes = alloc.terminal() || self.pass.stopping.contains(&alloc.id);
             if goes || alloc.job == *claim.job {
                 continue;
             }
-            let Some(priority) = priority(&self.state, alloc) else { continue };
+            let Some(priority) = priority(&self.pass.state, alloc) else { continue };
             if priority.saturating_add(MARGIN) <= claim.priority {
                 candidates.entry(priority).or_default().push(alloc);
             }
@@ -249,7 +250,8 @@ impl Fleet {
                     }
                     let group = (&alloc.job, &*alloc.group);
                     let gone = of_group.get(&group).copied().unwrap_or_default();
-                    let distance = missing.distance(alloc) + too_many(&self.state, alloc, gone);
+                    let distance =
+                        missing.distance(alloc) + too_many(&self.pass.state, alloc, gone);
                     if next.is_none_or(|(known, ..)| distance < known) {
                         next = Some((distance, *priority, n));
                     }

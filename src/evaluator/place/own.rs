@@ -51,16 +51,21 @@ struct Limit {
     counts: BTreeMap<Domain, u32>,
 }
 
+/// Nodes with any that are looked up in a tree; from there on all nodes have a number of their own.
+const FEW: usize = 64;
+
 /// How many there are by node. Mostly there are few nodes with any.
 #[derive(Default)]
 struct Counts {
     some: Vec<u64>,
-    counts: BTreeMap<u32, u32>,
+    few: BTreeMap<u32, u32>,
+    /// Of all nodes; empty while there are few with any.
+    all: Vec<u32>,
 }
 
 impl Counts {
     fn of(nodes: usize) -> Self {
-        Self { some: vec![0; nodes.div_ceil(64)], counts: BTreeMap::new() }
+        Self { some: vec![0; nodes.div_ceil(64)], ..Self::default() }
     }
 
     fn any(&self, at: usize) -> bool {
@@ -68,18 +73,36 @@ impl Counts {
     }
 
     fn get(&self, at: usize) -> u32 {
-        if self.any(at) { self.counts.get(&(at as u32)).copied().unwrap_or_default() } else { 0 }
+        if !self.any(at) {
+            return 0;
+        }
+        let count = if self.all.is_empty() { self.few.get(&(at as u32)) } else { self.all.get(at) };
+        count.copied().unwrap_or_default()
     }
 
     fn shift(&mut self, at: usize, comes: bool) {
+        let before = self.get(at);
+        let count = if comes { before + 1 } else { before.saturating_sub(1) };
+        let nodes = self.some.len() * 64;
         let Some(bits) = self.some.get_mut(at / 64) else { return };
-        let count = self.counts.entry(at as u32).or_default();
-        *count = if comes { *count + 1 } else { count.saturating_sub(1) };
-        if *count == 0 {
+        if count == 0 {
             *bits &= !(1 << (at % 64));
-            self.counts.remove(&(at as u32));
+            self.few.remove(&(at as u32));
         } else {
             *bits |= 1 << (at % 64);
+        }
+        if let Some(known) = self.all.get_mut(at) {
+            *known = count;
+        } else if count > 0 {
+            self.few.insert(at as u32, count);
+        }
+        if self.few.len() > FEW {
+            self.all = vec![0; nodes];
+            for (at, count) in std::mem::take(&mut self.few) {
+                if let Some(known) = self.all.get_mut(at as usize) {
+                    *known = count;
+                }
+            }
         }
     }
 }
@@ -144,7 +167,7 @@ impl Own {
             closed_known: 0,
             heaps: Vec::new(),
             seen: 0,
-            known: columns.touched.len(),
+            known: columns.touched.end(),
             avoided: Vec::new(),
             best: None,
             offers: None,
@@ -192,10 +215,9 @@ impl Own {
             }
             if moved.comes { changed.push(at) } else { left.push(at) }
         }
-        while let Some(at) = columns.touched.get(self.known) {
-            self.known += 1;
-            changed.push(*at as usize);
-        }
+        let touched = columns.touched.since(self.known).unwrap_or_default();
+        self.known = columns.touched.end();
+        changed.extend(touched.iter().map(|at| *at as usize));
         for at in &left {
             if self.collisions(*at) == 0 {
                 // It may have been set aside for what has left it.
@@ -300,5 +322,26 @@ impl Own {
             penalty: self.avoided.contains(&(at as u32)).then_some(-1.0),
             ..ranking.standing(columns, at)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_is_counted_whether_it_is_on_few_nodes_or_on_many() {
+        let mut counts = Counts::of(300);
+        for at in 0..300 {
+            (0..at % 3).for_each(|_| counts.shift(at, true));
+            assert_eq!((counts.get(at), counts.any(at)), ((at % 3) as u32, at % 3 > 0));
+        }
+        for at in 0..300 {
+            assert_eq!(counts.get(at), (at % 3) as u32, "also once there are many");
+            counts.shift(at, false);
+            assert_eq!(counts.any(at), at % 3 > 1);
+        }
+        counts.shift(1_000, true);
+        assert_eq!(counts.get(1_000), 0, "there is no such node");
     }
 }

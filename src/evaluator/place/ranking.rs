@@ -3,7 +3,8 @@
 //! Nodes of one class are looked at once. Those that have the same values of the attributes that matter to spreading are
 //! a cell with a heap: within a cell, and as long as the job has nothing there, what makes a node better does not change
 //! when something is placed elsewhere. So a placement looks at the top of each cell, and puts back the one node that it
-//! took. Jobs that ask for the same share a ranking, whatever differs in where they are already (see `own`).
+//! took. Jobs that ask for the same share a ranking, whatever differs in where they are already (see `own`), and so do passes:
+//! what has changed from one state to the next is learned as what changes within one.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -12,7 +13,8 @@ use std::sync::Arc;
 use model::{Node, PlacementAlgorithm, PlacementFailure};
 
 use super::asked::Asked;
-use super::columns::{Columns, Short};
+use super::columns::Columns;
+use super::fits::Short;
 use super::spread::{Domain, MISSING};
 use crate::feasible::{is_unique, resolve};
 use crate::rank::{Standing, packing};
@@ -42,11 +44,20 @@ impl Ord for Entry {
     }
 }
 
+impl Entry {
+    fn is_fresh(&self, columns: &Columns) -> bool {
+        columns.stamp.get(self.node as usize) == Some(&self.stamp)
+    }
+}
+
 impl PartialOrd for Entry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
+
+/// Entries of a cell that count no more are put up with while there are no more of them than this and of those that do.
+const SPARE_ENTRIES: usize = 32;
 
 /// Nodes that have the same values of the attributes that matter.
 #[derive(Clone)]
@@ -54,13 +65,35 @@ pub(super) struct Cell {
     /// By attribute: those of spreads, then those of `distinct_property`.
     pub(super) domains: Box<[Domain]>,
     pub(super) heap: BinaryHeap<Entry>,
+    /// How many entries there may be before those that count no more are swept out.
+    limit: usize,
+}
+
+impl Cell {
+    fn push(&mut self, columns: &Columns, entry: Entry) {
+        self.heap.push(entry);
+        if self.heap.len() > self.limit {
+            self.heap.retain(|entry| entry.is_fresh(columns));
+            self.limit = self.heap.len() * 2 + SPARE_ENTRIES;
+        }
+    }
+}
+
+/// What a node says to what is asked for, whatever room it has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    NotReady,
+    Yes,
+    /// By the number of the reason.
+    No(u32),
 }
 
 #[derive(Clone)]
 pub(super) struct Ranking {
     pub(super) asked: Arc<Asked>,
-    algorithm: PlacementAlgorithm,
-    feasible: Vec<bool>,
+    pub(super) algorithm: PlacementAlgorithm,
+    answers: Vec<Answer>,
+    reasons: Vec<String>,
     cell_of: Vec<u32>,
     pub(super) cells: Vec<Cell>,
     /// Values of each attribute, by number.
@@ -71,8 +104,9 @@ pub(super) struct Ranking {
     short: BTreeMap<u32, Short>,
     refused: PlacementFailure,
     shared: Option<Arc<PlacementFailure>>,
-    /// How much of the columns' changes is known.
+    /// How much is known of what changed of nodes, and of their records.
     known: usize,
+    known_records: usize,
     /// Whose allocations the nodes set aside bear.
     owner: u64,
     aside: Vec<Entry>,
@@ -83,7 +117,8 @@ impl Ranking {
         let mut ranking = Self {
             asked: Arc::clone(asked),
             algorithm,
-            feasible: vec![false; columns.len()],
+            answers: vec![Answer::NotReady; columns.len()],
+            reasons: Vec::new(),
             cell_of: Vec::with_capacity(columns.len()),
             cells: Vec::new(),
             values: Vec::new(),
@@ -91,7 +126,8 @@ impl Ranking {
             short: BTreeMap::new(),
             refused: PlacementFailure::default(),
             shared: None,
-            known: columns.touched.len(),
+            known: columns.touched.end(),
+            known_records: columns.renewed.end(),
             owner: 0,
             aside: Vec::new(),
         };
@@ -99,6 +135,9 @@ impl Ranking {
         ranking.sift(columns);
         for at in 0..columns.len() {
             ranking.consider(columns, at);
+        }
+        for cell in &mut ranking.cells {
+            cell.limit = cell.heap.len() * 2 + SPARE_ENTRIES;
         }
         ranking
     }
@@ -110,7 +149,7 @@ impl Ranking {
         let escapes = attributes.iter().any(|attribute| is_unique(attribute));
         let mut numbers: Vec<BTreeMap<Arc<str>, Domain>> = vec![BTreeMap::new(); attributes.len()];
         let mut cells: BTreeMap<Box<[Domain]>, u32> = BTreeMap::new();
-        let mut of_class: Vec<Option<u32>> = vec![None; columns.classes];
+        let mut of_class: Vec<Option<u32>> = vec![None; columns.classes()];
         for (node, class) in columns.nodes.iter().zip(&columns.class) {
             let known = of_class.get(*class as usize).copied().flatten();
             if let Some(cell) = known.filter(|_| !escapes) {
@@ -136,7 +175,7 @@ impl Ranking {
             let next = self.cells.len() as u32;
             let cell = *cells.entry(domains.clone()).or_insert(next);
             if cell == next {
-                self.cells.push(Cell { domains, heap: BinaryHeap::new() });
+                self.cells.push(Cell { domains, heap: BinaryHeap::new(), limit: usize::MAX });
             }
             if let Some(known) = of_class.get_mut(*class as usize) {
                 *known = Some(cell);
@@ -149,9 +188,9 @@ impl Ranking {
     fn sift(&mut self, columns: &Columns) {
         let asked = Arc::clone(&self.asked);
         let escapes = asked.demands.escapes_class() || asked.devices.is_some();
-        let mut of_class: Vec<Option<Result<(), String>>> = vec![None; columns.classes];
+        let mut of_class: Vec<Option<Answer>> = vec![None; columns.classes()];
         if let Some(affinities) = &asked.affinities {
-            let mut of_class: Vec<Option<f64>> = vec![None; columns.classes];
+            let mut of_class: Vec<Option<f64>> = vec![None; columns.classes()];
             for (node, class) in columns.nodes.iter().zip(&columns.class) {
                 let known = of_class.get_mut(*class as usize).filter(|_| !affinities.escapes);
                 self.affinity.push(match known {
@@ -164,32 +203,82 @@ impl Ranking {
             if !columns.ready.get(at).copied().unwrap_or_default() {
                 continue;
             }
-            self.refused.nodes_evaluated += 1;
-            let of_one;
-            let verdict = match of_class.get_mut(*class as usize).filter(|_| !escapes) {
-                Some(known) => &*known.get_or_insert_with(|| verdict(&asked, node)),
-                None => {
-                    of_one = verdict(&asked, node);
-                    &of_one
-                }
+            let answer = match of_class.get_mut(*class as usize).filter(|_| !escapes) {
+                Some(known) => *known.get_or_insert_with(|| self.ask(node)),
+                None => self.ask(node),
             };
-            match verdict {
-                Ok(()) => {
-                    if let Some(feasible) = self.feasible.get_mut(at) {
-                        *feasible = true;
-                    }
-                }
-                Err(reason) => match self.refused.filtered.get_mut(reason) {
-                    Some(count) => *count += 1,
-                    None => drop(self.refused.filtered.insert(reason.clone(), 1)),
-                },
-            }
+            self.answer(at, answer);
         }
+    }
+
+    fn ask(&mut self, node: &Node) -> Answer {
+        let Err(reason) = verdict(&self.asked, node) else { return Answer::Yes };
+        let known = self.reasons.iter().position(|known| *known == reason);
+        Answer::No(known.unwrap_or_else(|| {
+            self.reasons.push(reason);
+            self.reasons.len() - 1
+        }) as u32)
+    }
+
+    /// Takes an answer down, in place of the one before.
+    fn answer(&mut self, at: usize, answer: Answer) {
+        let Some(known) = self.answers.get_mut(at) else { return };
+        let before = std::mem::replace(known, answer);
+        if before == answer {
+            return;
+        }
+        self.shared = None;
+        self.refused.nodes_evaluated -= u32::from(before != Answer::NotReady);
+        self.refused.nodes_evaluated += u32::from(answer != Answer::NotReady);
+        let reason = |answer| match answer {
+            Answer::No(reason) => self.reasons.get(reason as usize),
+            Answer::NotReady | Answer::Yes => None,
+        };
+        if let Some(reason) = reason(before) {
+            less(&mut self.refused.filtered, reason);
+        }
+        if let Some(reason) = reason(answer) {
+            more(&mut self.refused.filtered, reason);
+        }
+    }
+
+    /// Learns whose record has changed. `false` where that is forgotten or moves a node to another cell: then all of it
+    /// is to be made anew.
+    pub(super) fn renew(&mut self, columns: &Columns) -> bool {
+        let (Some(renewed), Some(_)) =
+            (columns.renewed.since(self.known_records), columns.touched.since(self.known))
+        else {
+            return false;
+        };
+        self.known_records = columns.renewed.end();
+        renewed.iter().all(|at| self.renew_one(columns, *at as usize))
+    }
+
+    fn renew_one(&mut self, columns: &Columns, at: usize) -> bool {
+        let Some(node) = columns.nodes.get(at) else { return false };
+        let stays = self.asked.attributes().enumerate().all(|(n, attribute)| {
+            let domain = self.domains(at).get(n).copied().unwrap_or(MISSING);
+            let known = self.values.get(n).and_then(|values| values.get(domain as usize));
+            resolve(attribute, node).as_deref() == known.map(|value| &**value)
+        });
+        if !stays {
+            return false;
+        }
+        if let (Some(affinities), Some(known)) = (&self.asked.affinities, self.affinity.get_mut(at))
+        {
+            *known = affinities.score(node);
+        }
+        let is_ready = columns.ready.get(at).copied().unwrap_or_default();
+        let answer = if is_ready { self.ask(node) } else { Answer::NotReady };
+        self.answer(at, answer);
+        // Whether it has room is seen when it is looked at: it was touched, too.
+        self.is_short_no_more(at);
+        true
     }
 
     /// Whether a node will do, whatever room it has.
     pub(super) fn is_feasible(&self, at: usize) -> bool {
-        self.feasible.get(at).copied().unwrap_or_default()
+        self.answers.get(at) == Some(&Answer::Yes)
     }
 
     pub(super) fn cell_of(&self, at: usize) -> usize {
@@ -203,7 +292,8 @@ impl Ranking {
 
     /// Nodes that will do, in order.
     pub(super) fn feasible(&self) -> impl Iterator<Item = usize> {
-        self.feasible.iter().enumerate().filter(|(_, feasible)| **feasible).map(|(at, _)| at)
+        let yes = |(_, answer): &(usize, &Answer)| **answer == Answer::Yes;
+        self.answers.iter().enumerate().filter(yes).map(|(at, _)| at)
     }
 
     /// Nodes looked at, and what refuses how many of them.
@@ -253,7 +343,7 @@ impl Ranking {
                 return;
             }
             self.is_short_no_more(at);
-            *self.refused.exhausted.entry(now.as_str().to_owned()).or_default() += 1;
+            more(&mut self.refused.exhausted, now.as_str());
             self.short.insert(at as u32, now);
             self.shared = None;
             return;
@@ -262,19 +352,14 @@ impl Ranking {
         let entry = self.bare_entry(columns, at);
         let cell = self.cell_of(at);
         if let Some(cell) = self.cells.get_mut(cell) {
-            cell.heap.push(entry);
+            cell.push(columns, entry);
         }
     }
 
     fn is_short_no_more(&mut self, at: usize) {
         let Some(before) = self.short.remove(&(at as u32)) else { return };
         self.shared = None;
-        if let Some(count) = self.refused.exhausted.get_mut(before.as_str()) {
-            *count -= 1;
-            if *count == 0 {
-                self.refused.exhausted.remove(before.as_str());
-            }
-        }
+        less(&mut self.refused.exhausted, before.as_str());
     }
 
     /// Learns what has changed, and whose turn it is.
@@ -283,18 +368,24 @@ impl Ranking {
             self.owner = owner;
             for entry in std::mem::take(&mut self.aside) {
                 let cell = self.cell_of(entry.node as usize);
-                if let Some(cell) = self.cells.get_mut(cell) {
-                    cell.heap.push(entry);
+                if let Some(cell) = self.cells.get_mut(cell)
+                    && entry.is_fresh(columns)
+                {
+                    cell.push(columns, entry);
                 }
             }
         }
-        while let Some(at) = columns.touched.get(self.known) {
-            self.known += 1;
-            // One that changes again further on is looked at then.
-            let later = columns.touched.get(self.known) == Some(at);
-            if !later {
-                self.consider(columns, *at as usize);
-            }
+        let Some(touched) = columns.touched.since(self.known) else { return };
+        self.known = columns.touched.end();
+        if let [at] = touched {
+            self.consider(columns, *at as usize);
+            return;
+        }
+        let mut touched = touched.to_vec();
+        touched.sort_unstable();
+        touched.dedup();
+        for at in touched {
+            self.consider(columns, at as usize);
         }
     }
 
@@ -308,7 +399,7 @@ impl Ranking {
         let heap = &mut self.cells.get_mut(cell)?.heap;
         loop {
             let top = *heap.peek()?;
-            let fresh = columns.stamp.get(top.node as usize) == Some(&top.stamp);
+            let fresh = top.is_fresh(columns);
             if fresh && !apart(top.node) {
                 return Some(top);
             }
@@ -330,5 +421,21 @@ pub(super) fn verdict(asked: &Asked, node: &Node) -> Result<(), String> {
     match properties.find(|property| resolve(&property.attribute, node).is_none()) {
         Some(property) => Err(property.text.clone()),
         None => Ok(()),
+    }
+}
+
+fn more(counts: &mut BTreeMap<String, u32>, reason: &str) {
+    match counts.get_mut(reason) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(reason.to_owned(), 1)),
+    }
+}
+
+fn less(counts: &mut BTreeMap<String, u32>, reason: &str) {
+    if let Some(count) = counts.get_mut(reason) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(reason);
+        }
     }
 }

@@ -1,11 +1,17 @@
 mod best;
 
+use std::collections::BTreeMap;
+
 use model::{AllocResources, JobId, JobType, LifecycleHook, Node, PortAssignment, Task};
 
 use super::*;
 use crate::samples::{node, service};
 
 fn fleet(nodes: impl IntoIterator<Item = Node>) -> Fleet {
+    Fleet::of(&state_of(nodes))
+}
+
+fn state_of(nodes: impl IntoIterator<Item = Node>) -> State {
     let mut state = State::default();
     for (at, node) in nodes.into_iter().enumerate() {
         let command = state::Command::RegisterNode {
@@ -14,7 +20,7 @@ fn fleet(nodes: impl IntoIterator<Item = Node>) -> Fleet {
         };
         state.apply(at as u64 + 1, &command);
     }
-    Fleet::of(&state)
+    state
 }
 
 /// Places `count` allocations one after the other.
@@ -217,7 +223,7 @@ fn the_spread_algorithm_takes_the_emptiest() {
         [(model::PlacementAlgorithm::Binpack, 4000), (model::PlacementAlgorithm::Spread, 12_000)]
     {
         let mut fleet = Fleet::of(&state);
-        fleet.config.algorithm = algorithm;
+        fleet.pass.config.algorithm = algorithm;
         let spots = place_all(&mut fleet, &service("a", 1), 1);
         let chosen = state.node(spots[0].as_ref().expect("is placed").node).expect("is known");
         assert_eq!(chosen.resources.cpu, cpu);
@@ -276,4 +282,46 @@ fn spreads_fill_racks_evenly_or_by_target() {
     let target = |value: &str, percent| model::SpreadTarget { value: value.into(), percent };
     job.spreads[0].targets = vec![target("r0", 50), target("r1", 25)];
     assert_eq!(count(&place_all(&mut fleet(nodes.clone()), &job, 12)), [6, 3, 3]);
+}
+
+#[test]
+fn what_is_taken_back_is_free_again() {
+    let mut fleet = fleet((1..=3).map(node));
+    let mut job = service("a", 9);
+    job.task_groups[0].tasks[0].resources.cpu = 300;
+    let told = |spots: Vec<Result<Spot, PlacementFailure>>| {
+        let told = spots.into_iter().map(|spot| match spot {
+            Ok(spot) => (Some(spot.node), spot.resources, spot.score, None),
+            Err(failure) => {
+                (None, AllocResources::default(), model::NodeScore::default(), Some(failure))
+            }
+        });
+        told.collect::<Vec<_>>()
+    };
+    place_all(&mut fleet, &service("before", 2), 2);
+    let mark = fleet.mark();
+    let first = told(place_all(&mut fleet, &job, 99));
+    assert!(first.last().is_some_and(|(node, ..)| node.is_none()), "all is full");
+    fleet.back(mark);
+    let mark = fleet.mark();
+    assert_eq!(told(place_all(&mut fleet, &job, 99)), first, "all that was taken was there again");
+    fleet.go_on();
+    drop(mark);
+    assert!(place_all(&mut fleet, &job, 1)[0].is_err(), "what was not taken back is gone");
+}
+
+#[test]
+fn each_job_is_told_of_the_limit_that_it_set() {
+    let mut fleet = fleet((1..=2).map(node));
+    for limit in ["2", "3"] {
+        let mut job = service(limit, 1);
+        job.constraints.push(model::Constraint {
+            attribute: "${meta.nowhere}".into(),
+            operator: "distinct_property".into(),
+            value: limit.into(),
+        });
+        let failure = place_all(&mut fleet, &job, 1).remove(0).err().expect("no node has it");
+        let reasons: Vec<&String> = failure.filtered.keys().collect();
+        assert_eq!(reasons, [&job.constraints[0].to_string()]);
+    }
 }

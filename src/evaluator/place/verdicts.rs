@@ -11,7 +11,9 @@ use super::asked::Asked;
 use super::columns::Columns;
 use super::own::{Own, Presence};
 use super::ranking::Ranking;
-use super::{Candidates, Choice, Fleet, Refusal, Request, group_of, refusal, scan_choice};
+use super::refusal::{Refusal, refusal};
+use super::search::{Choice, scan_choice};
+use super::{Candidates, Fleet, Request, group_of};
 
 /// All that an answer is made from.
 struct View<'a> {
@@ -67,10 +69,10 @@ impl Fleet {
     ) -> Option<ChosenToday> {
         self.fill();
         if candidates.asked.writes {
-            self.columns.note_writers(&self.state);
+            self.columns.note_writers(&self.pass.state);
         }
         let at = self.columns.find(alloc.node)?;
-        let state = self.state.clone();
+        let state = self.pass.state.clone();
         let written = group_of(&state, alloc).map(|group| (group, alloc.index));
         let lifted = self.columns.lift(at, &alloc.resources, written)?;
         presence.leave(alloc.node, &alloc.group);
@@ -104,7 +106,7 @@ impl Fleet {
         let seen = see(&View { columns: &self.columns, ranking: &ranking, own, asked, request });
         own.avoided.clear();
         drop(kept);
-        self.put_back(asked, ranking);
+        self.rankings.put(asked, ranking);
         seen
     }
 }

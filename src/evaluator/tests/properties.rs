@@ -6,6 +6,8 @@
 mod asked;
 #[path = "properties/bounds.rs"]
 mod bounds;
+#[path = "properties/kept.rs"]
+mod kept;
 #[path = "properties/room.rs"]
 mod room;
 #[path = "properties/same.rs"]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use evaluator::evaluate;
+use evaluator::{Fleet, evaluate_with};
 use model::{EvalTrigger, JobId};
 use state::{Applied, Command, Event as Change, Plan};
 
@@ -27,6 +27,8 @@ pub(super) struct Lead {
     began: u64,
     pub(super) beats: Heartbeats,
     dirty: Dirty,
+    /// What its passes have learned of the nodes.
+    fleet: Fleet,
     /// Jobs of the pass whose plan is on its way, and the parts of it that are to follow.
     jobs: Option<Jobs>,
     parts: VecDeque<Plan>,
@@ -56,6 +58,7 @@ impl World<'_> {
             began: self.now,
             beats,
             dirty: Dirty::all(state),
+            fleet: Fleet::default(),
             jobs: None,
             parts: VecDeque::new(),
             rejected: 0,
@@ -138,7 +141,7 @@ impl World<'_> {
             self.wake_pass(at);
             return Ok(());
         }
-        let mut plan = evaluate(&state, &jobs, clock);
+        let mut plan = evaluate_with(&mut lead.fleet, &state, &jobs, clock);
         if let Some(spoil) = self.spoil {
             spoil.plan(&state, &mut plan);
         }

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use evaluator::evaluate;
+use evaluator::{Fleet, evaluate, evaluate_with};
 use model::{
     Affinity, AllocHealth, AllocReport, AllocResources, Allocation, BlobId, ClientStatus, CommitId,
-    Constraint, DriverInfo, EvalTrigger, Group, Job, JobId, Network, Node, NodeId, NodeResources,
-    NodeStatus, Port, PortAssignment, Resources, Spread, Task, TaskEvent, TaskRunState, TaskState,
-    Timestamp, seeded_uuid,
+    Constraint, DriverInfo, Eligibility, EvalTrigger, Group, Job, JobId, Network, Node, NodeId,
+    NodeResources, NodeStatus, Port, PortAssignment, Resources, Spread, Task, TaskEvent,
+    TaskRunState, TaskState, Timestamp, seeded_uuid,
 };
 use state::{Command, FileOutcome, JobSubmission, Plan, State, TakeRevision};
 
-use crate::meter::Meter;
+use crate::meter::{Meter, timed};
 
 /// What a group asks for.
 #[derive(Clone, Copy)]
@@ -112,9 +112,53 @@ impl Cluster {
     /// Microseconds for each placement of a pass that makes so many: the mean of as many passes as a fifth of a second
     /// takes, since the kernel counts in ticks of milliseconds. Letting go of the plan is part of it.
     pub(crate) fn measure(&self, placements: u32) -> f64 {
+        Self::measured(placements, || self.evaluate())
+    }
+
+    /// The same where the passes know the nodes from the one before.
+    pub(crate) fn measure_later(&self, placements: u32) -> f64 {
+        let mut fleet = Fleet::default();
+        evaluate_with(&mut fleet, &self.state, &self.dirty, self.now);
+        Self::measured(placements, || evaluate_with(&mut fleet, &self.state, &self.dirty, self.now))
+    }
+
+    /// Evaluates the jobs one by one and applies each plan: the median of the microseconds that a pass takes, where each
+    /// begins anew, where the nodes are kept, and where they are and one of them changes before each pass. So many of
+    /// each.
+    pub(crate) fn one_by_one(mut self, passes: usize) -> [f64; 3] {
+        let nodes: Vec<NodeId> = self.state.nodes().map(|node| node.id).collect();
+        let mut jobs = std::mem::take(&mut self.dirty).into_keys();
+        let mut fleet = Fleet::default();
+        [0, 1, 2].map(|way| {
+            let mut took: Vec<f64> = Vec::with_capacity(passes);
+            for n in 0..passes {
+                if way == 2 {
+                    // One takes nothing any more, and then does again.
+                    let node = nodes.get(n / 2 * 7 % nodes.len()).copied().unwrap_or_default();
+                    let takes = [Eligibility::Ineligible, Eligibility::Eligible];
+                    let eligibility = takes.get(n % 2).copied().unwrap_or_default();
+                    let at = self.now;
+                    self.apply(&Command::SetEligibility { node, eligibility, at });
+                }
+                let job = jobs.next().map(|id| (id, EvalTrigger::JobRegister));
+                let one = job.into_iter().collect();
+                let (ms, plan) = timed(|| match way {
+                    0 => evaluate(&self.state, &one, self.now),
+                    _ => evaluate_with(&mut fleet, &self.state, &one, self.now),
+                });
+                took.push(ms * 1e3);
+                assert_eq!(plan.place.len(), 1, "it is placed");
+                self.apply(&Command::ApplyPlan(Box::new(plan)));
+            }
+            took.sort_by(f64::total_cmp);
+            took.get(passes / 2).copied().unwrap_or_default()
+        })
+    }
+
+    fn measured(placements: u32, mut pass: impl FnMut() -> Plan) -> f64 {
         let (meter, mut passes) = (Meter::start(), 0);
         loop {
-            let plan = self.evaluate();
+            let plan = pass();
             assert_eq!(plan.place.len(), placements as usize, "all are placed");
             drop(plan);
             passes += 1;

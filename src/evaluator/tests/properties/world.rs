@@ -181,6 +181,13 @@ pub(crate) struct Building<'a> {
     pub(crate) job: &'a dyn Fn(usize, &mut Job),
 }
 
+const AS_IT_SAYS: Building<'_> = Building {
+    without: &|_| false,
+    name: &|job| KINDS[job].0.to_owned(),
+    node: &|_, _| {},
+    job: &|_, _| {},
+};
+
 /// A state, and when.
 pub(crate) struct Now {
     pub(crate) state: State,
@@ -189,15 +196,19 @@ pub(crate) struct Now {
 
 impl World {
     pub(crate) fn build(&self) -> Now {
-        self.build_as(&Building {
-            without: &|_| false,
-            name: &|job| KINDS[job].0.to_owned(),
-            node: &|_, _| {},
-            job: &|_, _| {},
-        })
+        self.build_as(&AS_IT_SAYS)
+    }
+
+    /// The same, and somebody looks on after each step.
+    pub(crate) fn build_watched(&self, watch: &mut dyn FnMut(&mut Now)) -> Now {
+        self.build_with(&AS_IT_SAYS, watch)
     }
 
     pub(crate) fn build_as(&self, how: &Building<'_>) -> Now {
+        self.build_with(how, &mut |_| {})
+    }
+
+    fn build_with(&self, how: &Building<'_>, watch: &mut dyn FnMut(&mut Now)) -> Now {
         let mut now = Now { state: State::default(), now: Timestamp::from_secs(1_000_000) };
         now.apply(&Command::SetSchedulerConfig { config: self.config, if_index: None });
         for (n, machine) in (1..).zip(&self.machines) {
@@ -208,6 +219,7 @@ impl World {
         }
         for step in &self.steps {
             now.take(step, how);
+            watch(&mut now);
         }
         now
     }
