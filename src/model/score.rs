@@ -153,7 +153,7 @@ mod tests {
     fn parts_are_a_map() {
         let parts: ScoreParts =
             ScorePart::ALL.into_iter().rev().zip([0.5, -1.0, 0.25, 1.0, 0.0, 0.75, 0.1]).collect();
-        let json = serde_json::to_value(&parts).expect("is written");
+        let json = serde_json::to_value(parts).expect("is written");
         assert_eq!(json["binpack"], 0.1);
         assert_eq!(json["node-reschedule-penalty"], 0.0);
         assert_eq!(serde_json::from_value::<ScoreParts>(json).expect("is read"), parts);

@@ -13,10 +13,9 @@ impl State {
     /// Lets a new allocation share what it says alike with its job, with `beside`, and with one other of its job and of
     /// its node. What it says stays the same.
     pub(crate) fn share(&self, alloc: &mut Allocation, beside: Option<&Allocation>) {
-        if let Some(record) = self.jobs.get(&alloc.job) {
-            if let Some(version) = record.version(alloc.job_version) {
-                one(&mut alloc.origin, &version.origin);
-            }
+        let record = self.jobs.get(&alloc.job);
+        if let Some(version) = record.and_then(|record| record.version(alloc.job_version)) {
+            one(&mut alloc.origin, &version.origin);
         }
         let first = |id: Option<&model::AllocId>| id.and_then(|id| self.allocs.get(id));
         let of_job = first(self.allocs_by_job.get(&alloc.job).and_then(|ids| ids.get_min()));
