@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use consensus::{Consensus, Member, Options, Start};
-use evaluator::evaluate;
+use evaluator::{Fleet, evaluate_with};
 use model::{EvalTrigger, JobId, Timestamp};
 use state::{Command, Plan};
 
@@ -43,7 +43,7 @@ async fn main() -> Result<(), Failure> {
     };
     let now = Timestamp::from_secs(1_000_000);
     let voters = voters(dir.path()).await?;
-    let leader = &voters[0];
+    let (leader, mut fleet) = (&voters[0], Fleet::default());
     for command in cluster::registrations(NODES, 75, ROOM, now) {
         leader.propose(command).await?;
     }
@@ -63,8 +63,12 @@ async fn main() -> Result<(), Failure> {
             let jobs: BTreeMap<_, _> =
                 some.iter().map(|id| (id.clone(), EvalTrigger::JobRegister)).collect();
             let (state, began) = (leader.state(), Instant::now());
-            let pass = tokio::task::spawn_blocking(move || evaluate(&state, &jobs, now));
-            let mut plan = pass.await?;
+            let mut known = std::mem::take(&mut fleet);
+            let pass = tokio::task::spawn_blocking(move || {
+                (evaluate_with(&mut known, &state, &jobs, now), known)
+            });
+            let mut plan;
+            (plan, fleet) = pass.await?;
             deciding += began.elapsed();
             let mut rest = std::mem::take(&mut plan.place);
             let mut index = plan.basis;
