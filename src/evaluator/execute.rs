@@ -300,6 +300,9 @@ impl<'a> Pass<'a, '_> {
                     continue;
                 }
             }
+            if let Some(stop) = self.stop_of(alloc).filter(|_| !serves) {
+                stop.idle = matches!(work.gate, Gate::Batch { .. });
+            }
             tally.updates.destructive_update += 1;
             room = room.saturating_sub(1);
             spare = spare.saturating_sub(u32::from(serves));
@@ -497,6 +500,10 @@ impl<'a> Pass<'a, '_> {
             });
         }
         at
+    }
+
+    fn stop_of(&mut self, alloc: &Allocation) -> Option<&mut StopAlloc> {
+        self.out.stopped.get(&alloc.id).and_then(|at| self.out.stop.get_mut(*at))
     }
 
     fn leave(&mut self, alloc: &Allocation) {
