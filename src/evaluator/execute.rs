@@ -13,18 +13,16 @@ use std::sync::Arc;
 
 use model::{
     Allocation, DeploymentId, DesiredUpdates, EvalId, Explanation, JobVersion, NodeId,
-    PlacementFailure, TaskState,
+    PlacementFailure,
 };
-use state::{Disconnected, InPlaceUpdate, State, StopAlloc};
+use state::{Disconnected, InPlaceUpdate, StopAlloc};
 
 use crate::batches::{Ahead, sizes};
+use crate::emptied::{BEING_UPDATED, went_first};
 use crate::place::{Candidates, Claim, Eviction, Fleet, Presence, Request, Spot, alloc_id};
 use crate::reconcile::moving::moved;
 use crate::reconcile::{Gate, GroupWork, Replaced, Scene, Stop, Want, reschedule};
 use target::Target;
-
-/// Why something stops that an update takes the place of.
-pub(crate) const BEING_UPDATED: &str = "alloc is being updated";
 
 /// What a job's pass adds to the plan.
 #[derive(Default)]
@@ -240,7 +238,7 @@ impl<'a> Pass<'a, '_> {
                     if work.stopping {
                         tally.waiting += u32::from(gap);
                     } else {
-                        tally.owed += u32::from(gap && went_first(self.scene.state, want));
+                        tally.owed += u32::from(gap && self.is_emptied(want));
                         tally.failed(failure);
                     }
                 }
@@ -400,6 +398,11 @@ impl<'a> Pass<'a, '_> {
         })
     }
 
+    /// Whether its place was emptied by an update of ours.
+    fn is_emptied(&self, want: &Want<'a>) -> bool {
+        went_first(self.scene.state, want.previous.map(|(alloc, _)| alloc))
+    }
+
     /// Whether where it may go depends on more than its version.
     fn is_bound(&self, work: &GroupWork<'a>, want: &Want<'a>) -> bool {
         want.version.job.group(&work.name).is_some_and(|group| {
@@ -527,32 +530,6 @@ impl<'a> Pass<'a, '_> {
             self.ordinal,
         )
     }
-}
-
-/// How many of those before it in its place are looked at.
-const LOOKS_BACK: usize = 16;
-
-/// Whether what it takes the place of was stopped to make room, for it or for others that were lost before they served.
-fn went_first(state: &State, want: &Want<'_>) -> bool {
-    let mut before = want.previous.map(|(alloc, _)| alloc);
-    for _ in 0..LOOKS_BACK {
-        let Some(alloc) = before else { return false };
-        if alloc.desired_description.starts_with(BEING_UPDATED) {
-            return true;
-        }
-        let has_served = match &alloc.health {
-            Some(health) => health.healthy,
-            None => {
-                let started = |task: &TaskState| !task.started_at.is_zero();
-                alloc.deployment.is_none() && alloc.tasks.values().any(started)
-            }
-        };
-        if has_served {
-            return false;
-        }
-        before = alloc.previous.and_then(|id| state.alloc(id)).map(AsRef::as_ref);
-    }
-    false
 }
 
 /// The nodes where what a failed one replaces, and what that one replaced, have failed.
