@@ -13,18 +13,16 @@ use std::sync::Arc;
 
 use model::{
     Allocation, DeploymentId, DesiredUpdates, EvalId, Explanation, JobVersion, NodeId,
-    PlacementFailure, TaskState,
+    PlacementFailure,
 };
-use state::{Disconnected, InPlaceUpdate, State, StopAlloc};
+use state::{Disconnected, InPlaceUpdate, StopAlloc};
 
 use crate::batches::{Ahead, sizes};
+use crate::emptied::{BEING_UPDATED, went_first};
 use crate::place::{Candidates, Claim, Eviction, Fleet, Presence, Request, Spot, alloc_id};
 use crate::reconcile::moving::moved;
 use crate::reconcile::{Gate, GroupWork, Replaced, Scene, Stop, Want, reschedule};
 use target::Target;
-
-/// Why something stops that an update takes the place of.
-pub(crate) const BEING_UPDATED: &str = "alloc is being updated";
 
 /// What a job's pass adds to the plan.
 #[derive(Default)]
@@ -240,7 +238,7 @@ impl<'a> Pass<'a, '_> {
                     if work.stopping {
                         tally.waiting += u32::from(gap);
                     } else {
-                        tally.owed += u32::from(gap && went_first(self.scene.state, want));
+                        tally.owed += u32::from(gap && self.is_emptied(want));
                         tally.failed(failure);
                     }
                 }
@@ -299,6 +297,9 @@ impl<'a> Pass<'a, '_> {
                     tally.failed(failure);
                     continue;
                 }
+            }
+            if let Some(stop) = self.stop_of(alloc).filter(|_| !serves) {
+                stop.idle = matches!(work.gate, Gate::Batch { .. });
             }
             tally.updates.destructive_update += 1;
             room = room.saturating_sub(1);
@@ -395,6 +396,11 @@ impl<'a> Pass<'a, '_> {
             let lost = stop.is_some_and(|stop| stop.client == Some(model::ClientStatus::Lost));
             !previous.client.is_terminal() && !lost
         })
+    }
+
+    /// Whether its place was emptied by an update of ours.
+    fn is_emptied(&self, want: &Want<'a>) -> bool {
+        went_first(self.scene.state, want.previous.map(|(alloc, _)| alloc))
     }
 
     /// Whether where it may go depends on more than its version.
@@ -499,6 +505,10 @@ impl<'a> Pass<'a, '_> {
         at
     }
 
+    fn stop_of(&mut self, alloc: &Allocation) -> Option<&mut StopAlloc> {
+        self.out.stopped.get(&alloc.id).and_then(|at| self.out.stop.get_mut(*at))
+    }
+
     fn leave(&mut self, alloc: &Allocation) {
         if !alloc.terminal() {
             self.presence.leave(alloc.node, &alloc.group);
@@ -520,32 +530,6 @@ impl<'a> Pass<'a, '_> {
             self.ordinal,
         )
     }
-}
-
-/// How many of those before it in its place are looked at.
-const LOOKS_BACK: usize = 16;
-
-/// Whether what it takes the place of was stopped to make room, for it or for others that were lost before they served.
-fn went_first(state: &State, want: &Want<'_>) -> bool {
-    let mut before = want.previous.map(|(alloc, _)| alloc);
-    for _ in 0..LOOKS_BACK {
-        let Some(alloc) = before else { return false };
-        if alloc.desired_description.starts_with(BEING_UPDATED) {
-            return true;
-        }
-        let has_served = match &alloc.health {
-            Some(health) => health.healthy,
-            None => {
-                let started = |task: &TaskState| !task.started_at.is_zero();
-                alloc.deployment.is_none() && alloc.tasks.values().any(started)
-            }
-        };
-        if has_served {
-            return false;
-        }
-        before = alloc.previous.and_then(|id| state.alloc(id)).map(AsRef::as_ref);
-    }
-    false
 }
 
 /// The nodes where what a failed one replaces, and what that one replaced, have failed.

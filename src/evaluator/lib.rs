@@ -19,6 +19,7 @@
 mod batches;
 mod compare;
 mod diff;
+mod emptied;
 mod evaluate;
 mod execute;
 mod explain;
@@ -38,6 +39,7 @@ mod volumes;
 
 pub use compare::{Change, compare};
 pub use diff::{changes, changes_of_job, diff_jobs};
+pub use emptied::witnesses;
 pub use evaluate::{evaluate, evaluate_with};
 pub use explain::{explain, explain_allocation, explain_job};
 pub use improve::{BUDGET_PERIOD, Improvement, given_up, improvements, improves};

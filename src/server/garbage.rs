@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::{Allocation, ClientStatus, JobId, NodeStatus, Timestamp};
+use model::{AllocId, Allocation, ClientStatus, JobId, NodeStatus, Timestamp};
 use state::{Garbage, JobRecord, State};
 
 /// How long what is over is kept. Nomad's figures are shorter for jobs, whose history it loses after four hours; here
@@ -51,13 +51,18 @@ pub(crate) fn collect(state: &State, keep: Keep, now: Timestamp) -> Garbage {
             .collect();
         over.sort_by_key(|alloc| std::cmp::Reverse(alloc.modify_index));
         let kept = if record.stopped { 0 } else { keep.allocs_per_job };
-        garbage.allocs.extend(
-            over.iter()
-                .skip(kept)
-                .filter(|alloc| now.since(alloc.modified_at) > keep.allocs)
-                .filter(|alloc| !may_run_still(state, alloc, keep, now))
-                .map(|alloc| alloc.id),
-        );
+        let mut old: Vec<AllocId> = over
+            .iter()
+            .skip(kept)
+            .filter(|alloc| now.since(alloc.modified_at) > keep.allocs)
+            .filter(|alloc| !may_run_still(state, alloc, keep, now))
+            .map(|alloc| alloc.id)
+            .collect();
+        if !old.is_empty() {
+            let needed = evaluator::witnesses(state, record);
+            old.retain(|id| !needed.contains(id));
+        }
+        garbage.allocs.append(&mut old);
         let ended = state
             .deployments_of_job(&record.id)
             .filter(|deployment| !deployment.status.is_active());
@@ -126,7 +131,7 @@ pub(crate) fn is_empty(garbage: &Garbage) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use model::{AllocId, DesiredStatus, Job, JobType, NodeId, seeded_uuid};
+    use model::{DesiredStatus, Group, Job, JobType, NodeId, seeded_uuid};
     use state::{Command, FileOutcome, JobSubmission, Plan, TakeRevision};
 
     use super::*;
@@ -188,6 +193,62 @@ mod tests {
         let mut oldest = [id(2), id(3)];
         oldest.sort();
         assert_eq!(collected(&state), oldest);
+    }
+
+    /// A rollout that stops what it takes the place of first, and finds no room for a long time.
+    #[test]
+    fn what_says_that_an_update_emptied_a_place_is_kept_until_something_serves_there() {
+        let mut state = State::default();
+        let update = Some(model::Update { max_parallel: 1, ..model::Update::default() });
+        let group = Group { name: "web".into(), count: 9, update, ..Group::default() };
+        let job = Job {
+            id: "a".into(),
+            kind: JobType::Service,
+            task_groups: vec![group],
+            ..Job::default()
+        };
+        let submission = JobSubmission { job: Arc::new(job) };
+        let file = FileOutcome::Job { blob: "1".into(), submission, problems: Vec::new() };
+        take(&mut state, file);
+        let ended = |n: u8, index: u32, why: &str, previous: Option<u8>| Allocation {
+            id: id(n),
+            job: "a".into(),
+            group: "web".into(),
+            index,
+            client: ClientStatus::Complete,
+            desired: DesiredStatus::Stop,
+            desired_description: why.into(),
+            previous: previous.map(id),
+            ..Allocation::default()
+        };
+        let health = Some(model::AllocHealth { healthy: true, ..model::AllocHealth::default() });
+        let emptied = "alloc is being updated: priority changed";
+        let lost = "alloc is lost since its node n is down";
+        let healthy = Allocation { health, ..ended(6, 2, lost, Some(5)) };
+        let all = [
+            // Nothing was there since.
+            ended(1, 0, emptied, None),
+            // The one that was there since did not serve.
+            ended(2, 1, emptied, None),
+            ended(3, 1, lost, Some(2)),
+            // That one did.
+            ended(5, 2, emptied, None),
+            healthy,
+            // Not our doing.
+            ended(7, 3, lost, None),
+            // Nobody wants that many.
+            ended(8, 9, emptied, None),
+        ];
+        for alloc in all {
+            let plan = Plan { basis: state.index(), place: vec![alloc], ..Plan::default() };
+            apply(&mut state, &Command::ApplyPlan(Box::new(plan)));
+        }
+        let keep = Keep { allocs_per_job: 0, ..Keep::default() };
+        let mut gone = collect(&state, keep, Timestamp::from_secs(DAY)).allocs;
+        gone.sort();
+        let mut expected = [5, 6, 7, 8].map(id);
+        expected.sort();
+        assert_eq!(gone, expected);
     }
 
     #[test]

@@ -365,6 +365,9 @@ pub struct StopAlloc {
     /// The job that takes its room, if it is stopped for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evicted_for: Option<JobId>,
+    /// Whether an update may stop it because it does not serve. If it has come to serve since, the plan must be made again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
 }
 
 /// An allocation that takes on a newer version without a restart.

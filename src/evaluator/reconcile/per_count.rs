@@ -9,7 +9,7 @@ use super::moving::{settle_moving, settle_returned};
 use super::reschedule::{self, Next};
 use super::{Gate, GroupWork, Phase, Replaced, Scene, Want};
 use crate::compare::Change;
-use crate::execute::BEING_UPDATED;
+use crate::emptied::BEING_UPDATED;
 use crate::place::Candidates;
 
 /// The allocations of a group, sorted out.

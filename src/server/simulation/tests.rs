@@ -85,13 +85,18 @@ fn the_laws_hold_in_the_fourth_quarter() {
 }
 
 /// Seeds that broke a law once, and what was wrong.
-const KEPT: [(u64, &str); 3] = [
+const KEPT: [(u64, &str); 8] = [
     (20_177, "the version of an allocation that had ended was forgotten before the allocation"),
     (
         30_898,
         "others took the room of places that we had emptied, and the gate counted one of them",
     ),
     (32_621, "one that was to move and did not start was forgotten"),
+    (31_160, "what said that an update had emptied a place was collected"),
+    (32_459, "what said that an update had emptied a place was collected"),
+    (31_734, "a plan stopped what had come to serve since it was made"),
+    (34_198, "the rule took what was made up for, and driven out later, for our doing"),
+    (32_678, "the rule did not know that a place is done whose first one is back"),
 ];
 
 #[test]

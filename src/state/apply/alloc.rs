@@ -33,7 +33,10 @@ impl State {
             }
             self.share_told(&mut alloc);
             // A verdict for a deployment that the allocation no longer belongs to says nothing about the new one.
-            if update.deployment == alloc.deployment && alloc.health.is_none() {
+            // Nor has one served that is found well once it is to be over: its place may be empty meanwhile.
+            let is_late = (before.server_terminal() || before.client == ClientStatus::Lost)
+                && update.health.as_ref().is_some_and(|health| health.healthy);
+            if update.deployment == alloc.deployment && alloc.health.is_none() && !is_late {
                 alloc.health.clone_from(&update.health);
             }
             let evaluate = alloc.client != before.client || alloc.health != before.health;
@@ -70,10 +73,10 @@ fn replaced_for_its_node(alloc: &model::Allocation) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use model::{AllocId, CheckState, seeded_uuid};
+    use model::{AllocHealth, AllocId, CheckState, seeded_uuid};
 
     use super::*;
-    use crate::{Command, Plan};
+    use crate::{Command, Plan, StopAlloc};
 
     #[test]
     fn checks_of_what_takes_a_place_are_worth_a_look() {
@@ -98,5 +101,30 @@ mod tests {
         assert!(!looks(&apply(2, &report("a"))), "nobody waits for it");
         apply(3, &Command::MarkMigrate { allocs: vec![old], at, reason: String::new() });
         assert!(looks(&apply(4, &report("b"))));
+    }
+
+    #[test]
+    fn what_was_given_up_is_not_found_well_afterwards() {
+        let id = AllocId::new(seeded_uuid(&[b"a"]));
+        let mut state = State::default();
+        let mut apply = |index, command: &Command| {
+            assert_eq!(state.apply(index, command).rejection, None);
+            state.alloc(id).cloned().expect("is there")
+        };
+        let alloc = Allocation { id, job: "web".into(), ..Allocation::default() };
+        apply(1, &Command::ApplyPlan(Box::new(Plan { place: vec![alloc], ..Plan::default() })));
+        let client = Some(ClientStatus::Lost);
+        let stop = vec![StopAlloc { alloc: id, client, ..StopAlloc::default() }];
+        apply(2, &Command::ApplyPlan(Box::new(Plan { basis: 1, stop, ..Plan::default() })));
+        let report = |client, healthy| {
+            let health = Some(AllocHealth { healthy, ..AllocHealth::default() });
+            let update = AllocReport { alloc: id, client, health, ..AllocReport::default() };
+            Command::UpdateAllocs { updates: vec![update], at: Timestamp::from_secs(1) }
+        };
+        assert_eq!(apply(3, &report(ClientStatus::Running, true)).health, None);
+        let over = apply(4, &report(ClientStatus::Complete, true));
+        assert_eq!((over.client, &over.health), (ClientStatus::Complete, &None));
+        assert_eq!(apply(5, &report(ClientStatus::Complete, true)).health, None);
+        assert!(apply(6, &report(ClientStatus::Complete, false)).is_unhealthy());
     }
 }

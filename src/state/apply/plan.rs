@@ -31,7 +31,16 @@ impl State {
             .filter_map(|change| self.deployments.get(&change.id))
             .filter(|deployment| !deployment.status.is_active())
             .map(|deployment| deployment.modify_index);
-        if let Some(newer) = jobs.chain(deployments).max().filter(|newer| *newer > plan.basis) {
+        // Nor does an update stop what serves by now as if it did not (law 4).
+        let serving = plan
+            .stop
+            .iter()
+            .filter(|stop| stop.idle)
+            .filter_map(|stop| self.allocs.get(&stop.alloc))
+            .filter(|alloc| serves(alloc))
+            .map(|alloc| alloc.modify_index);
+        let newest = jobs.chain(deployments).chain(serving).max();
+        if let Some(newer) = newest.filter(|newer| *newer > plan.basis) {
             return Err(Rejection::StalePlan { basis: plan.basis, newer });
         }
         self.last_plan = self.index;
@@ -176,6 +185,13 @@ impl State {
         let known = known.filter_map(|id| Some(&self.allocs.get(&id)?.job));
         placed.chain(deployed).chain(known).chain(plan.reverts.iter().map(|revert| &revert.job))
     }
+}
+
+/// Whether it serves by what its node said last.
+fn serves(alloc: &Allocation) -> bool {
+    let is_well =
+        alloc.health.as_ref().map_or_else(|| alloc.deployment.is_none(), |health| health.healthy);
+    alloc.client == ClientStatus::Running && is_well
 }
 
 #[cfg(test)]

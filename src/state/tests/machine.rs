@@ -133,6 +133,26 @@ fn a_plan_that_did_not_see_its_jobs_end_starts_nothing() {
 }
 
 #[test]
+fn an_update_does_not_stop_what_has_come_to_serve_meanwhile() {
+    let mut world = World::default();
+    world.take("r", "c1", &[("a", file("a", 1))]);
+    world.place(1, "a", 0, Some(1));
+    let update = |world: &World, basis, idle| {
+        let stop = vec![StopAlloc { alloc: alloc_id(1), idle, ..StopAlloc::default() }];
+        let command = Command::ApplyPlan(Box::new(Plan { basis, stop, ..Plan::default() }));
+        world.state.clone().apply(world.state.index() + 1, &command).rejection
+    };
+    let basis = world.state.index();
+    world.report(1, ClientStatus::Running, None);
+    assert_eq!(update(&world, basis, true), None, "nobody has found it well yet");
+    world.report(1, ClientStatus::Running, Some(true));
+    let rejection = update(&world, basis, true);
+    assert!(matches!(rejection, Some(Rejection::StalePlan { .. })), "{rejection:?}");
+    assert_eq!(update(&world, basis, false), None, "it may stop though it serves");
+    assert_eq!(update(&world, world.state.index(), true), None, "the plan knows it");
+}
+
+#[test]
 fn a_job_that_comes_back_is_a_new_version() {
     let mut world = World::default();
     world.take("r", "c1", &[("a", file("a", 1))]);

@@ -194,6 +194,7 @@ fn command(state: &State, step: &Step) -> Command {
                 client: (id % 4 == 0).then_some(ClientStatus::Lost),
                 next: (id % 2 == 0).then(|| alloc_id(id + 1)),
                 evicted_for: (id % 5 == 0).then(|| job_id(1)),
+                idle: id % 3 == 0,
             });
             let update = update.iter().map(|(id, version)| InPlaceUpdate {
                 alloc: alloc_id(*id),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use model::{ClientStatus, DeploymentStatus, Job, JobId, Port};
+use evaluator::evaluate;
+use model::{ClientStatus, DeploymentStatus, EvalTrigger, Job, JobId, Port};
 use state::Command;
 
 use crate::cluster::{Cluster, Mode, with};
@@ -320,4 +321,24 @@ fn a_place_whose_first_replacement_was_lost_is_missing_still() {
     cluster.node_up(n);
     cluster.run(40);
     assert_eq!(cluster.versions("web"), [1, 1]);
+}
+
+/// It may have come to serve when the plan is carried out.
+#[test]
+fn a_plan_says_what_an_update_stops_because_it_does_not_serve() {
+    let mut cluster = Cluster::new(3);
+    let stops = |cluster: &Cluster| -> Vec<(u64, bool)> {
+        let jobs = [(JobId::from("web"), EvalTrigger::JobRegister)].into();
+        let plan = evaluate(&cluster.state, &jobs, cluster.now);
+        let version = |id| cluster.state.alloc(id).expect("is there").job_version;
+        plan.stop.iter().map(|stop| (version(stop.alloc), stop.idle)).collect()
+    };
+    cluster.commit(&with(rolling(3, 1, false), Mode::Good, 1));
+    cluster.run(10);
+    cluster.stuck = cluster.state.nodes().map(|node| node.id).collect();
+    cluster.commit(&with(rolling(3, 1, false), Mode::Good, 2));
+    assert_eq!(stops(&cluster), [(0, false)], "it serves");
+    cluster.run(2);
+    cluster.commit(&with(rolling(3, 1, false), Mode::Good, 3));
+    assert_eq!(stops(&cluster), [(1, true)], "that one did not come up");
 }

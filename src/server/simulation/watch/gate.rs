@@ -76,6 +76,13 @@ fn is_theirs(alloc: &Allocation) -> bool {
         || alloc.client == ClientStatus::Lost
 }
 
+/// Forgets some of what is missing; which ones does not matter, since others stand in for them.
+fn keep_at_most(known: &mut BTreeSet<Place>, most: usize) {
+    while known.len() > most {
+        known.pop_last();
+    }
+}
+
 impl Ledger {
     /// Looks at a job after an entry.
     pub(super) fn look(
@@ -109,15 +116,18 @@ impl Ledger {
                 }
             };
             let were = missing(old.len(), known);
+            // Where fewer are wanted by now, or one serves under another name, as many as are missing are the most that
+            // are missing because of us. That has to be forgotten when it happens: what made up for the others is not
+            // missing because of us when somebody else drives it out later.
+            keep_at_most(known, were);
             // A node that takes nothing is missing for its own reasons.
             // So is one that what is desired by now does not suit.
             let takes = |id: model::NodeId| {
                 after.node(id).is_some_and(|node| node.is_ready() && suits(node, desired, group))
             };
             known.retain(|place| !new.contains_key(place) && place.1.is_none_or(takes));
-            if !kind.per_node() && new.len() >= wanted {
-                known.clear();
-            }
+            let left = missing(new.len(), known);
+            keep_at_most(known, left);
             let lost: Vec<(&Place, &&Allocation)> =
                 old.iter().filter(|(place, _)| !new.contains_key(place)).collect();
             if !is_plan || lost.is_empty() {
@@ -162,9 +172,10 @@ impl Ledger {
         for group in &version.job.task_groups {
             let Some(update) = group.rollout() else { continue };
             let unproven = |state: &State| {
-                // Where one that cannot be reached is stood in for by one that is proven, its place is done.
+                // Where one that cannot be reached is stood in for by one that is proven, its place is done. It still is
+                // when that one is back and starts anew: the proven one goes only once the other is proven as well.
                 let is_done = |gone: &Allocation| {
-                    gone.client == ClientStatus::Unknown
+                    gone.disconnected_at.is_some()
                         && state.allocs_of_job(job).any(|other| {
                             other.id != gone.id
                                 && (&other.group, other.index) == (&gone.group, gone.index)
