@@ -103,7 +103,8 @@ impl FromIterator<(ScorePart, f64)> for ScoreParts {
         let mut all = Self::default();
         for (part, score) in parts {
             all.known |= part.bit();
-            all.scores[part as usize] = score as f32;
+            // As it is written, so that what is read back is equal.
+            all.scores[part as usize] = ((score * 1e7).round() / 1e7) as f32;
         }
         all
     }
@@ -148,6 +149,17 @@ pub struct NodeScore {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        /// Servers that have it from the log must not differ from one that has it from memory.
+        #[test]
+        fn what_is_read_back_equals_what_was_written(score in -4.0..4.0_f64) {
+            let parts: ScoreParts = [(ScorePart::Binpack, score)].into_iter().collect();
+            let json = serde_json::to_value(parts).expect("is written");
+            let read: ScoreParts = serde_json::from_value(json).expect("is read");
+            proptest::prop_assert_eq!(read, parts);
+        }
+    }
 
     #[test]
     fn parts_are_a_map() {
