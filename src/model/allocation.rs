@@ -303,8 +303,9 @@ pub struct Allocation {
     /// Why it is to stop, in words.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub desired_description: Arc<str>,
-    /// That it is to move to another node.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// That it is to move to another node. Under `migrate` earlier versions wrote only since when, and whoever empties a
+    /// node says it again.
+    #[serde(rename = "move", skip_serializing_if = "Option::is_none")]
     pub migrate: Option<Box<Move>>,
     /// Since when its node cannot be reached while it is waited for. It stays until the allocation's return is decided.
     #[serde(skip_serializing_if = "Option::is_none")]
