@@ -423,3 +423,35 @@ impl Allocation {
         self.resources.ports.iter().find(|port| &*port.label == label)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node's record, the log and snapshots may be older than the agent.
+    #[test]
+    fn what_earlier_versions_wrote_is_read() {
+        let written = serde_json::json!({
+            "name": "web.front[2]",
+            "index": 2,
+            "job": "web",
+            "group": "front",
+            "migrate": 1_000_000_000_u64,
+            "migrate_reason": "a better node",
+            "client_description": "Tasks are running",
+            "tasks": { "b": { "State": "running" }, "a": { "State": "dead" } },
+            "checks": {},
+            "reschedules": [],
+            "evicted_for": "db",
+            "explanation": { "Reason": "new", "ScoreMetaData": [{ "NormScore": 0.5 }] },
+        });
+        let read: Allocation = serde_json::from_value(written).expect("is read");
+        assert_eq!(read.name(), "web.front[2]");
+        assert_eq!((read.migrate.is_some(), read.move_reason()), (false, ""));
+        assert_eq!(read.tasks.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(read.evicted_for.as_deref(), Some(&JobId::from("db")));
+        assert_eq!(read.explanation.as_ref().map(|why| &*why.reason), Some("new"));
+        let again = serde_json::to_value(&read).expect("is written");
+        assert_eq!(serde_json::from_value::<Allocation>(again).expect("is read"), read);
+    }
+}
