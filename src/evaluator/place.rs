@@ -129,6 +129,7 @@ impl Fleet {
             None => {
                 let found = if asked.each_its_own {
                     scan(&self.columns, &ranking, own, asked, request, ranking.feasible())
+                        .map(|choice| choice.at)
                 } else {
                     pick(&self.columns, &mut ranking, own, asked, request, podium.as_mut())
                 };

@@ -6,7 +6,7 @@
 use model::{AllocResources, Allocation, NodeId};
 
 use super::refusal::refusal;
-use super::search::scan_choice;
+use super::search::scan;
 use super::{Candidates, Fleet, Presence, Request};
 
 /// What there is for an allocation that could move.
@@ -59,7 +59,7 @@ impl Fleet {
         ranking.catch_up(&self.columns, own.serial);
         own.catch_up(&self.columns, &mut ranking, presence, request.group_name);
         let columns = &self.columns;
-        let best = scan_choice(columns, &ranking, own, asked, request, others.into_iter());
+        let best = scan(columns, &ranking, own, asked, request, others.into_iter());
         let better = Better {
             best: best.and_then(|choice| Some((*columns.ids.get(choice.at)?, choice.total))),
             own: home

@@ -74,7 +74,7 @@ pub(super) fn pick(
         }
     }
     let avoided: Vec<usize> = own.avoided.iter().map(|at| *at as usize).collect();
-    let last_resort = scan_choice(columns, ranking, own, asked, request, avoided.into_iter());
+    let last_resort = scan(columns, ranking, own, asked, request, avoided.into_iter());
     match last_resort {
         Some(choice) if choice.better(best) => Some(choice.at),
         _ => best.map(|choice| choice.at),
@@ -92,17 +92,6 @@ fn asked_parts(asked: &Asked) -> Standing {
 
 /// The best of some nodes, each looked at for itself.
 pub(super) fn scan(
-    columns: &Columns,
-    ranking: &Ranking,
-    own: &Own,
-    asked: &Asked,
-    request: &Request<'_>,
-    nodes: impl Iterator<Item = usize>,
-) -> Option<usize> {
-    scan_choice(columns, ranking, own, asked, request, nodes).map(|choice| choice.at)
-}
-
-pub(super) fn scan_choice(
     columns: &Columns,
     ranking: &Ranking,
     own: &Own,

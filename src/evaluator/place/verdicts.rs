@@ -12,7 +12,7 @@ use super::columns::Columns;
 use super::own::{Own, Presence};
 use super::ranking::Ranking;
 use super::refusal::{Refusal, refusal};
-use super::search::{Choice, scan_choice};
+use super::search::{Choice, scan};
 use super::{Candidates, Fleet, Request, group_of};
 
 /// All that an answer is made from.
@@ -80,7 +80,7 @@ impl Fleet {
             let (own, choice) = view.answer(at)?;
             let others = view.ranking.feasible().filter(|other| !bound && *other != at);
             let View { columns, ranking, own: here, asked, request } = view;
-            let best = scan_choice(columns, ranking, here, asked, request, others);
+            let best = scan(columns, ranking, here, asked, request, others);
             Some(ChosenToday {
                 same: choice.is_some_and(|choice| choice.better(best)),
                 own,
@@ -132,8 +132,7 @@ impl View<'_> {
             }
             Ok(()) => {
                 // The one that places works the choice out, so that both agree to the last bit.
-                let choice =
-                    scan_choice(columns, ranking, own, asked, request, std::iter::once(at));
+                let choice = scan(columns, ranking, own, asked, request, std::iter::once(at));
                 let score = own.standing(columns, ranking, at).explained(node.id);
                 (NodeVerdict { score: Some(score), ..answer }, choice)
             }

@@ -53,7 +53,11 @@ async fn main() -> Result<(), Failure> {
         "jobs", "count each", "committed/s", "deciding, µs", "CPU, µs each", "bytes each"
     );
     for (name, jobs, count) in [("large", 20, 1_000), ("some", 200, 100), ("single", 2_000, 1)] {
-        leader.propose(cluster::revision(name, jobs, count, Ask::Everything, now)).await?;
+        let taken =
+            leader.propose(cluster::revision(name, jobs, count, Ask::Everything, now)).await?;
+        if let Some(rejection) = taken.rejection {
+            return Err(rejection.into());
+        }
         let of_these = |id: &JobId| id.as_str().starts_with(name);
         let ids: Vec<JobId> =
             leader.state().jobs().map(|job| job.id.clone()).filter(of_these).collect();

@@ -20,6 +20,19 @@ struct World {
 const BEGIN: Timestamp = Timestamp::from_secs(1_000_000);
 
 impl World {
+    /// Another comes to lead. The one before is cut off and hears nobody; with it comes what it says of that.
+    fn deposed(&mut self) -> (Heartbeats, Command) {
+        let mut gone = std::mem::replace(&mut self.beats, begin(&self.state, self.now));
+        let mut now = self.now;
+        loop {
+            now += Duration::from_millis(100);
+            gone.tick(&self.state, now, BEGIN + now);
+            if let Some(word) = gone.word() {
+                return (gone, word);
+            }
+        }
+    }
+
     fn new(nodes: u32) -> Self {
         let mut state = State::default();
         for n in 0..nodes {
@@ -160,16 +173,9 @@ fn a_new_leader_counts_who_was_given_up_and_is_back() {
 fn the_word_of_a_leader_that_is_gone_counts_for_nothing() {
     let mut world = World::new(6);
     world.run(80, &[0, 1, 2, 3, 4, 5]);
-    // It is cut off, and hears nobody.
-    let mut gone = std::mem::replace(&mut world.beats, begin(&world.state, world.now));
-    let (mut now, mut late) = (world.now, Vec::new());
-    while late.is_empty() {
-        now += Duration::from_millis(100);
-        gone.tick(&world.state, now, BEGIN + now);
-        late.extend(gone.word());
-    }
+    let (mut gone, late) = world.deposed();
     assert!(world.run(1, &[0, 1, 2, 3, 4, 5]).is_empty(), "the new one says that it leads");
-    let applied = world.state.apply(world.state.index() + 1, &late[0]);
+    let applied = world.state.apply(world.state.index() + 1, &late);
     assert!(matches!(applied.rejection, Some(state::Rejection::Conflict(_))), "{applied:?}");
     assert_eq!(world.ready(), 6);
     assert!(world.run(100, &[0, 1, 2, 3, 4, 5]).is_empty(), "whoever leads goes on");
@@ -191,15 +197,9 @@ fn what_comes_late_and_was_in_time_is_counted_by_the_next_leader() {
     let mut world = World::new(6);
     let all = [0, 1, 2, 3, 4, 5];
     world.run(80, &all);
-    let mut gone = std::mem::replace(&mut world.beats, begin(&world.state, world.now));
-    let (mut now, mut late) = (world.now, Vec::new());
-    while late.is_empty() {
-        now += Duration::from_millis(100);
-        gone.tick(&world.state, now, BEGIN + now);
-        late.extend(gone.word());
-    }
+    let (_, late) = world.deposed();
     // It comes before the new leader has said anything.
-    let applied = world.state.apply(world.state.index() + 1, &late[0]);
+    let applied = world.state.apply(world.state.index() + 1, &late);
     assert_eq!(applied.rejection, None);
     for event in &applied.events {
         if let state::Event::Node(node) = event {

@@ -276,7 +276,7 @@ fn anew(
         Some(only) => fleet.columns.find(only).into_iter().collect(),
         None => ranking.feasible().collect(),
     };
-    let at = scan(&fleet.columns, &ranking, &own, &asked, request, all.into_iter())?;
+    let at = scan(&fleet.columns, &ranking, &own, &asked, request, all.into_iter())?.at;
     let standing = own.standing(&fleet.columns, &ranking, at);
     Some((*fleet.columns.ids.get(at)?, standing.total()))
 }
